@@ -1,0 +1,46 @@
+# Every target sets up .venv first, from requirements.lock; once done, that takes no time.
+#
+#   make lab ARGS="--no-browser"      options for the command behind the target
+#   make test PYTHON=python3.12       the Python to make .venv with
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test check notebooks bench lock clean setup
+
+BIN := .venv/bin
+
+# A Python path set for other programs would reach into .venv.
+unexport PYTHONPATH PYTHONHOME
+export PYTHON
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+	  while IFS='|' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
+
+lab: setup ## open JupyterLab on the analysis, with the API beside it
+	@$(BIN)/promo lab $(ARGS)
+
+test: setup ## run every test: code, notebooks (nbval) and browser
+	@chromium=$$($(BIN)/python tools/chromium.py --install) && \
+	  PROMO_CHROMIUM="$$chromium" PROMO_REQUIRE_BROWSER=1 $(BIN)/pytest --nbval $(ARGS)
+
+check: setup ## check format, lint, types and the fast tests, in under a minute
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -m "not slow and not browser" $(ARGS)
+
+notebooks: setup ## run every notebook afresh and store its outputs, normalised
+	@$(BIN)/python tools/notebooks.py $(ARGS)
+
+bench: setup ## measure against the peers, in one run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: setup ## pin every dependency anew: requirements.lock and environment.yml
+	@$(BIN)/python tools/lock.py $(ARGS)
+
+clean: ## remove .venv and caches; data/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@sh tools/setup.sh

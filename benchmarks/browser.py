@@ -1,0 +1,180 @@
+"""The dashboard in JupyterLab in a real Chromium, on the same cores as kernel and server.
+
+Each turn opens the notebook anew and plays three times: with the dashboard in sight, with the
+browser gone elsewhere while the dashboard stays open in the kernel, and with it closed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nbformat
+from jupyter_client import BlockingKernelClient
+from playwright.sync_api import Page, sync_playwright
+
+from benchmarks.measure import ROOT, Figures, Result
+
+_CELLS = (
+    """
+import json
+from benchmarks.dashboard import Live
+from promo.embedded import api_from_environment
+if "live" not in globals():
+    live = Live(api_from_environment().url, "store.db")
+""",
+    "live.close()\nlive.open()",
+)
+_ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)")
+_ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
+_DEADLINE_S = 60
+
+
+def measure(pages: int, turns: int) -> list[Result]:
+    """Return the results with a browser looking on and with it elsewhere; none without one."""
+    path = _chromium()
+    if path is None:
+        return []
+    arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with TemporaryDirectory() as folder, _lab(Path(folder)) as lab, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=arguments)
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        every = [_turn(lab, page, pages) for _ in range(turns)]
+        chromium.close()
+    figures = {name: Figures(tuple(turn[name] for turn in every)) for name in every[0]}
+    rates = ", ".join(f"{name} {figures[name]:.0f}" for name in figures)
+    return [
+        _result("JupyterLab, the browser elsewhere", figures["elsewhere"], figures["closed"], ""),
+        _result(
+            "JupyterLab, Chromium in sight of it",
+            figures["in sight"],
+            figures["closed"],
+            f"Pages/s: {rates}, in this order. Chromium draws without a GPU, on the cores that "
+            "kernel and server need; a reader's own machine has others for it.",
+        ),
+    ]
+
+
+def _result(where: str, opened: Figures, closed: Figures, words: str) -> Result:
+    ratio = opened / closed
+    what = f"Play with the dashboard open / closed: {where}"
+    return Result(what, "≥ 0.9", f"{ratio:.2f}", ratio.median >= 0.9, words)
+
+
+def _turn(lab: _Lab, page: Page, pages: int) -> dict[str, float]:
+    page.goto(lab.url)
+    while not page.locator(".promo-status").count():
+        _run_all(page)
+    page.locator(".promo-status").scroll_into_view_if_needed()
+    rate = f"print(json.dumps(live.rate({pages})))"
+    with lab.client() as ask:
+        seen = ask(rate)
+        page.goto("about:blank")
+        elsewhere = ask(rate)
+        ask("live.close()")
+        return {"in sight": seen, "elsewhere": elsewhere, "closed": ask(rate)}
+
+
+def _run_all(page: Page) -> None:
+    """Run all cells; where Lab asks for a kernel first, give it one instead."""
+    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+    page.wait_for_selector(idle, timeout=60_000, state="attached")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
+    accept = ".jp-Dialog .jp-mod-accept"
+    page.wait_for_selector(f"{accept}, .promo-status", timeout=60_000)
+    if page.locator(accept).count():
+        page.locator(accept).click()
+
+
+class _Lab:
+    """`promo lab` on a notebook that holds nothing but the dashboard."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "notebooks").mkdir()
+        cells = [nbformat.v4.new_code_cell(text.strip()) for text in _CELLS]
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": _KERNEL}),
+            folder / "notebooks" / "01-analysis.ipynb",
+        )
+        self._runtime = folder / "runtime"
+        own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
+        own |= {
+            "HOME": str(folder),
+            "JUPYTER_RUNTIME_DIR": str(self._runtime),
+            "PROMO_DATA": str(folder),
+            "PYTHONPATH": str(ROOT),
+        }
+        said = folder / "said"
+        with said.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "promo", "lab", "--no-browser", "--port", "0"],
+                cwd=folder,
+                env=own,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        found = _wait_for(lambda: _ADDRESS.search(said.read_text()))
+        self.url, self._root, self._token = *found.group(0, 1), found[2]
+
+    @contextmanager
+    def client(self) -> Iterator[Callable[[str], Any]]:
+        """Speak with the notebook's kernel, beside the browser."""
+        from benchmarks.dashboard import ask
+
+        with urllib.request.urlopen(f"{self._root}/api/kernels?token={self._token}") as answer:
+            [kernel] = json.load(answer)
+        client = BlockingKernelClient(
+            connection_file=str(self._runtime / f"kernel-{kernel['id']}.json")
+        )
+        client.load_connection_file()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=_DEADLINE_S)
+            yield lambda code: ask(client, code)
+        finally:
+            client.stop_channels()
+
+
+_KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+@contextmanager
+def _lab(folder: Path) -> Iterator[_Lab]:
+    lab = _Lab(folder)
+    try:
+        yield lab
+    finally:
+        lab.process.terminate()
+        lab.process.wait()
+
+
+def _chromium() -> str | None:
+    found = subprocess.run(
+        [sys.executable, ROOT / "tools" / "chromium.py"], capture_output=True, text=True
+    )
+    return found.stdout.strip() or None
+
+
+def _wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError("waited in vain")
+        time.sleep(0.05)
+    return value

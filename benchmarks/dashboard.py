@@ -1,0 +1,144 @@
+"""Play with the dashboard open and closed: without a kernel, in a kernel, and in a browser.
+
+`Live` is what the analysis notebook shows, over a trainer that reads as fast as it can. It is the
+same in all three; only who receives the widgets' messages differs. As a program this module is the
+first: `python -m benchmarks.dashboard URL FILE PAGES TURNS`, where nobody receives them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jupyter_client import BlockingKernelClient, KernelManager
+
+from benchmarks import browser
+from benchmarks.measure import ROOT, Figures, Result, run_python, take_turns
+from promo import PageStream, Regressions, SGDLogistic, Store, Trainer, ui
+from promo.embedded import EmbeddedAPI
+
+_SETTLED = 100  # pages before the clock starts
+_IN_KERNEL = """
+import json
+from benchmarks.dashboard import Live
+live = Live({url!r}, {path!r})
+"""
+
+
+class Live:
+    """A trainer and the views of the analysis notebook."""
+
+    def __init__(self, url: str, path: str) -> None:
+        stream = PageStream(url)
+        store = Store(path, source=stream.source, page_size=stream.page_size)
+        self.trainer = Trainer(stream, store, [SGDLogistic(), Regressions()])
+        self._publisher: ui.Publisher | None = None
+
+    def open(self) -> ui.Board:
+        """Show the dashboard: the board for a cell to display."""
+        controls, table = ui.Controls(self.trainer), ui.CoefficientTable()
+        figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure()]
+        self._publisher = ui.Publisher(self.trainer, [controls, *figures, table])
+        return ui.Board([controls], [*figures, table])
+
+    def close(self) -> None:
+        """Close the dashboard."""
+        if self._publisher is not None:
+            assert not self._publisher.errors, self._publisher.errors
+            self._publisher.close()
+
+    def rate(self, pages: int) -> float:
+        """Learn some pages; return pages per second."""
+        first = self.trainer.run(_SETTLED).rows
+        began = time.perf_counter()
+        last = self.trainer.run(pages).rows
+        seconds = time.perf_counter() - began
+        assert last - first == pages * self.trainer.stream.page_size, "the stream has ended"
+        return pages / seconds
+
+    def rate_open(self, pages: int) -> float:
+        """Learn some pages with the dashboard open."""
+        self.open()
+        rate = self.rate(pages)
+        self.close()
+        return rate
+
+
+def ask(client: BlockingKernelClient, code: str, timeout_s: float = 120) -> Any:
+    """Run a cell, taking in every message on the way; return the JSON it prints last."""
+    request, said = client.execute(code), ""
+    while True:
+        try:
+            message = client.get_iopub_msg(timeout=timeout_s)
+        except queue.Empty:
+            raise RuntimeError(f"no end of {code!r} within {timeout_s:g} s") from None
+        if message["parent_header"].get("msg_id") != request:
+            continue
+        kind, content = message["msg_type"], message["content"]
+        if kind == "error":
+            raise RuntimeError("\n".join(content["traceback"]))
+        if kind == "stream" and content["name"] == "stdout":
+            said += content["text"]
+        if kind == "status" and content["execution_state"] == "idle":
+            return json.loads(said.strip().rpartition("\n")[2]) if said else None
+
+
+def measure(pages: int, turns: int, *, with_browser: bool = True) -> list[Result]:
+    """Return one result for each receiver of the messages."""
+    with TemporaryDirectory() as folder, EmbeddedAPI(data=f"{folder}/world.db", port=0) as api:
+        found = run_python("-m", "benchmarks.dashboard", api.url, f"{folder}/1.db", pages, turns)
+        nobody = {name: Figures(tuple(values)) for name, values in found.items()}
+        consumer = _in_kernel(api.url, f"{folder}/2.db", pages, turns)
+    results = [
+        _result("no kernel, widgets only", nobody),
+        _result("a kernel and a consumer of its messages", consumer),
+    ]
+    if with_browser:
+        results += browser.measure(pages * 2 // 3, turns)  # it plays three times a turn, not two
+    return results
+
+
+def _in_kernel(url: str, path: str, pages: int, turns: int) -> dict[str, Figures]:
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        ask(client, _IN_KERNEL.format(url=url, path=path))
+        return take_turns(
+            turns,
+            closed=lambda: ask(client, f"print(json.dumps(live.rate({pages})))"),
+            open=lambda: ask(client, f"print(json.dumps(live.rate_open({pages})))"),
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def _result(where: str, figures: dict[str, Figures]) -> Result:
+    ratio = figures["open"] / figures["closed"]
+    words = f"Pages/s: open {figures['open']:.0f}, closed {figures['closed']:.0f}."
+    what = f"Play with the dashboard open / closed: {where}"
+    return Result(what, "≥ 0.9", f"{ratio:.2f}", ratio.median >= 0.9, words)
+
+
+def main(url: str, path: str, pages: str, turns: str) -> dict[str, tuple[float, ...]]:
+    """Measure where nobody receives the widgets' messages."""
+    live, number = Live(url, str(Path(path))), int(pages)
+    figures = take_turns(
+        int(turns), closed=lambda: live.rate(number), open=lambda: live.rate_open(number)
+    )
+    live.trainer.close()
+    return {name: some.values for name, some in figures.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(*sys.argv[1:])))

@@ -1,0 +1,103 @@
+"""Whether the source still serves what was committed, asked before a stream goes on."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from promo.errors import SourceChanged
+from promo.reader import Retry
+from promo.store import Reader, Store
+from promo.stream import PageStream
+
+_EARLIER = 3  # pages that are fetched again besides the last
+_TICK_S = 0.05
+
+
+class Change(NamedTuple):
+    """A page that is not what it was: digests as committed and as found, None for no rows."""
+
+    page: int
+    committed: str
+    found: str | None
+
+
+def check_source(
+    stream: PageStream,
+    store: Store,
+    halt: threading.Event,
+    note: Callable[[Retry | None], None],
+    accept: bool,
+) -> None:
+    """Write an event if the source no longer serves what was committed.
+
+    `note` is told all the while which page is being asked for again, if one is.
+
+    Raises
+    ------
+    SourceChanged
+        It does not, and that is not accepted.
+    StreamError
+        A page could not be had.
+    """
+    change = find_change(stream, store, halt, note)
+    if change is None:
+        return
+    store.record("changed", {"rows": store.rows, **change._asdict()})
+    if not accept:
+        raise SourceChanged(
+            f"page {change.page} of {stream.source} is not what was committed; nothing was "
+            "overwritten. Start over in another file, or go on all the same with "
+            "accept_changes=True (promo run --accept-changes)"
+        )
+
+
+def find_change(
+    stream: PageStream, store: Reader, halt: threading.Event, note: Callable[[Retry | None], None]
+) -> Change | None:
+    """Fetch the last committed page and a few earlier ones again; return one that differs.
+
+    A page that was short may have grown since: its rows of then are what counts. Returns None
+    also if `halt` is set meanwhile.
+
+    Raises
+    ------
+    StreamError
+        A page could not be had.
+    """
+    last = store.page
+    if last is None:
+        return None
+    pages = {last, *(random.randrange(last + 1) for _ in range(_EARLIER))}
+    for page in sorted(pages, reverse=True):
+        rows = store.query("SELECT received, digest FROM page WHERE page = ?", page)
+        for received, committed in rows:
+            if halt.is_set():
+                return None
+            found = _digest(stream, page, received, halt, note)
+            if found != committed and not halt.is_set():
+                return Change(page, committed, found)
+    return None
+
+
+def _digest(
+    stream: PageStream,
+    page: int,
+    received: int,
+    halt: threading.Event,
+    note: Callable[[Retry | None], None],
+) -> str | None:
+    """Return the digest of the first `received` rows of a page, None if there are fewer."""
+    with stream.read(page, window=1) as reader:
+        try:
+            while not halt.is_set():
+                batch = reader.poll(_TICK_S)
+                note(reader.retry)
+                if batch is not None:
+                    head = batch.head(received)
+                    return head.digest if batch.page == page and head.received == received else None
+        except StopIteration:
+            pass
+    return None

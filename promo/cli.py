@@ -1,0 +1,311 @@
+"""The command line: `promo lab | api | run | show`.
+
+Imports happen inside the commands, so that each starts as fast as what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promo import __version__
+from promo.errors import PromoError
+from promo.faults import NAMES
+from promo.paths import data_dir, project_root
+
+if TYPE_CHECKING:
+    from promo.embedded import EmbeddedAPI, ExternalAPI
+    from promo.store import Reader
+    from promo.trainer import Trainer
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="promo", description="Watch models learn from a stream of employees."
+    )
+    top.add_argument("--version", action="version", version=f"promo {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    lab = commands.add_parser("lab", help="JupyterLab on the analysis notebook, with an API")
+    lab.add_argument("--port", type=_port, default=8888)
+    lab.add_argument("--host", default="127.0.0.1", help="address to listen on (in a container)")
+    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_api(lab)
+    lab.set_defaults(run=_lab)
+
+    api = commands.add_parser("api", help="serve employees of a world over HTTP")
+    api.add_argument("--host", default="127.0.0.1")
+    api.add_argument("--port", type=_port, default=5000, help="0 for any free one")
+    api.add_argument("--world", default="collider", help="collider, threshold or mentoring")
+    api.add_argument("--rows", type=int, default=100_000)
+    api.add_argument("--seed", type=int, default=2021)
+    api.add_argument(
+        "--data", type=Path, help="SQLite file to serve (data/main.db); one world each"
+    )
+    api.add_argument(
+        "--faults",
+        metavar="PLAN",
+        default="",
+        help="have pages go wrong: items with commas between, of seed=N, rate=0.05 (the chance of "
+        f"a request) and PAGE:FAULT or PAGE:FAULT*TIMES, as in 12:500*3,40:hang; a FAULT is one of "
+        f"{', '.join(NAMES)}",
+    )
+    api.set_defaults(run=_api)
+
+    run = commands.add_parser("run", help="learn from the stream without a notebook")
+    _add_api(run)
+    run.add_argument("--db", type=Path, help="store to go on with or to create (data/promo.db)")
+    run.add_argument("--pages", type=_count, help="learn this many pages more, then stop")
+    run.add_argument("--size", type=_count, help="rows per page, where the API offers it")
+    run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
+    run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
+    run.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="go on although the API no longer serves what was committed",
+    )
+    run.add_argument("--json", action="store_true", help="print a JSON object last")
+    run.set_defaults(run=_run)
+
+    show = commands.add_parser("show", help="what a store holds")
+    show.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=_show)
+    return top
+
+
+def _add_api(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--api", metavar="URL", help="the service to read; else PROMO_API_URL, else our own"
+    )
+
+
+def _rate(text: str) -> float:
+    from promo.models.results import check_learning_rate
+
+    try:
+        return check_learning_rate(float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number in (0, 1e6]") from error
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text}: expected a port, 0 to 65535")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except PromoError as error:
+        print(f"promo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _service(url: str | None) -> EmbeddedAPI | ExternalAPI:
+    from promo.address import without_login
+    from promo.embedded import ExternalAPI, api_from_environment
+
+    return ExternalAPI(url, without_login(url).rstrip("/")) if url else api_from_environment()
+
+
+def _api(arguments: argparse.Namespace) -> int:
+    from promo.api import serve
+
+    data = arguments.data or data_dir() / "main.db"
+    world, rows, seed = arguments.world, arguments.rows, arguments.seed
+    serve(arguments.host, arguments.port, world, rows, seed, data, arguments.faults)
+    return 0
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    root = project_root()
+    if root is None:
+        raise PromoError("no notebooks/01-analysis.ipynb here or above: run it in the repository")
+    from jupyterlab.labapp import LabApp
+
+    from promo.address import without_login
+
+    os.environ["PROMO_DATA"] = os.environ.get("PROMO_DATA") or str(root / "data")
+    ours = str(Path(__file__).parent / "lab")  # settings: no pop-up that asks about news
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
+        filter(None, [ours, os.environ.get("JUPYTER_CONFIG_PATH")])
+    )
+    options = [
+        f"--ServerApp.root_dir={root}",
+        f"--ServerApp.ip={arguments.host}",
+        f"--ServerApp.port={arguments.port}",
+        "--LabApp.default_url=/lab/tree/notebooks/01-analysis.ipynb",
+    ]
+    if arguments.no_browser:
+        options.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("promo: running as root, so JupyterLab is started with --allow-root", flush=True)
+        options.append("--allow-root")
+    with _service(arguments.api) as service:
+        os.environ["PROMO_API_URL"] = service.url
+        os.environ["PROMO_API_SOURCE"] = service.source
+        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
+        LabApp.launch_instance(options)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    path = arguments.db or data_dir() / "promo.db"
+    with _service(arguments.api) as service, _trainer(arguments, service, path) as trainer:
+        before, began = trainer.snapshot, time.monotonic()
+        try:
+            _watch(trainer, arguments.pages)
+            code = 0
+        except KeyboardInterrupt:
+            trainer.stop()
+            trainer.join()
+            code = INTERRUPTED
+        finally:
+            after, seconds = trainer.snapshot, time.monotonic() - began
+            if arguments.json:
+                print(json.dumps(_summary(trainer.status, before, after, seconds)))
+        if code == 0 and not arguments.json:
+            print(f"{after.rows:,} rows in {path}: promo show --db {path}")
+        return code
+
+
+def _trainer(
+    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
+) -> Trainer:
+    from promo.models.regressions import Regressions
+    from promo.models.results import Model
+    from promo.models.sgd import SGDLogistic
+    from promo.store import Store
+    from promo.stream import PageStream
+    from promo.trainer import Trainer
+
+    size = arguments.size or _stored_size(path)
+    stream = PageStream(service.url, size=size, follow=arguments.follow, source=service.source)
+    stream.check()  # before a store is made for an address that leads nowhere
+    if arguments.size and stream.page_size != arguments.size:
+        print(
+            f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
+            file=sys.stderr,
+        )
+    models: list[Model] = [SGDLogistic(), Regressions()]
+    store = Store(path, source=stream.source, page_size=stream.page_size, settings={"alpha": 0.05})
+    trainer = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
+    if arguments.learning_rate is not None:
+        trainer.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
+    return trainer
+
+
+def _stored_size(path: Path) -> int | None:
+    """Page size of an existing store, so that going on needs no option said again."""
+    from promo.store import Reader
+    from promo.stream import CONTRACT_PAGE_SIZE
+
+    if not path.exists() or not path.stat().st_size:
+        return None
+    with Reader(path) as reader:
+        return None if reader.page_size == CONTRACT_PAGE_SIZE else reader.page_size
+
+
+def _watch(trainer: Trainer, pages: int | None) -> None:
+    """Let it run, with a progress bar on a terminal; raise what it fails of."""
+    from tqdm import tqdm
+
+    if pages is None:
+        trainer.play()
+    else:
+        trainer.step(pages)
+    first = (trainer.snapshot.page or -1) + 1
+    with tqdm(unit=" pages", initial=first, disable=None, dynamic_ncols=True) as bar:
+        while trainer.status in ("running", "retrying"):
+            trainer.wait(0.2)
+            snapshot = trainer.snapshot
+            bar.total = first + pages if pages else snapshot.total_pages
+            bar.set_postfix_str(trainer.message or f"{snapshot.rows:,} rows", refresh=False)
+            bar.update((-1 if snapshot.page is None else snapshot.page) + 1 - bar.n)
+    trainer.stop()
+    trainer.join()
+
+
+def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, Any]:
+    """Return what this run did, not what the store holds."""
+    first, last = (-1 if s.page is None else s.page for s in (before, after))
+    rows = after.rows - before.rows
+    return {
+        "pages": last - first,
+        "rows": rows,
+        "rejected": after.totals["rejected"] - before.totals["rejected"],
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
+        "status": status,
+    }
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from promo.store import Store
+
+    with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
+        facts = _facts(reader)
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        _print_facts(facts)
+    return 0
+
+
+def _facts(reader: Reader) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "store": str(reader.path),
+        "source": reader.source,
+        "page": reader.page,
+        **reader.totals(),
+        "models": [
+            dict(zip(("name", "page", "rows"), row, strict=True))
+            for row in reader.query("SELECT name, page, rows FROM model ORDER BY name")
+        ],
+        "coefficients": [c._asdict() for c in reader.coefficients()],
+        "metrics": [m._asdict() for m in reader.metrics()],
+    }
+    for row in facts["coefficients"] + facts["metrics"]:
+        row.update({key: None for key, value in row.items() if value != value})  # JSON has no NaN
+    return facts
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
+    print(f"{facts['store']}: {facts['source']}, {page}, {facts['inserted']:,} rows")
+    print(
+        f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
+        f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
+        f"{facts['rejected']:,}"
+    )
+    print(f"\n{'model':42} {'term':16} {'estimate':>10} {'std error':>10}  95% interval")
+    for c in facts["coefficients"]:
+        numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
+        estimate, error, low, high = ("" if v is None else f"{v:.4f}" for v in numbers)
+        interval = f"[{low}, {high}]" if low else ""
+        print(f"{c['model']:42} {c['term']:16} {estimate:>10} {error:>10}  {interval}")
+    print(f"\n{'model':42} {'metric':20} {'value':>12}")
+    for m in facts["metrics"]:
+        value = "" if m["value"] is None else f"{m['value']:,.6g}"
+        print(f"{m['model']:42} {m['name']:20} {value:>12}")

@@ -1,0 +1,50 @@
+"""The exceptions of promo, in one tree.
+
+    PromoError
+     ├─ StreamError          the API could not be read
+     │   ├─ RequestRefused   a 4xx, or a wrong address or certificate: asking again is no use
+     │   ├─ StreamTimeout    it did not answer well within the page's deadline
+     │   └─ SourceChanged    it no longer serves what was committed
+     ├─ StoreError           the SQLite file could not be used
+     │   ├─ StoreLocked      another process is writing to it
+     │   └─ StoreMismatch    it holds another stream, a newer schema, or is not ours
+     └─ ServiceError         the API could not be served
+
+Every message says what failed, the value seen, what was expected and what to do.
+"""
+
+
+class PromoError(Exception):
+    """Base of everything that promo raises on purpose."""
+
+
+class StreamError(PromoError):
+    """The API could not be read."""
+
+
+class RequestRefused(StreamError):
+    """The API refused the request, or is not the one meant; asking again would not help."""
+
+
+class StreamTimeout(StreamError):
+    """The API gave no good answer within the total deadline of a page."""
+
+
+class SourceChanged(StreamError):
+    """The API no longer serves what was committed; nothing was overwritten."""
+
+
+class StoreError(PromoError):
+    """The SQLite file could not be used."""
+
+
+class StoreLocked(StoreError):
+    """Another writer holds the store."""
+
+
+class StoreMismatch(StoreError):
+    """The file holds another stream, another schema, or is not a store."""
+
+
+class ServiceError(PromoError):
+    """The API could not be served."""

@@ -1,0 +1,148 @@
+"""Series that stay small however long the stream runs, with an even spread over all of it.
+
+The store thins its tables and the trainer its figures by the same rule, `stride`, which looks at
+nothing but page numbers: so what is in memory and what is in the file are the same pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_PAGES = 1000
+_GOLDEN = 0x9E3779B1  # odd, near 2^32 divided by the golden ratio (Knuth, TAOCP 3, section 6.4)
+_WORD = 0xFFFFFFFF
+
+
+def stride(page: int, max_pages: int = MAX_PAGES) -> int:
+    """Distance between the pages kept once `page` has come: the least power of two that serves.
+
+    Examples
+    --------
+    >>> [stride(page, max_pages=4) for page in range(10)]
+    [1, 1, 1, 1, 2, 2, 2, 2, 4, 4]
+    """
+    return 1 << (page // max_pages).bit_length()
+
+
+class History:
+    """At most `max_pages` + 1 evenly spaced pages of a table, and always the newest.
+
+    Parameters
+    ----------
+    columns
+        Names, of any hashable kind, of the values that every page brings.
+    max_pages
+        Bound on the thinned pages.
+
+    Examples
+    --------
+    >>> history = History(["x"], max_pages=4)
+    >>> for page in range(10):
+    ...     history.append(page, [page / 10])
+    >>> history.pages.tolist(), history["x"].tolist()
+    ([0, 4, 8, 9], [0.0, 0.4, 0.8, 0.9])
+    """
+
+    def __init__(self, columns: Iterable[Hashable], max_pages: int = MAX_PAGES) -> None:
+        self.columns = {name: at for at, name in enumerate(columns)}
+        self.max_pages = max_pages
+        self._length, self._step = 0, 1
+        self._pages = np.empty(max_pages + 1, np.int64)
+        self._values = np.empty((max_pages + 1, len(self.columns)))
+
+    def append(self, page: int, values: Sequence[float]) -> None:
+        """Add a page, later than or equal to the newest, with one value per column."""
+        last = self._length - 1
+        step = stride(page, self.max_pages)
+        if last >= 0 and (self._pages[last] % step or self._pages[last] == page):
+            self._length = last
+        if step > self._step:
+            self._step = step
+            keep = self._pages[: self._length] % step == 0
+            self._length = int(keep.sum())
+            self._pages[: self._length] = self._pages[: len(keep)][keep]
+            self._values[: self._length] = self._values[: len(keep)][keep]
+        self._pages[self._length], self._values[self._length] = page, values
+        self._length += 1
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def pages(self) -> NDArray[np.int64]:
+        """The pages kept, ascending, shape (n,); a copy."""
+        return self._pages[: self._length].copy()
+
+    def __getitem__(self, column: Hashable) -> NDArray[np.float64]:
+        return self._values[: self._length, self.columns[column]].copy()
+
+    def copy(self) -> History:
+        """Return a copy that shares nothing; it costs the same for ten pages or ten million."""
+        twin = History.__new__(History)
+        twin.columns, twin.max_pages = self.columns, self.max_pages
+        twin._length, twin._step = self._length, self._step
+        twin._pages = self._pages[: self._length].copy()
+        twin._values = self._values[: self._length].copy()
+        return twin
+
+
+class Sample:
+    """A bounded sample of the rows seen, each as likely as any other.
+
+    Row k (counted from 1 in order of arrival) is in the sample if a multiplicative hash of k lies
+    below a threshold, which halves whenever the sample is full. So the sample holds between half
+    and all of `capacity`, follows from the rows alone, and needs no state to be kept: `where` says
+    in SQL which rows of the store to read after a restart.
+    """
+
+    def __init__(self, capacity: int = 1000) -> None:
+        self.capacity = capacity
+        self.rows = 0
+        self._threshold = _WORD + 1
+        self._hashes = np.empty(0, np.int64)
+        self._columns = np.empty((3, 0))
+
+    def extend(self, *columns: NDArray[np.generic]) -> None:
+        """Show it new rows: three columns of shape (n,), in order of arrival."""
+        count = len(columns[0])
+        arrivals = np.arange(self.rows + 1, self.rows + count + 1, dtype=np.uint64)
+        hashes = (arrivals * np.uint64(_GOLDEN) & np.uint64(_WORD)).astype(np.int64)
+        self.rows += count
+        chosen = hashes < self._threshold
+        if chosen.any():
+            self._add(hashes[chosen], np.array([c[chosen] for c in columns], np.float64))
+
+    def _add(self, hashes: NDArray[np.int64], columns: NDArray[np.float64]) -> None:
+        self._hashes = np.concatenate([self._hashes, hashes])
+        self._columns = np.concatenate([self._columns, columns], axis=1)
+        while len(self._hashes) > self.capacity:
+            self._threshold //= 2
+            keep = self._hashes < self._threshold
+            self._hashes, self._columns = self._hashes[keep], self._columns[:, keep]
+
+    def restore(
+        self, rows: int, arrivals: NDArray[np.int64], *columns: NDArray[np.generic]
+    ) -> None:
+        """Set it to the sample of `rows` rows, given those that satisfy `where(rows)`."""
+        self.rows = rows
+        hashes = (arrivals.astype(np.uint64) * np.uint64(_GOLDEN) & np.uint64(_WORD)).astype(
+            np.int64
+        )
+        self._add(hashes, np.array(columns, np.float64))
+
+    @property
+    def columns(self) -> NDArray[np.float64]:
+        """The sample, shape (3, m), in order of arrival. Never changed in place, by anyone."""
+        self._columns.flags.writeable = False
+        return self._columns
+
+    @classmethod
+    def where(cls, rows: int, capacity: int = 1000) -> str:
+        """Return the SQL condition on `rowid` that holds for a superset of the sample of `rows`."""
+        threshold = _WORD + 1
+        while threshold * rows > 2 * capacity * (_WORD + 1):
+            threshold //= 2
+        return f"(rowid * {_GOLDEN} & {_WORD}) < {threshold}"

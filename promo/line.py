@@ -1,0 +1,91 @@
+"""The line from batch to commit: models, store and memory together, without a thread.
+
+Whoever holds a `Line` hands it batches in page order; the trainer does so in its thread. All that
+is in memory can be dropped at any time and taken up again from the last commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from promo.batch import Batch
+from promo.errors import StoreMismatch
+from promo.memory import Memory
+from promo.models.results import Coefficient, Metric, Model
+from promo.store import Store
+
+
+class Line:
+    """Takes one page after another through the models into the store.
+
+    Parameters
+    ----------
+    store
+        The sink. Models that are not those of its pages are refused.
+    models
+        Learn every page in this order, from what the store holds of them on.
+
+    Raises
+    ------
+    StoreMismatch
+        The store holds other models, or a broken state.
+    """
+
+    def __init__(self, store: Store, models: Sequence[Model]) -> None:
+        self.store, self.models = store, tuple(models)
+        self._initial = {state.name: state.state for m in self.models for state in m.states()}
+        self.restore()
+
+    def learn(self, batch: Batch) -> None:
+        """Take one page from batch to commit: the whole line in seven lines."""
+        sifted = self.store.sift(batch)
+        for model in self.models:
+            model.learn(sifted.fresh)
+        states = [state for model in self.models for state in model.states()]
+        coefficients, metrics = self._results()
+        self.store.commit(batch, sifted, states, coefficients, metrics)
+        self.memory.add(batch, sifted, coefficients, metrics)
+
+    def restore(self) -> None:
+        """Drop what is in memory and take up the last commit."""
+        found = self.store.states
+        if self.store.page is not None and found.keys() != self._initial.keys():
+            raise StoreMismatch(
+                f"{self.store.path} holds the models {sorted(found)}, not {sorted(self._initial)}; "
+                "choose another file (--db), or delete this one"
+            )
+        try:
+            for model in self.models:
+                model.restore({**self._initial, **found})
+            self.memory = Memory(self.store, *self._results())
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreMismatch(
+                f"{self.store.path} holds no usable state of a model: {error}"
+            ) from error
+
+    def change_rate(self, name: str, rate: float) -> None:
+        """Set a learning rate for the next page on, and say so in the store."""
+        model, rows = self._steerable()[name], self.memory.rows
+        before = model.learning_rate
+        if rate != before:
+            model.learning_rate = rate
+            detail = {"model": name, "from": before, "to": rate, "rows": rows}
+            self.store.record("learning_rate", detail, model.states())
+            self.memory.rate_changes.append((rows, name, rate))
+
+    def rates(self) -> dict[str, float]:
+        """Return the learning rates of the models that have one."""
+        return {name: model.learning_rate for name, model in self._steerable().items()}
+
+    def record(self, kind: str, **detail: object) -> None:
+        """Write an event with the rows learned before it."""
+        self.store.record(kind, {"rows": self.memory.rows, **detail})
+
+    def _steerable(self) -> dict[str, Any]:
+        # A model may have a name and a learning rate; see Model.
+        return {getattr(m, "name", ""): m for m in self.models if hasattr(m, "learning_rate")}
+
+    def _results(self) -> tuple[list[Coefficient], list[Metric]]:
+        coefficients = [c for model in self.models for c in model.coefficients()]
+        return coefficients, [m for model in self.models for m in model.metrics()]

@@ -1,0 +1,105 @@
+"""What the trainer remembers of the pages committed so far, in bounded space.
+
+All of it can be rebuilt from the store, so it is never saved; `Snapshot` is a picture of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from promo.batch import Batch
+from promo.history import History, Sample
+from promo.models.results import Coefficient, Metric
+from promo.pace import Pace
+from promo.snapshot import Snapshot, Status
+from promo.store import Reader, Sifted
+
+
+class Memory:
+    """Newest results, thinned history, sample of rows, changes of learning rates, totals.
+
+    Parameters
+    ----------
+    store
+        Read once, here.
+    coefficients, metrics
+        What the models hand on at the store's newest page, in their order.
+    """
+
+    def __init__(
+        self, store: Reader, coefficients: Sequence[Coefficient], metrics: Sequence[Metric]
+    ) -> None:
+        self.page, self.rows, self.totals = store.page, store.rows, store.totals()
+        changes = store.events("learning_rate", last=1000)
+        self.rate_changes = [(e.detail["rows"], e.detail["model"], e.detail["to"]) for e in changes]
+        self.coefficients, self.metrics = coefficients, metrics
+        self.history = History(_columns(coefficients, metrics))
+        for page, its_coefficients, its_metrics in store.kept():  # in another order than ours
+            columns = _columns(its_coefficients, its_metrics)
+            values = dict(zip(columns, _values(its_coefficients, its_metrics), strict=True))
+            self.history.append(page, [values[column] for column in self.history.columns])
+        kept = np.array(store.data(Sample.where(self.rows)), np.float64).reshape(-1, 5).T
+        self.sample = Sample()
+        self.sample.restore(self.rows, kept[0].astype(np.int64), *kept[2:])
+        self.pace = Pace()
+
+    def add(
+        self,
+        batch: Batch,
+        sifted: Sifted,
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+    ) -> None:
+        """Take in a page that was committed."""
+        fresh = sifted.fresh
+        self.page, self.rows = batch.page, self.rows + len(fresh.ids)
+        self.coefficients, self.metrics = coefficients, metrics
+        self.history.append(batch.page, _values(coefficients, metrics))
+        self.sample.extend(fresh.network_ability, fresh.competence, fresh.promoted)
+        for name, count in zip(self.totals, sifted.counts(batch), strict=True):
+            self.totals[name] += count
+
+    def snapshot(
+        self,
+        status: Status,
+        message: str,
+        *,
+        page_size: int,
+        total_rows: int | None,
+        learning_rates: dict[str, float],
+    ) -> Snapshot:
+        """Return a picture that shares nothing that will change."""
+        if status == "running":
+            pages_per_s = self.pace.note(0 if self.page is None else self.page + 1)
+        else:
+            pages_per_s, self.pace = 0.0, Pace()
+        return Snapshot(
+            status=status,
+            message=message,
+            page=self.page,
+            rows=self.rows,
+            page_size=page_size,
+            total_rows=total_rows,
+            pages_per_s=pages_per_s,
+            coefficients=tuple(self.coefficients),
+            metrics=tuple(self.metrics),
+            history=self.history.copy(),
+            sample=self.sample.columns,
+            learning_rates=learning_rates,
+            rate_changes=tuple(self.rate_changes),
+            totals=dict(self.totals),
+        )
+
+
+def _columns(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[Hashable]:
+    names: list[Hashable] = [
+        (c.model, c.term, name) for c in coefficients for name in ("estimate", "ci_low", "ci_high")
+    ]
+    return names + [(m.model, m.name) for m in metrics]
+
+
+def _values(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[float]:
+    values = [value for c in coefficients for value in (c.estimate, c.ci_low, c.ci_high)]
+    return values + [m.value for m in metrics]

@@ -1,0 +1,78 @@
+"""What every model hands on: its coefficients, its metrics, its state - and what a model is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from promo.batch import Batch
+
+NAN = float("nan")
+MAX_LEARNING_RATE = 1e6  # steps this large are useless already; much larger ones overflow
+
+
+class Coefficient(NamedTuple):
+    """One term of one model, on the original scale of the data; NaN where undefined.
+
+    `ci_low` and `ci_high` bound the fixed-n interval of level 1 - alpha: it holds at one number of
+    rows chosen before looking. The `av_*` values are anytime-valid, NaN until a model offers them.
+    """
+
+    model: str
+    term: str
+    estimate: float
+    std_error: float = NAN
+    statistic: float = NAN
+    p_value: float = NAN
+    ci_low: float = NAN
+    ci_high: float = NAN
+    av_p_value: float = NAN
+    av_low: float = NAN
+    av_high: float = NAN
+
+
+class Metric(NamedTuple):
+    """One number about one model; NaN where undefined."""
+
+    model: str
+    name: str
+    value: float
+
+
+class ModelState(NamedTuple):
+    """All that a model has learned from `rows` rows, as JSON."""
+
+    name: str
+    rows: int
+    state: str
+
+
+def check_learning_rate(value: float) -> float:
+    """Return the rate as a float; ValueError unless it lies in (0, 1e6]."""
+    if not 0 < value <= MAX_LEARNING_RATE:
+        raise ValueError(f"learning rate {value}: expected above 0, at most {MAX_LEARNING_RATE:g}")
+    return float(value)
+
+
+class Model(Protocol):
+    """What the trainer asks of a model.
+
+    A model that has an attribute `learning_rate` (and a `name`) can be steered while it runs.
+    Pure code: no I/O, no threads. `learn` must test before it trains, and after `restore` of its
+    own `states` a model must go on to the same bits as if it had never stopped.
+    """
+
+    def learn(self, batch: Batch) -> None:
+        """Predict every row by the model as it is, score, then learn the rows in order."""
+
+    def states(self) -> list[ModelState]:
+        """Return what `restore` needs, and what a reader of the store may want to know."""
+
+    def restore(self, states: Mapping[str, str]) -> None:
+        """Take over states by name; ValueError if they are not this model's."""
+
+    def coefficients(self) -> list[Coefficient]:
+        """Return the same terms in the same order at any time."""
+
+    def metrics(self) -> list[Metric]:
+        """Return the same metrics in the same order at any time."""

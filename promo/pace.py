@@ -1,0 +1,65 @@
+"""Pages per second: how many there may be, and how many there were."""
+
+from __future__ import annotations
+
+import time
+
+_LONGEST_S = 1e6  # between two pages: threads cannot wait for centuries
+_LATE_S = 0.05  # what the pages after a late one may make up for, at least
+
+
+class SpeedLimit:
+    """Says how long to wait before the next page.
+
+    Parameters
+    ----------
+    pages_per_s
+        At most so many; None for no limit.
+    """
+
+    def __init__(self, pages_per_s: float | None = None) -> None:
+        self._interval_s, self._due = 0.0, float("-inf")
+        self.set(pages_per_s)
+
+    def set(self, pages_per_s: float | None) -> None:
+        """Change the limit, from the page before on.
+
+        Raises
+        ------
+        ValueError
+            The speed is not positive.
+        """
+        if pages_per_s is not None and not pages_per_s > 0:
+            raise ValueError(f"speed {pages_per_s}: expected pages per second above 0, or None")
+        interval_s = min(1 / pages_per_s, _LONGEST_S) if pages_per_s else 0.0
+        self._due += interval_s - self._interval_s
+        self._interval_s = interval_s
+
+    def early_s(self) -> float:
+        """Return the seconds that are left until the next page may be learned, or less than 0."""
+        return self._due - time.monotonic()
+
+    def count(self) -> None:
+        """Take note of a page, from which the next is due."""
+        now = time.monotonic()
+        # A little late, the pages after it make up for it; later than that, they do not.
+        on_time = 0 <= now - self._due < max(self._interval_s, _LATE_S)
+        self._due = (self._due if on_time else now) + self._interval_s
+
+
+class Pace:
+    """Measures pages per second over the last second or so."""
+
+    def __init__(self, window_s: float = 1.0) -> None:
+        self.window_s = window_s
+        self._marks: list[tuple[float, int]] = []
+
+    def note(self, pages: int) -> float:
+        """Take note of the number of pages done by now; return the pace."""
+        now = time.monotonic()
+        self._marks.append((now, pages))
+        while len(self._marks) > 2 and self._marks[1][0] < now - self.window_s:
+            del self._marks[0]
+        (then, before), *_ = self._marks
+        elapsed = now - then
+        return (pages - before) / elapsed if elapsed > 0 else 0.0

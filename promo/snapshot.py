@@ -1,0 +1,89 @@
+"""What the trainer shows the world: one immutable picture of a committed page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promo.history import History
+from promo.models.results import Coefficient, Metric
+
+Status = Literal["idle", "running", "paused", "retrying", "finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The state of a stream after a committed page. Nothing in it ever changes.
+
+    Attributes
+    ----------
+    status
+        What the trainer is doing.
+    message
+        Why, in one sentence, where there is something to say.
+    page, rows
+        Newest committed page (None before the first), and rows learned up to it.
+    page_size, total_rows
+        Rows of a full page, and rows that the server says it has (None if it does not say).
+    pages_per_s
+        Over the last second or so.
+    coefficients, metrics
+        Of every model at `page`.
+    history
+        The same over pages: columns ``("rows",)``, ``(model, term, "estimate" | "ci_low" |
+        "ci_high")`` and ``(model, metric)``.
+    sample
+        Network ability, competence and promoted of a bounded sample of the rows, shape (3, m).
+    learning_rates
+        In force for the next page, by model.
+    rate_changes
+        (rows learned before, model, new rate) for every change so far.
+    totals
+        Received, inserted, duplicate, conflicting and rejected rows.
+    """
+
+    status: Status
+    message: str
+    page: int | None
+    rows: int
+    page_size: int
+    total_rows: int | None
+    pages_per_s: float
+    coefficients: tuple[Coefficient, ...]
+    metrics: tuple[Metric, ...]
+    history: History
+    sample: NDArray[np.float64]
+    learning_rates: Mapping[str, float]
+    rate_changes: tuple[tuple[int, str, float], ...]
+    totals: Mapping[str, int]
+
+    @property
+    def total_pages(self) -> int | None:
+        """Pages in all, if the server told how many rows it has."""
+        return None if self.total_rows is None else -(-self.total_rows // self.page_size)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end at the present pace, if both are known."""
+        if self.total_pages is None or not self.pages_per_s:
+            return None
+        done = 0 if self.page is None else self.page + 1
+        return max(self.total_pages - done, 0) / self.pages_per_s
+
+    def coefficient(self, model: str, term: str) -> Coefficient:
+        """Return one coefficient; KeyError if there is none of that name."""
+        for coefficient in self.coefficients:
+            if coefficient[:2] == (model, term):
+                return coefficient
+        raise KeyError((model, term))
+
+    def metric(self, model: str, name: str) -> float:
+        """Return one metric; KeyError if there is none of that name."""
+        for metric in self.metrics:
+            if metric[:2] == (model, name):
+                return metric.value
+        raise KeyError((model, name))

@@ -1,0 +1,11 @@
+"""The store: one SQLite file per stream, one transaction per page.
+
+Third stop on the line. `Store.sift` says which rows of a batch are new, the models learn those,
+and `Store.commit` writes the rows, the page, the models' states, the coefficients and the metrics
+together or not at all. `Reader` reads the same file, also while it is being written.
+"""
+
+from promo.store.reader import Cursor, Event, Reader
+from promo.store.writer import Sifted, Store
+
+__all__ = ["Cursor", "Event", "Reader", "Sifted", "Store"]

@@ -1,0 +1,192 @@
+"""Reading a store, from any process, also while it is being written."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promo.errors import StoreError, StoreMismatch
+from promo.models.results import Coefficient, Metric
+from promo.store.connection import connect, explained
+
+APPLICATION_ID = 0x70726F6D  # "prom", in the header of the file
+SCHEMA_VERSION = 1
+
+
+class Cursor(NamedTuple):
+    """Where a stream goes on: 0-based page, and rows of it that are committed already."""
+
+    page: int
+    position: int
+
+
+class Event(NamedTuple):
+    """Something that happened at a page; `detail` holds what JSON can."""
+
+    page: int
+    at: str
+    kind: str
+    detail: dict[str, Any]
+
+
+class Reader:
+    """Reading a store. Safe beside a running writer; every call sees whole pages only.
+
+    Parameters
+    ----------
+    path
+        An existing store.
+
+    Raises
+    ------
+    StoreMismatch
+        The file is not a store, or its schema is newer than this version of promo.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._connection = self._connect()
+        try:
+            self._check_identity()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            raise StoreError(f"{self.path} does not exist")
+        with explained(self.path):
+            return connect(f"{self.path.absolute().as_uri()}?mode=ro")
+
+    def _check_identity(self) -> None:
+        with explained(self.path):
+            [application] = self._connection.execute("PRAGMA application_id").fetchone()
+            [version] = self._connection.execute("PRAGMA user_version").fetchone()
+        if application != APPLICATION_ID:
+            raise StoreMismatch(f"{self.path} is not a store of promo; choose another file")
+        if version > SCHEMA_VERSION:
+            raise StoreMismatch(
+                f"{self.path} has schema {version}, this promo knows up to {SCHEMA_VERSION}: update"
+            )
+        try:
+            _ = self.source, self.page_size, self.settings
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreMismatch(f"{self.path} does not say what it holds: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of any SQL query."""
+        with explained(self.path):
+            return self._connection.execute(sql, values).fetchall()
+
+    @property
+    def source(self) -> str:
+        """Name of the data that the stream reads."""
+        return str(self.query("SELECT source FROM stream")[0][0])
+
+    @property
+    def page_size(self) -> int:
+        """Rows of a full page."""
+        return int(self.query("SELECT page_size FROM stream")[0][0])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was fixed before the stream began."""
+        settings: dict[str, Any] = json.loads(self.query("SELECT settings FROM stream")[0][0])
+        return settings
+
+    @property
+    def page(self) -> int | None:
+        """The newest committed page, None before the first."""
+        page: int | None = self.query("SELECT max(page) FROM page")[0][0]
+        return page
+
+    @property
+    def rows(self) -> int:
+        """Rows in `data`."""
+        # Rows are never deleted, so rowid counts them without gaps.
+        return int(self.query("SELECT coalesce(max(rowid), 0) FROM data")[0][0])
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where the stream goes on, None before the first page."""
+        last = self.query("SELECT page, received FROM page ORDER BY page DESC LIMIT 1")
+        if not last:
+            return None
+        page, received = last[0]
+        return Cursor(page, received) if received < self.page_size else Cursor(page + 1, 0)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Newest state of every model, as JSON, by name."""
+        return dict(self.query("SELECT name, state FROM model"))
+
+    def coefficients(self, page: int | None = None) -> list[Coefficient]:
+        """Return all coefficients at a page that is kept; at the newest unless given."""
+        rows = self.query(_KEPT.format(", ".join(Coefficient._fields), "coefficient"), page)
+        return [Coefficient._make(_nan(row)) for row in rows]
+
+    def metrics(self, page: int | None = None) -> list[Metric]:
+        """Return all metrics at a page that is kept; at the newest unless given."""
+        rows = self.query(_KEPT.format(", ".join(Metric._fields), "metric"), page)
+        return [Metric._make(_nan(row)) for row in rows]
+
+    def kept(self) -> Iterator[tuple[int, list[Coefficient], list[Metric]]]:
+        """Yield every page that is kept, ascending, as `coefficients` and `metrics` return it."""
+        for [page] in self.query("SELECT DISTINCT page FROM metric ORDER BY page"):
+            yield page, self.coefficients(page), self.metrics(page)
+
+    def series(
+        self,
+        table: Literal["coefficient", "metric"],
+        model: str,
+        term: str,
+        column: str = "estimate",
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the kept pages, ascending, and one value at each; both of shape (n,)."""
+        key, column = ("term", column) if table == "coefficient" else ("name", "value")
+        sql = f"SELECT page, {column} FROM {table} WHERE model = ? AND {key} = ? ORDER BY page"
+        pages, values = np.array(self.query(sql, model, term), np.float64).reshape(-1, 2).T
+        return pages.astype(np.int64), values
+
+    def events(self, kind: str | None = None, *, last: int = 200) -> list[Event]:
+        """Return the newest events, oldest first, of one kind if given."""
+        sql = (
+            "SELECT page, at, kind, detail FROM event WHERE ?1 IS NULL OR kind = ?1 "
+            "ORDER BY seq DESC LIMIT ?2"
+        )
+        rows = self.query(sql, kind, last)[::-1]
+        return [Event(page, at, kind, json.loads(detail)) for page, at, kind, detail in rows]
+
+    def totals(self) -> dict[str, int]:
+        """Return received, inserted, duplicate, conflicting and rejected rows over all pages."""
+        names = ("received", "inserted", "duplicate", "conflicting", "rejected")
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
+        return dict(zip(names, self.query(f"SELECT {sums} FROM page")[0], strict=True))
+
+    def data(self, where: str = "1", *values: object) -> list[tuple[int, int, float, float, int]]:
+        """Return (arrival, id, network ability, competence, promoted), in order of arrival."""
+        sql = f"SELECT rowid, id, network_ability, competence, promoted FROM data WHERE {where}"
+        return self.query(f"{sql} ORDER BY rowid", *values)
+
+
+_KEPT = "SELECT {} FROM {} WHERE page = coalesce(?, (SELECT max(page) FROM page))"
+
+
+def _nan(row: tuple[Any, ...]) -> Iterator[Any]:
+    return (float("nan") if value is None else value for value in row)

@@ -1,0 +1,324 @@
+"""Writing a store: one transaction per page."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from promo import __version__
+from promo.batch import Batch, Rejected
+from promo.errors import StoreError, StoreMismatch
+from promo.history import MAX_PAGES, stride
+from promo.models.results import Coefficient, Metric, ModelState
+from promo.store import statements as sql
+from promo.store.connection import connect, explained, lock_file, transaction
+from promo.store.reader import APPLICATION_ID, SCHEMA_VERSION, Cursor, Event, Reader
+
+
+class Sifted(NamedTuple):
+    """A batch held against the rows stored before."""
+
+    fresh: Batch
+    duplicate: int
+    conflicts: tuple[Rejected, ...]
+
+    def counts(self, batch: Batch) -> tuple[int, int, int, int, int]:
+        """Return rows received, inserted, duplicate, conflicting and rejected."""
+        inserted, conflicting = len(self.fresh.ids), len(self.conflicts)
+        return batch.received, inserted, self.duplicate, conflicting, len(batch.rejected)
+
+
+class Store(Reader):
+    """Writing a store, creating it if need be. One process writes; others may read.
+
+    Parameters
+    ----------
+    path
+        The SQLite file. Beside it lie ``-wal`` and ``-shm`` while it is open, and ``.lock``.
+    source, page_size
+        What the stream reads; a file that holds another stream is refused.
+    settings
+        What is fixed before the stream begins (alpha, g, seeds, models), as JSON can hold it.
+    synchronous
+        ``"NORMAL"`` survives a killed process; ``"FULL"`` also a power cut, at a sync a page.
+
+    Raises
+    ------
+    StoreLocked
+        Another writer has it; the message names the process.
+    StoreMismatch
+        The file holds another stream or other settings, is not a store, or is too new.
+    StoreError
+        The file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        source: str,
+        page_size: int,
+        settings: Mapping[str, Any] | None = None,
+        synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+    ) -> None:
+        self._expected = {
+            "source": source,
+            "page_size": page_size,
+            "settings": json.loads(json.dumps(settings or {})),
+        }
+        self._synchronous = synchronous
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_file(path)
+        except OSError as error:
+            raise StoreError(f"cannot open {path}: {error.strerror}") from error
+        try:
+            super().__init__(path)
+            self._read_back()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @staticmethod
+    def read_only(path: str | Path) -> Reader:
+        """Open an existing store for reading, also while another process writes."""
+        return Reader(path)
+
+    def _connect(self) -> sqlite3.Connection:
+        with explained(self.path):
+            self._make()
+            connection = connect(self.path.absolute().as_uri())
+            try:
+                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+                # A checkpoint syncs twice; at 16 MB of log instead of 4 it costs little per page.
+                connection.execute("PRAGMA wal_autocheckpoint = 4000")
+                [objects] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+                if not objects:
+                    self._create(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _make(self) -> None:
+        """Make the file if there is none, under another name first.
+
+        Killed while it makes a file in place, SQLite leaves a journal that only a writer can undo;
+        readers would be refused. Renamed when it is whole, a store never has such a journal.
+        """
+        path = Path(os.path.realpath(self.path))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # private from the start
+        if path.stat().st_size or path.with_name(f"{path.name}-journal").exists():
+            return
+        new = path.with_name(f"{path.name}.new")
+        for end in ("", "-journal", "-wal", "-shm"):
+            Path(f"{new}{end}").unlink(missing_ok=True)
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = connect(new.as_uri())
+        try:
+            self._create(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+        new.replace(path)
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        identity = (
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        )
+        schema = (files("promo.store") / "schema.sql").read_text()
+        with transaction(connection):
+            for statement in f"{schema}{identity}".split(";"):
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    self._expected["source"],
+                    self._expected["page_size"],
+                    SCHEMA_VERSION,
+                    __version__,
+                    _now(),
+                    json.dumps(self._expected["settings"]),
+                ),
+            )
+
+    def _check_identity(self) -> None:
+        super()._check_identity()
+        for name, expected in self._expected.items():
+            if (value := getattr(self, name)) != expected:
+                raise StoreMismatch(
+                    f"{self.path} holds a stream with {name} {value!r}, not {expected!r}; "
+                    "choose another file (--db), or delete this one"
+                )
+        self.query("PRAGMA journal_mode = WAL")  # not before it is known to be ours
+
+    def _read_back(self) -> None:
+        """Learn from the file what `sift` and `commit` go by."""
+        self._max_id = self.query("SELECT coalesce(max(id), -1) FROM data")[0][0]
+        self._last_page = self.page
+
+    def reopen(self) -> None:
+        """After any error: close, open again, and read back what is committed.
+
+        Raises
+        ------
+        StoreError
+            It cannot be opened, or this store was closed for good.
+        """
+        if not self._lock.is_locked:
+            raise StoreError(f"{self.path} is closed: open a new store")
+        self._connection.close()
+        self._connection = self._connect()
+        self._check_identity()
+        self._read_back()
+
+    def clear(self) -> None:
+        """Empty every table, as if the file were new. Readers see all of it or nothing."""
+        with explained(self.path):
+            with transaction(self._connection) as connection:
+                for table in sql.TABLES:
+                    connection.execute(f"DELETE FROM {table}")
+                connection.execute("UPDATE stream SET created_at = ?", (_now(),))
+            self._connection.execute("VACUUM")
+        self._read_back()
+
+    def close(self) -> None:
+        """Let go of the file and of the lock. Idempotent."""
+        super().close()
+        self._lock.release()
+
+    def sift(self, batch: Batch) -> Sifted:
+        """Tell new rows from those stored before with the same values, or with other values."""
+        ids = batch.ids
+        if not len(ids) or (ids[0] > self._max_id and (ids[1:] > ids[:-1]).all()):
+            return Sifted(batch, 0, ())
+        found = self.query(
+            "SELECT id, network_ability, competence, promoted FROM data "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            json.dumps(ids.tolist()),
+        )
+        known: dict[int, tuple[float, ...]] = {id_: tuple(values) for id_, *values in found}
+        fresh = np.zeros(len(ids), np.bool_)
+        conflicts = []
+        for at, (id_, *values) in enumerate(_rows(batch)):
+            if id_ not in known:
+                known[id_], fresh[at] = tuple(values), True
+            elif known[id_] != tuple(values):
+                raw = json.dumps(dict(zip(sql.COLUMNS, (id_, *values), strict=True)))
+                reason = f"id {id_} is stored with other values"
+                conflicts.append(Rejected(int(batch.positions[at]), reason, raw))
+        duplicate = len(ids) - int(fresh.sum()) - len(conflicts)
+        return Sifted(batch.take(fresh), duplicate, tuple(conflicts))
+
+    def commit(
+        self,
+        batch: Batch,
+        sifted: Sifted,
+        states: Sequence[ModelState],
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+    ) -> None:
+        """Write a page and all that was learned from it in one transaction.
+
+        Raises
+        ------
+        StoreError
+            Nothing of the page was written, or it is unknown whether it was: `reopen` and look.
+            Also if a later page is written already.
+        """
+        if batch.page < (self._last_page or 0):
+            raise StoreError(f"page {batch.page} comes after page {self._last_page}")
+        now, fresh = _now(), sifted.fresh
+        rows = max((state.rows for state in states), default=0)
+        with explained(self.path), transaction(self._connection) as connection:
+            connection.executemany(sql.INSERT_DATA, _rows(fresh))
+            connection.execute(sql.UPSERT_PAGE, _ledger(batch, sifted, now))
+            self._thin(batch.page)
+            connection.executemany(
+                sql.UPSERT_MODEL, [(s.name, batch.page, s.rows, s.state, now) for s in states]
+            )
+            connection.executemany(
+                sql.UPSERT_COEFFICIENT,
+                [(c.model, c.term, batch.page, *c[2:]) for c in coefficients],
+            )
+            connection.executemany(
+                sql.UPSERT_METRIC, [(m.model, m.name, batch.page, m.value) for m in metrics]
+            )
+            together = ",".join(f"{json.dumps(s.name)}:{s.state}" for s in states)
+            connection.execute(sql.UPSERT_CHECKPOINT, (batch.page, rows, f"{{{together}}}"))
+            if batch.page == self._last_page and len(
+                fresh.ids
+            ):  # a short page that has grown, learned in two parts
+                self._insert_event(batch.page, "grown", {"rows": rows - len(fresh.ids)}, now)
+            for conflict in sifted.conflicts:
+                self._insert_event(batch.page, "conflict", conflict._asdict(), now)
+            bad = (*batch.rejected, *sifted.conflicts)
+            connection.executemany(sql.UPSERT_QUARANTINE, [(batch.page, *row) for row in bad])
+        self._last_page = batch.page
+        self._max_id = max(self._max_id, int(fresh.ids.max(initial=-1)))
+
+    def record(
+        self, kind: str, detail: Mapping[str, Any], states: Iterable[ModelState] = ()
+    ) -> Event:
+        """Write an event, and with it the states that it changed, before the next page."""
+        cursor, now = self.cursor or Cursor(0, 0), _now()
+        last = -1 if self._last_page is None else self._last_page
+        with explained(self.path), transaction(self._connection) as connection:
+            self._insert_event(cursor.page, kind, detail, now)
+            connection.executemany(
+                sql.UPSERT_MODEL, [(s.name, last, s.rows, s.state, now) for s in states]
+            )
+        return Event(cursor.page, now, kind, dict(detail))
+
+    def _insert_event(self, page: int, kind: str, detail: Mapping[str, Any], now: str) -> None:
+        self._connection.execute(
+            "INSERT INTO event (page, at, kind, detail) VALUES (?, ?, ?, ?)",
+            (page, now, kind, json.dumps(detail)),
+        )
+
+    def _thin(self, page: int) -> None:
+        """Drop the pages of the bounded tables that `History` would drop when `page` comes."""
+        last = self._last_page
+        if last is None or last == page:
+            return
+        step = stride(page, MAX_PAGES)
+        execute = self._connection.execute
+        if step > stride(last, MAX_PAGES):
+            for table in ("coefficient", "metric", "checkpoint"):
+                execute(f"DELETE FROM {table} WHERE page % ? != 0", (step,))
+        elif last % step:
+            execute("DELETE FROM coefficient WHERE page = ?", (last,))
+            execute("DELETE FROM metric WHERE page = ?", (last,))
+            # It fills a page of the file by itself: moving it keeps that page in its place.
+            execute("UPDATE checkpoint SET page = ? WHERE page = ?", (page, last))
+
+
+def _rows(batch: Batch) -> Iterator[tuple[int, float, float, int]]:
+    promoted = batch.promoted.astype(np.int64)
+    columns = (batch.ids, batch.network_ability, batch.competence, promoted)
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _ledger(batch: Batch, sifted: Sifted, now: str) -> tuple[object, ...]:
+    ids = batch.ids.tolist() or [None]
+    return (
+        batch.page,
+        *sifted.counts(batch),
+        ids[0],
+        ids[-1],
+        batch.digest,
+        now,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,222 @@
+"""One keep-alive HTTP session that fetches pages, with retries around get + read + decode."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import requests
+import tenacity
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from promo.batch import BadPage, Page, decode_page
+from promo.errors import RequestRefused, StreamTimeout
+from promo.reader import Retry
+from promo.stream.session import open_session
+
+if TYPE_CHECKING:
+    from promo.stream import PageStream
+
+DATA_PATH = "/api/v1/data"
+CONTRACT_PAGE_SIZE = 10
+RETRY_AFTER_CAP_S = 60.0
+MAX_ROW_BYTES = 4096  # a row takes about 100; more than so many on average is no page
+_MIN_LIMIT_BYTES = 65_536
+_COUNT = re.compile("[0-9]{1,18}")
+
+
+class _Again(Exception):
+    """An answer worth asking for again, not before `retry_after` seconds have passed."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class HTTPWire:
+    """One keep-alive session, used by one thread; any thread may cut the exchange under way.
+
+    Python cannot interrupt a thread that waits in `recv`, but shutting its socket can. That ends
+    a hang or a drip at once, for Stop as for an attempt that has used up its time.
+    """
+
+    retry: Retry | None = None
+
+    def __init__(self, stream: PageStream, halt: threading.Event) -> None:
+        self._stream, self._halt = stream, halt
+        self._socket: socket.socket | None = None
+        self._overdue_at = float("inf")
+        limit = max(MAX_ROW_BYTES * stream.page_size, _MIN_LIMIT_BYTES)
+        self._session = open_session(limit, stream.login)
+        adapter = HTTPAdapter()
+        pools = adapter.poolmanager.pool_classes_by_scheme
+        adapter.poolmanager.pool_classes_by_scheme = {
+            scheme: self._watched(pool) for scheme, pool in pools.items()
+        }
+        for prefix in ("http://", "https://"):  # wherever a redirection leads
+            self._session.mount(prefix, adapter)
+        size = f"size={stream.page_size}&" if stream.page_size != CONTRACT_PAGE_SIZE else ""
+        self._url = f"{stream.base_url}{DATA_PATH}?{size}page="
+        self._request = self._session.prepare_request(requests.Request("GET", self._url))
+        self._attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Again),
+            wait=_wait,
+            stop=tenacity.stop_any(
+                tenacity.stop_when_event_set(halt), tenacity.stop_before_delay(stream.deadline)
+            ),
+            sleep=tenacity.sleep_using_event(halt),
+            before_sleep=self._note_retry,
+        )
+
+    def _watched(self, pool: Any) -> Any:
+        wire = self
+
+        class Connection(pool.ConnectionCls):  # type: ignore[misc]  # its base is known at run time
+            def connect(self) -> None:
+                super().connect()
+                wire._socket = self.sock
+                if wire._halt.is_set():  # cut while there was nothing to cut yet
+                    wire.cut()
+
+        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+    def cut(self) -> None:
+        """Break off the exchange under way."""
+        if self._socket is not None:
+            with suppress(OSError):  # closed already
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def cut_if_overdue(self) -> None:
+        """Break off the exchange under way if it has taken its time."""
+        if time.monotonic() > self._overdue_at:
+            self.cut()
+
+    def close(self) -> None:
+        """Let go of the connection; the last call, by the wire's own thread."""
+        self._session.close()
+
+    def fetch(self, page: int) -> Page:
+        """Return a page, asking again as long as that may help.
+
+        Raises
+        ------
+        RequestRefused
+            A 4xx, an address that leads nowhere, a certificate that does not hold: asking again
+            would not help.
+        StreamTimeout
+            No good answer within the stream's deadline.
+        """
+        try:
+            return self._attempts(self._attempt, page, time.monotonic() + self._stream.deadline)
+        except tenacity.RetryError as error:
+            last = error.last_attempt.exception()
+            # The very last attempt may have been cut by the deadline before it could tell.
+            reason = self.retry.reason if self.retry else last
+            raise StreamTimeout(
+                f"page {page} of {self._stream.base_url}: no good answer within "
+                f"{self._stream.deadline:g} s; the last one: {reason}"
+            ) from last
+        finally:
+            self.retry = None
+
+    def _attempt(self, page: int, give_up: float) -> Page:
+        now = time.monotonic()
+        timeout = max(min(self._stream.timeout, give_up - now), 0.001)
+        self._request.url = f"{self._url}{page}"
+        self._overdue_at = now + timeout
+        try:
+            answer = self._session.send(self._request, timeout=timeout)
+        except (requests.exceptions.InvalidURL, requests.TooManyRedirects) as error:
+            raise RequestRefused(f"{self._request.url}: {reason_of(error)}") from error
+        except (requests.RequestException, HTTPError, OSError) as error:
+            if _is_distrusted(error):
+                raise RequestRefused(
+                    f"{self._stream.base_url}: {reason_of(error)}; is it the right address?"
+                ) from error
+            late = time.monotonic() > self._overdue_at
+            raise _Again(f"no answer in {timeout:.3g} s" if late else reason_of(error)) from error
+        finally:
+            self._overdue_at = float("inf")
+        if answer.status_code != HTTPStatus.OK:
+            self._refuse(answer)
+        kind = answer.headers.get("Content-Type", "nothing")
+        if "json" not in kind.lower():
+            raise _Again(f"got {kind[:80]} where JSON was expected")
+        try:
+            decoded = decode_page(answer.content, self._stream.page_size)
+        except BadPage as error:
+            raise _Again(str(error)) from error
+        total = answer.headers.get("X-Total-Count", "")
+        if _COUNT.fullmatch(total):
+            self._stream.total_rows = int(total)
+        return decoded
+
+    def _refuse(self, answer: requests.Response) -> None:
+        status, line = answer.status_code, f"{answer.status_code} {answer.reason}"
+        if is_passing(status):
+            raise _Again(line, _retry_after(answer.headers.get("Retry-After")))
+        hint = {
+            404: "is this the root of the service?",
+            401: "it asks for a login",
+            403: "it forbids it",
+        }
+        raise RequestRefused(
+            f"{answer.url} answered {line}; {hint.get(status, 'expected 200 and a JSON array')}"
+        )
+
+    def _note_retry(self, state: tenacity.RetryCallState) -> None:
+        assert state.outcome is not None
+        page = state.args[0]
+        at = time.monotonic() + state.upcoming_sleep
+        self.retry = Retry(page, state.attempt_number + 1, str(state.outcome.exception()), at)
+
+
+_backoff = tenacity.wait_exponential(multiplier=0.1, max=10.0) + tenacity.wait_random(0, 0.1)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return max(_backoff(state), error.retry_after if isinstance(error, _Again) else 0.0)
+
+
+def _retry_after(value: str | None) -> float:
+    """Seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3), capped."""
+    try:
+        seconds = float(value or 0)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(str(value)).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return min(max(0.0, seconds), RETRY_AFTER_CAP_S)  # in this order NaN is 0
+
+
+def is_passing(status: int) -> bool:
+    """Whether an error may be gone at the next request."""
+    return status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
+
+
+def _bottom(error: BaseException) -> BaseException:
+    """Return what broke: requests wraps urllib3, which wraps the system's error."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _is_distrusted(error: BaseException) -> bool:
+    return isinstance(_bottom(error), ssl.SSLCertVerificationError)
+
+
+def reason_of(error: BaseException) -> str:
+    """Say what broke at the bottom, in one line."""
+    error = _bottom(error)
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text if text.isprintable() and len(text) <= 200 else repr(text[:200])

@@ -1,0 +1,364 @@
+"""The one background thread: it takes pages from the stream through the models to the store.
+
+Any thread may send commands; they are remembered under one lock and obeyed between two pages.
+What others see is a `Snapshot` of a committed page, never a model. After any error the models
+are restored from the last commit before the next page.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Self
+
+from promo.changes import check_source
+from promo.errors import PromoError, StoreError
+from promo.line import Line
+from promo.models.results import Model, check_learning_rate
+from promo.pace import SpeedLimit
+from promo.reader import PageReader, Retry
+from promo.snapshot import Snapshot, Status
+from promo.store import Store
+from promo.stream import PageStream
+
+_TICK_S = 0.05  # how long a command may wait while the thread waits for a page
+_SNAPSHOT_S = 0.05  # least time between two snapshots while running
+
+
+class Trainer:
+    """Runs a stream through models into a store, page by page, in one background thread.
+
+    On construction the models take over what the store holds, so that learning goes on where it
+    stopped, to the bit. Commands return at once, may come from any thread in any order, and apart
+    from `step` saying one twice is saying it once.
+
+    Parameters
+    ----------
+    stream, store
+        Source and sink. The trainer owns the store from now on and closes it.
+    models
+        Learn every page in this order.
+    speed
+        Pages per second at most; None for as fast as it goes.
+    accept_changes
+        Go on although the source no longer serves what was committed. Either way nothing is
+        overwritten, and an event says which page differs.
+
+    Raises
+    ------
+    StoreMismatch
+        The store holds pages of other models, or no usable state of one of these.
+    """
+
+    def __init__(
+        self,
+        stream: PageStream,
+        store: Store,
+        models: Sequence[Model],
+        *,
+        speed: float | None = None,
+        accept_changes: bool = False,
+    ) -> None:
+        self.stream, self.store = stream, store
+        self.accept_changes = accept_changes
+        self.error: BaseException | None = None
+        self._condition = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._active, self._halt, self._closed = False, threading.Event(), False
+        self._status: Status = "idle"
+        self._retry: Retry | None = None
+        self._budget: int | None = 0  # pages still to do; None: all there are
+        self._new_rates: dict[str, float] = {}
+        self._broken = self._hurried = False
+        try:
+            self._limit = SpeedLimit(speed)
+            self._line = Line(store, models)
+            self.models = self._line.models
+            with self._condition:
+                self._publish()
+        except BaseException:
+            store.close()
+            raise
+        _OPEN.add(self)
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def play(self) -> None:
+        """Learn pages until paused, stopped, or at the end of the stream."""
+        self._go(None)
+
+    def step(self, pages: int = 1) -> None:
+        """Learn that many pages and pause; while playing, do nothing."""
+        with self._condition:
+            if not self._alive:
+                self._go(pages)
+            elif self._budget is not None:
+                self._go(self._budget + pages)
+
+    def pause(self) -> None:
+        """Rest after the page under way, with the next ones fetched already."""
+        with self._condition:
+            self._budget = 0
+            self._condition.notify_all()
+
+    def stop(self) -> None:
+        """End the thread after the page under way, at once if it is waiting for one."""
+        with self._condition:
+            self._halt.set()
+            self._budget = 0
+            self._condition.notify_all()
+
+    def start_over(self) -> None:
+        """Forget everything: empty the store and the models, and rest before the first page."""
+        with self._condition:
+            self._halt.set()
+            self._new_rates.clear()
+            self._go(0, afresh=True)
+
+    def set_speed(self, pages_per_s: float | None) -> None:
+        """Learn at most that many pages per second; None for no limit.
+
+        Raises
+        ------
+        ValueError
+            The speed is not positive.
+        """
+        with self._condition:
+            self._limit.set(pages_per_s)
+            self._condition.notify_all()
+
+    def set_learning_rate(self, model: str, value: float) -> None:
+        """Change a learning rate from the next page on; an event says from which.
+
+        Raises
+        ------
+        ValueError
+            No such model has a learning rate, or the value is not in (0, 1e6].
+        """
+        if model not in self._line.rates():
+            raise ValueError(f"{model!r} has no learning rate; these have: {[*self._line.rates()]}")
+        rate = check_learning_rate(value)
+        with self._condition:
+            self._new_rates[model] = rate
+            self._condition.notify_all()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread to end; raise what it failed of."""
+        with self._condition:  # so that it has been started
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        if self.error is not None:
+            raise self.error
+
+    def run(self, pages: int | None = None) -> Snapshot:
+        """Learn that many pages, or all there are, and return the snapshot after the last.
+
+        For scripts, tests and cells that wait: it blocks, and the speed limit is off meanwhile.
+        Raises what the thread failed of.
+        """
+        try:
+            with self._condition:
+                self._hurried = True
+                self._go(pages)
+                self._condition.wait_for(lambda: self._status != "running")
+        except KeyboardInterrupt:
+            self.pause()
+            raise
+        finally:
+            self._hurried = False
+        if self.error is not None:
+            raise self.error
+        return self.snapshot
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the next snapshot, or for the time to run out."""
+        with self._condition:
+            self._condition.wait(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop, wait for the thread and let go of the store, for good. Idempotent."""
+        with self._condition:
+            self._closed = True
+            self.stop()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        if thread is None or not thread.is_alive():
+            with self._condition:
+                self.store.close()
+        _OPEN.discard(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what others see --------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """What the trainer is doing, at this moment; a snapshot read after it is no older."""
+        with self._condition:
+            return "retrying" if self._status == "running" and self._retry else self._status
+
+    @property
+    def message(self) -> str:
+        """Why the trainer failed or waits, in one sentence; else empty."""
+        retry = self._retry
+        if self._status == "failed":
+            return _in_words(self.error)
+        if self._status == "running" and retry:
+            left = max(retry.at - time.monotonic(), 0.0)
+            return f"page {retry.page}: {retry.reason}; attempt {retry.attempt} in {left:.0f} s"
+        return ""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest picture; while running up to 0.05 s old."""
+        return self._snapshot
+
+    # -- the thread -------------------------------------------------------------------------
+
+    @property
+    def _alive(self) -> bool:
+        """Whether there is a thread that will obey the next command."""
+        return self._active and not self._halt.is_set()
+
+    def _go(self, budget: int | None, *, afresh: bool = False) -> None:
+        with self._condition:
+            if self._closed:
+                self.error = StoreError(f"{self.store.path} is closed: make a new trainer for it")
+                self._status = "failed"
+                return
+            self._budget = None if budget is None else max(budget, 0)
+            if self._budget != 0:
+                self._status = "running"
+            if not self._alive:
+                self._halt, self._active, self.error = threading.Event(), True, None
+                self._thread = threading.Thread(
+                    target=self._run,
+                    args=(self._halt, self._thread, afresh),
+                    name="promo-trainer",
+                    daemon=True,
+                )
+                self._thread.start()
+            self._condition.notify_all()
+
+    def _run(self, halt: threading.Event, before: threading.Thread | None, afresh: bool) -> None:
+        if before is not None:
+            before.join()  # it is ending: one thread at a time owns models and store
+            self.error = None
+        end: Status = "failed"
+        try:
+            if afresh:
+                self.store.clear()
+            if afresh or self._broken:
+                self._restore()
+                with self._condition:
+                    self._publish()
+            check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
+            start = self.store.cursor or (self.stream.start_page, self.stream.start_position)
+            with self.stream.read(*start) as reader:
+                self._line.record("started")
+                end = self._loop(reader, halt)
+            self._line.record(end)
+        except Exception as error:
+            end = "failed"
+            self._recover(error)
+        finally:
+            with self._condition:
+                if halt is self._halt:  # no later thread has been asked for
+                    self._active, self._status = False, end
+                self._publish()
+
+    def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
+        while self._may_go_on(halt):
+            try:
+                batch = reader.poll(_TICK_S)
+            except StopIteration:
+                return "finished"
+            if batch is not None:
+                self._line.learn(batch)
+                with self._condition:
+                    self._limit.count()
+                    self._budget = self._budget and self._budget - 1
+                    self._stale = True
+            self._note_retry(reader.retry)  # of the page after the one just learned
+        return "stopped"
+
+    def _may_go_on(self, halt: threading.Event) -> bool:
+        """Obey commands and wait for our turn; False once stopped."""
+        with self._condition:
+            while not halt.is_set():
+                self._change_rates()
+                if self._stale and time.monotonic() >= self._publish_at:
+                    self._publish()
+                if self._budget == 0:
+                    if self._status != "paused":
+                        self._status = "paused"
+                        self._publish()
+                    self._condition.wait()
+                elif not self._hurried and (early := self._limit.early_s()) > 0:
+                    self._condition.wait(min(early, _SNAPSHOT_S) if self._stale else early)
+                else:
+                    return True
+            self._change_rates()
+            return False
+
+    def _change_rates(self) -> None:
+        while self._new_rates:
+            self._line.change_rate(*self._new_rates.popitem())
+            self._publish()
+
+    def _note_retry(self, retry: Retry | None) -> None:
+        if retry and (self._retry is None or self._retry.page != retry.page):
+            self._line.record("retry", reason=retry.reason)
+        changed, self._retry = retry != self._retry, retry
+        if changed:
+            with self._condition:
+                self._publish()
+
+    def _recover(self, error: Exception) -> None:
+        """Drop what is in memory, go back to the last commit, and say what happened."""
+        self.error, self._broken = error, True
+        with suppress(PromoError):  # the store may be what is broken: then the next start tries
+            self._restore()
+            self._line.record("error", reason=_in_words(error))
+
+    def _restore(self) -> None:
+        if self._broken:
+            self.store.reopen()
+        self._line.restore()
+        self._broken = False
+
+    def _publish(self) -> None:
+        """Make a new snapshot; the caller holds the condition, or nobody else is there yet."""
+        self._snapshot = self._line.memory.snapshot(
+            self.status,
+            self.message,
+            page_size=self.stream.page_size,
+            total_rows=self.stream.total_rows,
+            learning_rates=self._line.rates(),
+        )
+        self._stale, self._publish_at = False, time.monotonic() + _SNAPSHOT_S
+        self._condition.notify_all()
+
+
+def _in_words(error: BaseException | None) -> str:
+    return str(error) if isinstance(error, PromoError) else repr(error)
+
+
+_OPEN: weakref.WeakSet[Trainer] = weakref.WeakSet()
+
+
+@atexit.register
+def close_all() -> None:
+    """Close every trainer of this process, waiting at most 2 s for each."""
+    for trainer in list(_OPEN):
+        trainer.close(timeout=2.0)

@@ -1,0 +1,25 @@
+"""What the reader sees and touches: the only place that knows widgets.
+
+Last stop on the line: `Controls` send commands to a trainer, and a `Publisher` shows its newest
+snapshot in the views of a page.
+"""
+
+from promo.ui.board import Board
+from promo.ui.controls import Controls
+from promo.ui.diagram import causal_diagram
+from promo.ui.figures import CoefficientFigure, LossFigure, SampleFigure
+from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.table import CoefficientTable
+
+__all__ = [
+    "Board",
+    "CoefficientFigure",
+    "CoefficientTable",
+    "Controls",
+    "LossFigure",
+    "Publisher",
+    "SampleFigure",
+    "causal_diagram",
+    "close_all",
+    "close_views",
+]

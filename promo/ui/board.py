@@ -1,0 +1,34 @@
+"""Views laid out on one board, for the notebook cell that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ipywidgets as widgets
+
+from promo.ui.publisher import BOARDS, View
+
+
+class Board(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Rows of views, one under another; the views of a row stand side by side where there is room.
+
+    Where widgets cannot be shown, as in a notebook on the web, one sentence stands in for it.
+    """
+
+    def __init__(self, *rows: Sequence[View]) -> None:
+        super().__init__(
+            [
+                widgets.GridBox([view.widget for view in row], layout=_grid(len(row)))
+                for row in rows
+            ],
+            layout=widgets.Layout(grid_gap="8px", padding="4px 8px"),
+        )
+        BOARDS.append(self)
+
+    def __repr__(self) -> str:
+        return "Live figures and buttons stand here when the notebook runs."
+
+
+def _grid(views: int) -> widgets.Layout:
+    columns = "1fr" if views == 1 else "repeat(auto-fit, minmax(min(360px, 100%), 1fr))"
+    return widgets.Layout(grid_template_columns=columns, grid_gap="16px 24px")

@@ -1,0 +1,170 @@
+"""The controls: buttons, sliders and the status line of one trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from math import ceil, floor, inf, log10
+from typing import Any
+
+import ipywidgets as widgets
+
+from promo.snapshot import Snapshot
+from promo.trainer import Trainer
+from promo.ui.style import sheet
+
+SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
+_SURE = "Erase this run and begin again at page 0?"
+
+
+class Controls:
+    """Play or Pause, Step, Stop, Speed, Learning rate, Start over, and what is going on.
+
+    Callbacks only tell the trainer and return: Jupyter may run them on any thread, and twice at a
+    time. What they raise is shown in the status line.
+
+    Parameters
+    ----------
+    trainer
+        Takes the commands.
+    model
+        Name of the model whose learning rate the slider sets.
+    """
+
+    def __init__(self, trainer: Trainer, model: str = "sgd-logistic") -> None:
+        self.trainer, self._model = trainer, model
+        self.problem = ""  # what a callback raised; the publisher looks at it
+        self._afresh = False
+        self.status = widgets.HTML()
+        self.play = _button("Play", self._play_or_pause, "primary")
+        self.step = _button("Step", trainer.step)
+        self.stop = _button("Stop", trainer.stop)
+        self.speed = widgets.SelectionSlider(
+            options=[(f"{s} pages/s" if s < inf else "no limit", s) for s in SPEEDS],
+            value=inf,
+            description="Speed",
+            continuous_update=False,
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="260px"),
+        )
+        rate = trainer.snapshot.learning_rates[model]
+        self.learning_rate = widgets.FloatLogSlider(
+            value=rate,
+            min=min(-4.0, floor(log10(rate))),
+            max=max(1.0, ceil(log10(rate))),
+            step=0.05,
+            description="Learning rate",
+            continuous_update=False,
+            readout_format=".3g",
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="300px"),
+        )
+        self.start_over = _button("Start over", self._ask)
+        self._erase = _button("Yes, erase it", self._begin_again, "danger")
+        self._keep = _button("No, keep it", self._settle)
+        self._question = widgets.HBox(
+            [widgets.Label(_SURE), self._erase, self._keep],
+            layout=widgets.Layout(display="none", align_items="center"),
+        )
+        self._connect()
+        self.widget = self._laid_out()
+        self.update(trainer.snapshot)
+
+    def _connect(self) -> None:
+        for button in (self.play, self.step, self.stop, self.start_over, self._erase, self._keep):
+            button.on_click(self._guarded(lambda pressed: pressed.promo_action()))
+        self.speed.observe(self._guarded(self._set_speed), "value")
+        self.learning_rate.observe(
+            self._guarded(lambda c: self.trainer.set_learning_rate(self._model, c["new"])), "value"
+        )
+
+    def _laid_out(self) -> widgets.VBox:
+        row = widgets.Layout(align_items="center", flex_flow="row wrap", grid_gap="4px 16px")
+        apart = widgets.Box(layout=widgets.Layout(flex="1 1 auto"))
+        buttons = widgets.HBox([self.play, self.step, self.stop])
+        parts = [buttons, self.speed, self.learning_rate, apart, self.start_over]
+        box = widgets.VBox([sheet(), self.status, widgets.HBox(parts, layout=row), self._question])
+        box.add_class("promo")
+        return box
+
+    def _play_or_pause(self) -> None:
+        if self.play.description == "Pause":  # as the reader saw it: two clicks on Play are one
+            self.trainer.pause()
+        else:
+            self.trainer.play()
+
+    def _set_speed(self, change: dict[str, Any]) -> None:
+        self.trainer.set_speed(change["new"] if change["new"] < inf else None)
+
+    def _ask(self) -> None:
+        self._question.layout.display = "flex"
+
+    def _settle(self) -> None:
+        self._question.layout.display = "none"
+
+    def _begin_again(self) -> None:
+        self._settle()
+        self._afresh = True
+        self.trainer.start_over()
+
+    def _guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(argument: Any) -> None:
+            try:
+                self.problem = ""
+                callback(argument)
+            except Exception as error:  # a callback's exception is shown nowhere else
+                self.problem = str(error) or repr(error)
+
+        return guarded
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show a snapshot, and the trainer's status and message of this moment."""
+        if self._afresh and snapshot.page is None and not snapshot.rate_changes:
+            self._afresh = False  # and the rate as it was first: the one time we move a slider
+            self.learning_rate.value = snapshot.learning_rates[self._model]
+        status = self.trainer.status
+        busy = status in ("running", "retrying")
+        self.play.description = "Pause" if busy else "Play"
+        self.step.disabled = busy
+        self.stop.disabled = status in ("idle", "stopped", "finished", "failed")
+        self.status.value = status_line(
+            snapshot, status, self.problem or self.trainer.message or snapshot.message
+        )
+
+
+def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:
+    button = widgets.Button(
+        description=text, button_style=style, layout=widgets.Layout(width="auto", min_width="68px")
+    )
+    button.promo_action = action
+    return button
+
+
+def status_line(snapshot: Snapshot, status: str, message: str) -> str:
+    """Return the status line as HTML: the status word first, then how far and how fast."""
+    done = 0 if snapshot.page is None else snapshot.page + 1
+    total = snapshot.total_pages
+    parts = [
+        f'<b class="{status}">{status}</b>',
+        f"page {done:,}" + (f" of {max(total, done):,}" if total else ""),
+        f"{snapshot.rows:,} rows",
+    ]
+    if snapshot.pages_per_s:
+        parts.append(f"{_rounded(snapshot.pages_per_s)} pages/s")
+        if snapshot.seconds_left is not None:
+            parts.append(f"{_clock(snapshot.seconds_left)} left")
+    if rejected := snapshot.totals["rejected"] + snapshot.totals["conflicting"]:
+        parts.append(f"{rejected:,} rows in quarantine")
+    if message:
+        parts.append(escape(message))
+    return f'<div class="promo-status" role="status">{" · ".join(parts)}</div>'
+
+
+def _rounded(rate: float) -> str:
+    return f"{rate:.1f}" if rate < 10 else f"{rate:,.0f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

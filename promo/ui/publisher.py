@@ -1,0 +1,118 @@
+"""The one thread that writes to output widgets: it shows the newest snapshot and drops the rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Protocol
+
+import ipywidgets as widgets
+
+from promo.snapshot import Snapshot
+from promo.trainer import Trainer
+from promo.trainer import close_all as close_trainers
+
+FRAMES_PER_S = 5.0
+
+
+class View(Protocol):
+    """Something on the page that shows snapshots."""
+
+    widget: widgets.Widget
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show a snapshot; only the publisher's thread calls this."""
+
+
+class Publisher:
+    """Keeps views up to date with a trainer, in a daemon thread, until closed.
+
+    A view that fails must not stop the others: it is left out from then on and says why, as does
+    `errors`. Where a view has a `problem`, a change of it is shown like one of the trainer.
+
+    Parameters
+    ----------
+    trainer
+        Whose snapshots to show.
+    views
+        Updated in this order, one after another, at most `frames_per_s` times a second.
+    """
+
+    def __init__(
+        self, trainer: Trainer, views: Sequence[View], frames_per_s: float = FRAMES_PER_S
+    ) -> None:
+        self.trainer, self.views = trainer, list(views)
+        self.errors: list[Exception] = []
+        self._interval_s = 1 / frames_per_s
+        self._halt = threading.Event()
+        self._working = list(views)
+        self._thread = threading.Thread(target=self._run, name="promo-publisher", daemon=True)
+        self._thread.start()
+        _OPEN.append(self)
+
+    def _run(self) -> None:
+        shown: tuple[object, ...] = ()
+        rest_s = 0.0
+        while not self._halt.wait(rest_s):
+            began = time.monotonic()
+            problems = [getattr(view, "problem", "") for view in self._working]
+            snapshot = self.trainer.snapshot
+            now = (snapshot, self.trainer.status, self.trainer.message, *problems)
+            if now != shown:
+                shown = now
+                self._show(snapshot)
+            rest_s = max(0.01, began + self._interval_s - time.monotonic())
+
+    def _show(self, snapshot: Snapshot) -> None:
+        for view in list(self._working):
+            try:
+                view.update(snapshot)
+            except Exception as error:
+                self._leave_out(view, error)
+
+    def _leave_out(self, view: View, error: Exception) -> None:
+        self.errors.append(error)
+        self._working.remove(view)
+        if isinstance(view.widget, widgets.Box):
+            why = f'<div class="promo-problem">No longer updated: {escape(repr(error))}</div>'
+            view.widget.children += (widgets.HTML(why),)
+
+    def close(self) -> None:
+        """Stop the thread and close all widgets of all views. Idempotent."""
+        self._halt.set()
+        self._thread.join(timeout=2.0)
+        for view in self.views:
+            close_tree(view.widget)
+        if self in _OPEN:
+            _OPEN.remove(self)
+
+
+_OPEN: list[Publisher] = []
+BOARDS: list[widgets.Widget] = []
+
+
+def close_views() -> None:
+    """Close every publisher and every board of this kernel; trainers go on."""
+    for publisher in list(_OPEN):
+        publisher.close()
+    while BOARDS:
+        close_tree(BOARDS.pop())
+
+
+def close_all() -> None:
+    """Close every publisher, board and trainer of this kernel, so that a cell can run again."""
+    close_views()
+    close_trainers()
+
+
+def close_tree(widget: widgets.Widget) -> None:
+    """Close a widget and all that it holds: ipywidgets never collects what is not closed."""
+    for name in widget.keys:
+        value = getattr(widget, name, None)
+        parts = value.values() if isinstance(value, dict) else value
+        for part in parts if isinstance(parts, Iterable) else (parts,):
+            if isinstance(part, widgets.Widget) and part.comm is not None:
+                close_tree(part)
+    widget.close()

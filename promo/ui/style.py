@@ -1,0 +1,65 @@
+"""One visual language: colours, type and spacing, for light and dark themes alike."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+# Okabe and Ito's palette, told apart by colour-blind readers; each also has a dash or a marker.
+BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
+SKY = "#56B4E9"
+
+_CSS = """
+<style>
+.promo { --promo-space: 8px; font-family: var(--jp-ui-font-family, system-ui, sans-serif); }
+.promo, .promo .widget-html-content, .promo label {
+  color: var(--jp-ui-font-color1, #1a1a1a); font-size: 13px; line-height: 1.45; }
+.promo .widget-html-content { overflow: visible; }
+.promo-status { font-variant-numeric: tabular-nums; min-height: 1.5em; padding: 2px 0;
+  overflow-wrap: anywhere; }
+.promo-status b { font-weight: 600; }
+.promo-status .failed, .promo-status .retrying, .promo-problem { color: #c2410c; }
+[data-jp-theme-light="false"] .promo-status .failed,
+[data-jp-theme-light="false"] .promo-status .retrying,
+[data-jp-theme-light="false"] .promo-problem { color: #fb923c; }
+.promo .widget-readout { min-width: 84px; max-width: none; }
+.promo-title { font-weight: 600; font-size: 14px; margin: 0; }
+.promo-legend { font-size: 12px; color: var(--jp-ui-font-color2, #555); min-height: 1.5em; }
+.promo-legend span { white-space: nowrap; margin-right: 12px; }
+.promo-legend svg { vertical-align: -2px; margin-right: 4px; }
+.promo .widget-html { max-width: 100%; overflow-x: auto; }
+.promo-note { font-size: 12px; color: var(--jp-ui-font-color2, #555);
+  font-variant-numeric: tabular-nums; min-height: 3em; max-width: 60em; }
+.promo table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 11.5px; }
+.promo th, .promo td { padding: 2px 4px; text-align: right; white-space: nowrap; }
+.promo th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); }
+.promo th:first-child, .promo td:first-child { text-align: left; }
+.promo tr.first th { border: none; white-space: normal; padding-top: 10px; font-weight: normal;
+  color: var(--jp-ui-font-color2, #555); }
+.promo table code { background: none; font-size: 11px; padding: 0; }
+.promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
+.promo .bqplot .axis path, .promo .bqplot .axis line {
+  stroke: var(--jp-border-color1, #bbb) !important; }
+.promo .bqplot .plotarea_background { fill: transparent !important; }
+[data-jp-theme-light="false"] .promo .bqplot .dot { opacity: 0.8 !important; }
+.promo .bqplot { background: transparent !important; }
+.promo button:focus-visible, .promo input:focus-visible, .promo .noUi-handle:focus-visible {
+  outline: 2px solid #0072B2; outline-offset: 1px; }
+</style>
+"""
+
+
+def sheet() -> widgets.HTML:
+    """Return the style sheet as a widget that takes no room."""
+    return widgets.HTML(_CSS, layout=widgets.Layout(height="0px", margin="0px", display="block"))
+
+
+def key(text: str, colour: str, *, dash: str = "", marker: str = "") -> str:
+    """Return an entry of a legend: a small line or marker and what it stands for."""
+    if marker == "circle":
+        mark = f'<circle cx="7" cy="6" r="4" fill="{colour}"/>'
+    elif marker == "cross":
+        mark = f'<path d="M7 1v10M2 6h10" stroke="{colour}" stroke-width="3"/>'
+    else:
+        mark = f'<path d="M0 6h22" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
+    width = 14 if marker else 22
+    return f'<span><svg width="{width}" height="12" aria-hidden="true">{mark}</svg>{text}</span> '

@@ -1,0 +1,64 @@
+"""What a child process does that is going to be killed."""
+
+import os
+import signal
+import sys
+import threading
+
+from tqdm import tqdm
+
+from promo.cli import main
+from promo.models.regressions import Regressions
+from promo.models.sgd import SGDLogistic
+from promo.store import Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
+
+
+def open_trainer(path, url, source, models=None, speed=None, **options):
+    """Return a trainer of the usual models on a store at `path`."""
+    stream = PageStream(url, source=source, **options)
+    store = Store(path, source=stream.source, page_size=10, settings={"alpha": 0.05})
+    return Trainer(stream, store, models or [SGDLogistic(), Regressions()], speed=speed)
+
+
+def learn(path, url, source, speed, running):
+    """Learn what there is, after saying so."""
+    with open_trainer(path, url, source, speed=speed) as trainer:
+        running.send(True)
+        trainer.run()
+
+
+def learn_and_die(path, url, pages, log_bytes):
+    """Learn that many pages, let the log grow to such a length, and end without a word."""
+    trainer = open_trainer(path, url, url)
+    log = path.with_name(f"{path.name}-wal")
+    trainer.run(pages)
+    trainer.stop()
+    trainer.join()
+    while log.stat().st_size < log_bytes:
+        trainer.store.record("stopped", {})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def learn_on_a_full_disk(path, url, room, said):
+    """Learn what there is into a file that may grow by `room` pages of SQLite only."""
+    with said.open("w") as file:
+        try:
+            with open_trainer(path, url, url) as trainer:
+                [[size]] = trainer.store.query("PRAGMA page_count")
+                trainer.store.query(f"PRAGMA max_page_count = {size + room}")
+                trainer.run()
+        except Exception as error:
+            file.write(str(error))
+
+
+def promo(arguments, said, go):
+    """Be `promo`, once the parent says go; what it says on stderr goes to a file."""
+    tqdm.set_lock(threading.RLock())  # its own is known to the system, which keeps it after a kill
+    go.recv()
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    sys.exit(main(arguments))

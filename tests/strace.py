@@ -1,0 +1,96 @@
+"""System calls of a child that fail, or are its last, by strace's fault injection."""
+
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+
+import crash
+
+CALLS = "openat,write,pwrite64,fdatasync,fsync,ftruncate,unlink,rename"
+DEADLINE_S = 40.0
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(  # not `crash`: the server does not look in this folder
+    ["promo.cli", "promo.models.regressions", "promo.models.sgd", "promo.trainer", "tqdm"]
+)
+
+
+def require_strace():
+    """Skip without strace, or fail if nothing may be skipped."""
+    if shutil.which("strace") is None:
+        reason = "found no strace: apt install strace"
+        if os.environ.get("PROMO_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def files_of(db):
+    """Return all that is written for a store: the file, its logs, its lock, their folder."""
+    names = [db.name + end for end in ("", "-journal", "-wal", "-shm", ".lock")]
+    names += [f"{db.name}.new{end}" for end in ("", "-journal", "-wal", "-shm")]
+    return [db.parent, *(db.parent / name for name in names)]
+
+
+@contextmanager
+def child(target, *arguments):
+    """Run a function of `crash` in a process of its own; nothing of it is left behind."""
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+
+
+def run_promo(arguments, db, injection=None):
+    """Run `promo` under strace; return its exit code, what it said, and the lines of strace.
+
+    The injection is what `strace -e inject=` takes. Only what concerns the store is counted and
+    hit: sockets, standard output and the rest of the machine stay as they are.
+    """
+    said, log = db.parent / "said.txt", db.parent / "strace.txt"
+    options = ["-f", "-o", str(log), "-e", f"trace={CALLS},pread64"]
+    options += [part for path in files_of(db) for part in ("-P", str(path))]
+    if injection:
+        options += ["-e", f"inject={injection}"]
+    waits, go = context.Pipe(duplex=False)
+    with waits, go, child(crash.promo, list(map(str, arguments)), said, waits) as process:
+        tracer = subprocess.Popen(
+            ["strace", "-p", str(process.pid), *options],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert "attached" in tracer.stderr.readline()
+            go.send(True)
+            process.join(DEADLINE_S)
+            code = process.exitcode
+        finally:
+            process.kill()
+            tracer.communicate(timeout=DEADLINE_S)
+    return code, said.read_text() if said.exists() else "", log.read_text().splitlines()
+
+
+def run_plainly(arguments, said):
+    """Run `promo` with nothing in its way; return its exit code and what it said."""
+    waits, go = context.Pipe(duplex=False)
+    with waits, go, child(crash.promo, list(map(str, arguments)), said, waits) as process:
+        go.send(True)
+        process.join(DEADLINE_S)
+        return process.exitcode, said.read_text()
+
+
+def most_calls(lines):
+    """Return how often each system call was made by the thread that made it most often."""
+    made = Counter(
+        (found[1], found[2]) for line in lines if (found := re.match(r"(\d+)\s+(\w+)\(", line))
+    )
+    return {call: max(n for (_, c), n in made.items() if c == call) for _, call in made}

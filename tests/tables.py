@@ -1,0 +1,89 @@
+"""The tables of a store, for tests that compare whole stores or hold one against its rows."""
+
+import json
+
+from pages import batch
+from promo.history import stride
+from promo.models.regressions import Regressions
+from promo.models.sgd import SGDLogistic
+
+SCHEMA = {  # DESIGN 5
+    "data": "id network_ability competence promoted",
+    "stream": "source page_size schema_version promo_version created_at settings",
+    "page": "page received inserted duplicate conflicting rejected first_id last_id digest "
+    "committed_at",
+    "model": "name page rows state updated_at",
+    "coefficient": "model term page estimate std_error statistic p_value ci_low ci_high "
+    "av_p_value av_low av_high",
+    "metric": "model name page value",
+    "checkpoint": "page rows states",
+    "event": "seq page at kind detail",
+    "quarantine": "page position reason raw",
+}
+CLOCK = {"created_at", "committed_at", "updated_at", "at", "seq"}
+
+PASSING = {"started", "stopped", "finished", "retry", "error"}  # kinds of events
+
+
+def dump(store, without=CLOCK):
+    """Return every table as rows in order, apart from the clock and from what depends on it."""
+    tables = {}
+    for table, columns in SCHEMA.items():
+        kept = [c for c in columns.split() if c not in without]
+        order = "rowid" if table == "data" else ", ".join(kept)
+        if table == "event":
+            order, kept = "seq", [*kept, "kind"]
+        rows = store.query(f"SELECT {', '.join(kept)} FROM {table} ORDER BY {order}")
+        tables[table] = [row for row in rows if row[-1] not in PASSING]
+    tables["rowid"] = store.query("SELECT rowid FROM data ORDER BY rowid")
+    return tables
+
+
+def assert_sound(store):
+    """Whole file, contiguous ledger that adds up, everything learned as `data` says, to the bit."""
+    assert store.query("PRAGMA integrity_check") == [("ok",)]
+    ledger = store.query("SELECT page, inserted FROM page ORDER BY page")
+    assert [page for page, _ in ledger] == list(range(len(ledger)))
+    totals = store.totals()
+    received, inserted = totals.pop("received"), totals["inserted"]
+    assert received == sum(totals.values())
+    assert [(inserted,)] == store.query("SELECT count(*) FROM data")
+    expected = learned(store, ledger)
+    for table, keys in (("coefficient", 3), ("metric", 3), ("checkpoint", 1)):
+        columns = SCHEMA[table].split()
+        order = ["page", *(c for c in columns[:keys] if c != "page")]
+        rows = store.query(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(order)}")
+        assert rows == expected[table], table
+    states = store.query("SELECT name, page, rows, state FROM model ORDER BY name")
+    assert states == expected["model"] or not ledger  # before the first page: as they begin
+
+
+def learned(store, ledger):
+    """Return the tables of what is learned, from `data`, page boundaries and events alone."""
+    models = [SGDLogistic(), Regressions()]
+    rows = [row[1:] for row in store.data()]
+    rates = [(e.page, e.detail["to"]) for e in store.events("learning_rate", last=10**6)]
+    tables = {"coefficient": [], "metric": [], "checkpoint": [], "model": []}
+    last, done = len(ledger) - 1, 0
+    for page, inserted in ledger:
+        while rates and rates[0][0] <= page:
+            models[0].learning_rate = rates.pop(0)[1]
+        columns = zip(*rows[done : done + inserted], strict=True) if inserted else [()] * 4
+        ids, *columns = columns
+        done += inserted
+        for model in models:
+            model.learn(batch(page, *columns, ids=ids))
+        if page % stride(last) and page != last:
+            continue
+        states = [state for model in models for state in model.states()]
+        together = ",".join(f"{json.dumps(s.name)}:{s.state}" for s in states)
+        most = max(state.rows for state in states)
+        tables["checkpoint"].append((page, most, f"{{{together}}}"))
+        for table, values in (
+            ("coefficient", [(c[0], c[1], page, *c[2:]) for m in models for c in m.coefficients()]),
+            ("metric", [(v[0], v[1], page, v[2]) for m in models for v in m.metrics()]),
+        ):
+            tables[table] += sorted(tuple(None if x != x else x for x in row) for row in values)
+    if ledger:
+        tables["model"] = sorted((s.name, last, s.rows, s.state) for s in states)
+    return tables

@@ -1,0 +1,104 @@
+"""A source that no longer serves what was committed is noticed before the stream goes on."""
+
+import threading
+
+import pytest
+
+from promo.changes import find_change
+from promo.errors import SourceChanged
+from promo.models.sgd import SGDLogistic
+from promo.store import Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
+from servers import ScriptedServer, employees
+
+LAST = 4
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer(employees(46)) as server:  # the last page is short
+        yield server
+
+
+def trainer_of(server, path, **options):
+    stream = PageStream(server.url)
+    store = Store(path, source=stream.source, page_size=stream.page_size)
+    return Trainer(stream, store, [SGDLogistic()], **options)
+
+
+@pytest.fixture
+def path(server, tmp_path):
+    """Return a store that holds all of the server's pages."""
+    path = tmp_path / "promo.db"
+    with trainer_of(server, path) as trainer:
+        trainer.run()
+    return path
+
+
+def change(server, row):
+    server.rows[row] = {**server.rows[row], "competence": 99.0}
+
+
+def tables(path):
+    with Store.read_only(path) as reader:
+        return reader.data(), reader.states
+
+
+def test_an_unchanged_source_is_no_change(server, path):
+    """All pages as committed: no event, and nothing to say."""
+    with trainer_of(server, path) as trainer:
+        assert trainer.run().status == "finished"
+        assert trainer.store.events("changed") == []
+
+
+def test_a_changed_last_page_is_reported_and_nothing_overwritten(server, path):
+    """A row of the last page has other values: the stream fails with the page's number."""
+    before = tables(path)
+    change(server, 44)
+    with trainer_of(server, path) as trainer:
+        with pytest.raises(SourceChanged, match=f"page {LAST} .*not what was committed"):
+            trainer.run()
+        assert trainer.status == "failed"
+        assert [e.detail["page"] for e in trainer.store.events("changed")] == [LAST]
+    assert tables(path) == before
+
+
+def test_a_changed_earlier_page_is_found_by_sample(server, path):
+    """Each start looks at three earlier pages or fewer, so some start finds it."""
+    change(server, 0)
+    with Store.read_only(path) as reader:
+        halt = threading.Event()
+        found = [
+            find_change(PageStream(server.url), reader, halt, lambda _: None) for _ in range(40)
+        ]
+    pages = {None if each is None else each.page for each in found}
+    assert 0 in pages
+    assert pages <= {None, 0}
+
+
+def test_an_accepted_change_goes_on(server, path):
+    """With accept_changes there is the event, and the stream goes on behind it."""
+    change(server, 44)
+    server.rows.extend(employees(60)[46:])
+    with trainer_of(server, path, accept_changes=True) as trainer:
+        assert trainer.run().rows == 60
+        assert len(trainer.store.events("changed")) == 1
+        competences = {row[1]: row[3] for row in trainer.store.data()}
+    assert competences[server.rows[44]["id"]] != 99.0
+
+
+def test_a_short_last_page_that_grew_is_no_change(server, path):
+    """More rows behind those of then are what a living source has."""
+    server.rows.extend(employees(52)[46:])
+    with trainer_of(server, path) as trainer:
+        assert trainer.run().rows == 52
+        assert trainer.store.events("changed") == []
+
+
+def test_a_source_that_shrank_is_a_change(server, path):
+    """The last committed page has fewer rows than then, or none."""
+    for rows in (44, 30):
+        del server.rows[rows:]
+        with trainer_of(server, path) as trainer, pytest.raises(SourceChanged, match="page 4"):
+            trainer.run()

@@ -1,0 +1,168 @@
+"""Tests of the notebooks as documents and as programs; nbval compares their outputs besides."""
+
+import re
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+from promo.embedded import EmbeddedAPI
+from tools import notebooks
+
+PATHS = sorted((notebooks.ROOT / "notebooks").glob("*.ipynb"))
+each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def markdown(notebook):
+    """Return all prose, without what stands in fences."""
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.sub(r"^```.*?^```", "", prose, flags=re.DOTALL | re.MULTILINE)
+
+
+# -- as documents ------------------------------------------------------------------------------
+
+
+def test_there_is_a_notebook():
+    """The laws below are about something."""
+    assert notebooks.ROOT / "notebooks" / "01-analysis.ipynb" in PATHS
+
+
+@each
+def test_structure(path):
+    """15 to 35 cells, code of 12 lines or fewer, one H1 at the top, a name NN-title."""
+    assert re.fullmatch(r"\d\d-[a-z-]+\.ipynb", path.name)
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert 15 <= len(notebook.cells) <= 35
+    for cell in notebook.cells:
+        assert cell.source.strip() == cell.source != ""
+        assert cell.cell_type in {"code", "markdown"}
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 12, cell.source
+    assert re.findall(r"^# ", markdown(notebook), re.MULTILINE) == ["# "]
+    assert notebook.cells[0].source.startswith("# ")
+
+
+@each
+def test_imports_stand_first(path):
+    """The first code cell has all the imports and the source."""
+    first, *others = code_cells(read(path))
+    assert "api_from_environment" in first.source
+    for cell in others:
+        assert not re.search(r"^\s*(import|from) ", cell.source, re.MULTILINE), cell.source
+
+
+@each
+def test_the_arc_ends_as_it_should(path):
+    """Things to try, key ideas and references close every notebook, in this order."""
+    titles = re.findall(r"^## (.+)$", markdown(read(path)), re.MULTILINE)
+    assert titles[-3:] == ["Try this", "Key ideas", "References"]
+
+
+@each
+def test_numbers_are_checked_where_they_are_printed(path):
+    """Live or not, a notebook asserts what it concludes from."""
+    sources = [cell.source for cell in code_cells(read(path))]
+    assert len([source for source in sources if re.search(r"^\s*assert ", source, re.M)]) >= 3
+
+
+@each
+def test_outputs_are_stored_and_normalised(path):
+    """Counts go from 1 to n; there are outputs, and no errors, warnings, widget state or clocks."""
+    notebook = read(path)
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert len(outputs) >= len(cells) / 2
+    for output in outputs:
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr"
+        assert notebooks.VIEW not in output.get("data", {})
+    assert not any("execution" in cell.metadata for cell in cells)
+    text = path.read_text(encoding="utf-8")
+    assert text == notebooks.text_of(notebooks.normalise(notebook))
+    assert not re.search(r"/(home|root|Users|tmp)/|0x[0-9a-f]{6}|127\.0\.0\.1:\d{5}", text)
+
+
+@each
+def test_figures_have_a_title_for_those_who_cannot_see_them(path):
+    """Every SVG among the outputs is an image with a title."""
+    for cell in code_cells(read(path)):
+        for output in cell.outputs:
+            for svg in re.findall(r"<svg.*?</svg>", output.get("data", {}).get("text/html", "")):
+                assert 'role="img"' in svg
+                assert re.search(r"<title>[^<]{5,}</title>", svg)
+
+
+# -- as programs -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@each
+def test_two_runs_agree_with_each_other_and_with_the_file(path):
+    """Run twice on empty data, a notebook gives the same bytes, those of the repository."""
+    assert notebooks.check(path) == ""
+
+
+def run(cells, folder, **environment):
+    """Run copies of these cells in a new kernel of this Python on empty data; return them."""
+    copies = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)]
+    notebook = nbformat.from_dict(
+        {"cells": copies, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    )
+    client = NotebookClient(
+        notebook,
+        km=AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[])),
+        timeout=120,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(cleanup_kc=True, env=notebooks.kernel_environment(str(folder)) | environment)
+    return notebook.cells
+
+
+def printed(cells):
+    """Return what each code cell prints."""
+    return [
+        "".join(output.text for output in cell.outputs if output.output_type == "stream")
+        for cell in cells
+        if cell.cell_type == "code"
+    ]
+
+
+@pytest.mark.slow
+@each
+def test_it_runs_again_without_a_restart(path, tmp_path):
+    """All cells twice in one kernel: no error, and both times what is printed is in the file."""
+    cells = read(path).cells
+    assert printed(run([*cells, *cells], tmp_path)) == 2 * printed(cells)
+
+
+@pytest.mark.slow
+@each
+def test_each_cell_can_be_run_again_at_once(path, tmp_path):
+    """Every cell twice in a row, as readers do: no error."""
+    run([cell for cell in read(path).cells for _ in "again"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["mentoring", "threshold"])
+@each
+def test_it_works_in_another_world(path, world, tmp_path):
+    """With PROMO_API_URL naming a service of other employees, every cell still runs."""
+    with EmbeddedAPI(world, rows=10_000, data=tmp_path / "data.db", port=0) as api:
+        cells = run(read(path).cells, tmp_path, PROMO_API_URL=api.url)
+    assert api.url in printed(cells)[0]
+    assert not (tmp_path / "data" / "collider-100000-2021.db").exists()  # it started none itself

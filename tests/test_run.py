@@ -1,0 +1,253 @@
+"""Tests of `promo run` and `promo show` against a server that keeps the original contract only."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from servers import employees
+
+ROWS, PAGES = 125, 13
+TABLES = {  # what must be the same however a run was interrupted: all but the clock
+    "data": "SELECT * FROM data ORDER BY id",
+    "page": "SELECT page, received, inserted, duplicate, conflicting, rejected, first_id, last_id,"
+    " digest FROM page ORDER BY page",
+    "model": "SELECT name, page, rows, state FROM model ORDER BY name",
+    "coefficient": "SELECT * FROM coefficient ORDER BY model, term, page",
+    "metric": "SELECT * FROM metric ORDER BY model, name, page",
+}
+
+
+@contextmanager
+def contract_server(rows=ROWS, slow_ms=0.0):
+    """Run the Flask server as a process of its own; give its address."""
+    command = [sys.executable, Path(__file__).with_name("servers.py")]
+    options = ["--rows", str(rows), "--slow-ms", str(slow_ms)]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def url():
+    with contract_server() as url:
+        yield url
+
+
+def start(*arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "promo", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def promo(*arguments, **environment):
+    """Run a command; return its exit code, standard output and standard error."""
+    process = start(*arguments, **environment)
+    output, said = process.communicate(timeout=60)
+    return process.returncode, output, said
+
+
+def learn(url, db, *options):
+    """Run `promo run --json` without a hitch; return what it says of itself."""
+    code, output, said = promo("run", "--api", url, "--db", db, "--json", *options)
+    assert (code, said) == (0, "")
+    return json.loads(output.splitlines()[-1])
+
+
+def query(db, sql):
+    with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def contents(db):
+    return {table: query(db, sql) for table, sql in TABLES.items()}
+
+
+@pytest.fixture(scope="module")
+def whole(url, tmp_path_factory):
+    """Return the store of one run without interruption, and the run's own summary."""
+    db = tmp_path_factory.mktemp("run") / "whole.db"
+    return db, learn(url, db)
+
+
+def test_all_that_the_server_has_is_stored(whole):
+    """Every row is stored exactly, 0/1 for promoted, and the summary counts them."""
+    db, summary = whole
+    stored = "SELECT id, competence, network_ability, promoted FROM data ORDER BY id"
+    assert query(db, stored) == [tuple(row.values()) for row in employees(ROWS)]
+    assert {"pages": PAGES, "rows": ROWS, "rejected": 0, "status": "finished"}.items() <= (
+        summary.items()
+    )
+    assert summary["seconds"] > 0
+    assert summary["rows_per_second"] == pytest.approx(ROWS / summary["seconds"], rel=0.05)
+    assert query(db, "SELECT page_size FROM stream") == [(10,)]
+
+
+def test_a_run_goes_on_where_the_last_one_stood(whole, url, tmp_path):
+    """Runs of some pages each end as one run does, to the bit; a run at the end changes nothing."""
+    db = tmp_path / "promo.db"
+    runs = [learn(url, db, *options) for options in (["--pages", 6], [], [])]
+    assert [run["pages"] for run in runs] == [6, PAGES - 6, 0]
+    assert [run["rows"] for run in runs] == [60, ROWS - 60, 0]
+    assert runs[-1]["status"] == "finished"
+    assert contents(db) == contents(whole[0])
+
+
+def test_interrupted_after_a_commit(url, tmp_path):
+    """Ctrl-C ends it with 130, nothing but the summary said, whole pages stored; it can go on."""
+    db = tmp_path / "promo.db"
+    with contract_server(rows=5000, slow_ms=20) as slow:
+        process = start("run", "--api", slow, "--db", db, "--json")
+        wait_for(lambda: db.exists() and pages_in(db) >= 3)
+        process.send_signal(signal.SIGINT)
+        output, said = process.communicate(timeout=10)
+        assert (process.returncode, said) == (130, "")
+        summary = json.loads(output)
+        assert summary["status"] == "stopped"
+        assert query(db, "PRAGMA integrity_check") == [("ok",)]
+        pages = [page for (page,) in query(db, "SELECT page FROM page ORDER BY page")]
+        assert pages == list(range(summary["pages"]))
+        assert query(db, "SELECT count(*) FROM data") == [(10 * len(pages),)]
+        assert query(db, "SELECT DISTINCT page FROM model") == [(pages[-1],)]
+        assert learn(slow, db, "--pages", 2)["pages"] == 2
+    assert pages_in(db) == len(pages) + 2
+
+
+def test_following_ends_by_interrupt(url, tmp_path):
+    """With --follow the end is waited at, not taken for the end; Ctrl-C ends the wait with 130."""
+    db = tmp_path / "promo.db"
+    process = start("run", "--api", url, "--db", db, "--follow", "--json")
+    wait_for(lambda: db.exists() and pages_in(db) == PAGES)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.send_signal(signal.SIGINT)
+    output, said = process.communicate(timeout=10)
+    assert (process.returncode, said) == (130, "")
+    assert json.loads(output)["rows"] == ROWS
+
+
+def test_the_api_by_environment(url, tmp_path):
+    """PROMO_API_URL stands in for --api; without --json one sentence says what there is now."""
+    db = tmp_path / "promo.db"
+    code, output, said = promo("run", "--db", db, "--pages", 2, PROMO_API_URL=url)
+    assert (code, output, said) == (0, f"20 rows in {db}: promo show --db {db}\n", "")
+
+
+def test_a_size_that_is_not_offered(url, tmp_path):
+    """Where `size` is not offered, a line says so and pages hold the contract's 10 rows."""
+    options = ["--db", tmp_path / "promo.db", "--size", 50, "--pages", 2, "--json"]
+    code, output, said = promo("run", "--api", url, *options)
+    assert (code, said) == (0, f"promo: {url} offers no size; pages hold 10\n")
+    assert json.loads(output)["rows"] == 20
+
+
+def not_a_store(path):
+    path.write_text("nothing of ours " * 1000)
+
+
+def another_source(path):
+    with contract_server(rows=20) as other:
+        learn(other, path)
+
+
+FAILURES = {
+    "nobody there": (
+        "http://127.0.0.1:9",
+        None,
+        "cannot reach http://127.0.0.1:9: Connection refused",
+    ),
+    "no address": ("127.0.0.1:9", None, "is not the address of an API: give http://host:port"),
+    "wrong path": ("{url}/v2", None, "/v2/api/v1/data?page=0 answered 404"),
+    "not a store": ("{url}", not_a_store, "promo.db"),
+    "another source": ("{url}", another_source, "promo.db"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failures_are_one_line(failure, url, tmp_path):
+    """What goes wrong is said in one line on stderr, exit code 1; no file is made or changed."""
+    api, prepare, reason = FAILURES[failure]
+    db = tmp_path / "promo.db"
+    if prepare:
+        prepare(db)
+    before = db.read_bytes() if prepare else None
+    code, _, said = promo("run", "--api", api.format(url=url), "--db", db, "--json")
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith("promo: ")
+    assert reason in said
+    if failure != "wrong path":  # known only once pages are asked for
+        assert (db.read_bytes() if db.exists() else None) == before
+
+
+@pytest.mark.parametrize(
+    "options", [["--pages", "0"], ["--size", "-1"], ["--learning-rate", "nan"], ["--fast"]]
+)
+def test_wrong_options_are_usage_errors(options, tmp_path):
+    """An option that makes no sense is a usage error, exit code 2, with the option named."""
+    code, output, said = promo("run", "--db", tmp_path / "promo.db", *options)
+    assert (code, output) == (2, "")
+    assert options[0] in said
+    assert "Traceback" not in said
+
+
+def test_show_tells_what_is_stored(whole):
+    """`promo show --json` is one object: the newest page, counts, models, coefficients, metrics."""
+    code, output, said = promo("show", "--db", whole[0], "--json")
+    assert (code, said) == (0, "")
+    facts = json.loads(output, parse_constant=pytest.fail)
+    assert facts["page"] == PAGES - 1
+    counts = {"received": ROWS, "inserted": ROWS, "duplicate": 0, "conflicting": 0, "rejected": 0}
+    assert counts.items() <= facts.items()
+    models = {model["name"]: model for model in facts["models"]}
+    assert models["sgd-logistic"]["rows"] == models["network_ability ~ competence"]["rows"] == ROWS
+    newest = query(
+        whole[0], f"SELECT model, term, estimate FROM coefficient WHERE page = {PAGES - 1}"
+    )
+    assert sorted((c["model"], c["term"], c["estimate"]) for c in facts["coefficients"]) == sorted(
+        newest
+    )
+    assert any(metric["name"] == "log_loss" for metric in facts["metrics"])
+
+
+def test_show_for_readers(whole):
+    """`promo show` says the same in lines that fit a terminal."""
+    code, output, said = promo("show", "--db", whole[0])
+    assert (code, said) == (0, "")
+    assert f"page {PAGES - 1}, {ROWS} rows" in output
+    assert "network_ability ~ competence + promoted" in output
+    assert max(map(len, output.splitlines())) <= 120
+
+
+def test_show_nothing(tmp_path):
+    """Showing a store that is not there is an error of one line, and makes no file."""
+    code, output, said = promo("show", "--db", tmp_path / "none.db", "--json")
+    assert (code, output, said.count("\n")) == (1, "", 1)
+    assert str(tmp_path / "none.db") in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def pages_in(db):
+    with suppress(sqlite3.OperationalError):  # no tables yet
+        return query(db, "SELECT count(*) FROM page")[0][0]
+    return 0
+
+
+def wait_for(condition, deadline_s=15.0):
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

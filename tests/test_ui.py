@@ -1,0 +1,648 @@
+"""Tests of `promo.ui` without a browser: real widgets, real trainers, comms that write down."""
+
+import html
+import math
+import os
+import re
+import threading
+import time
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import ClassVar
+
+import comm
+import numpy as np
+import pytest
+from comm.base_comm import BaseComm, CommManager
+from hypothesis import given
+from hypothesis import strategies as st
+from ipywidgets import HTML, Box, Button, VBox, Widget
+from ipywidgets.widgets.widget import _instances as registry
+
+from promo import ui
+from promo.embedded import EmbeddedAPI
+from promo.models.regressions import Regressions
+from promo.models.sgd import SGDLogistic
+from promo.store import Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
+from promo.ui.controls import status_line
+from promo.ui.table import as_html
+from servers import contract_server
+
+ROWS = 12_000
+RATE = "sgd-logistic"
+TOLD_S = 0.1  # a callback only tells the trainer: it returns within this, on a busy machine too
+NOWHERE = -1e9
+
+
+class Comm(BaseComm):
+    """Writes down what is sent to the browser, buffers copied as they were."""
+
+    sent: ClassVar = []
+
+    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
+        """Keep every message; the newest are last."""
+        self.sent.append((self.comm_id, msg_type, data, [bytes(b) for b in buffers or ()]))
+
+
+@pytest.fixture(autouse=True)
+def _comms(monkeypatch):
+    """Give widgets comms of ours; in the end nothing of promo's may be left open."""
+    manager = CommManager()
+    monkeypatch.setattr(comm, "create_comm", Comm)
+    monkeypatch.setattr(comm, "get_comm_manager", lambda: manager)
+    before = set(registry)
+    Comm.sent = []
+    yield
+    ui.close_all()
+    for name in set(registry) - before:
+        registry[name].close()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    with EmbeddedAPI(rows=ROWS, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
+        yield api
+
+
+@pytest.fixture
+def make(api, tmp_path):
+    """Return a function that opens a trainer, on the one store of the test."""
+
+    def make(url=api.url, source=None, models=None):
+        stream = PageStream(url, source=source or api.source)
+        store = Store(tmp_path / "promo.db", source=stream.source, page_size=10, settings={})
+        return Trainer(stream, store, models or [SGDLogistic(0.01), Regressions()])
+
+    return make
+
+
+@pytest.fixture
+def trainer(make):
+    with make() as trainer:
+        yield trainer
+
+
+def wait_for(condition, deadline_s=10.0):
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def fake_trainer(rate=0.01, **more):
+    """Return what `Controls` and `Publisher` look at, and nothing behind it."""
+    snapshot = SimpleNamespace(
+        page=None, rows=0, page_size=10, total_pages=None, pages_per_s=0.0, seconds_left=None,
+        totals={"rejected": 0, "conflicting": 0}, learning_rates={RATE: rate}, rate_changes=(),
+        message="",
+    )  # fmt: skip
+    told = []
+    commands = ("play", "pause", "step", "stop", "start_over", "set_speed", "set_learning_rate")
+    tell = {name: lambda *args, _name=name: told.append((_name, *args)) for name in commands}
+    return SimpleNamespace(**{"snapshot": snapshot, "status": "idle", "message": "", "told": told}
+                           | tell | more)  # fmt: skip
+
+
+def tree(widget):
+    """List a widget and all the children below it."""
+    return [widget, *(w for child in getattr(widget, "children", ()) for w in tree(child))]
+
+
+def shown(widget):
+    """List the widgets of a tree that are not hidden."""
+    if widget.layout.display == "none":
+        return []
+    return [widget, *(w for child in getattr(widget, "children", ()) for w in shown(child))]
+
+
+def button(controls, text):
+    (found,) = [w for w in shown(controls.widget) if getattr(w, "description", "") == text]
+    return found
+
+
+def text_of(markup):
+    return html.unescape(re.sub(r"<[^>]+>", "", markup))
+
+
+def status(controls):
+    return text_of(controls.status.value)
+
+
+def page_of(controls):
+    return int(re.search(r"page ([\d,]+)", status(controls))[1].replace(",", ""))
+
+
+def views(trainer):
+    controls = ui.Controls(trainer)
+    figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure()]
+    return controls, figures, ui.CoefficientTable()
+
+
+def build(trainer):
+    """Build the live cell of the notebook."""
+    controls, figures, table = views(trainer)
+    publisher = ui.Publisher(trainer, [controls, *figures, table], frames_per_s=50)
+    return controls, figures, publisher, ui.Board([controls], [*figures, table])
+
+
+# -- controls ----------------------------------------------------------------------------------
+
+
+def test_the_texts_are_those_of_the_design(trainer):
+    """Buttons and sliders carry exactly the texts of DESIGN 7."""
+    controls = ui.Controls(trainer)
+    visible = shown(controls.widget)
+    buttons = [w.description for w in visible if isinstance(w, Button)]
+    sliders = [w.description for w in visible if not isinstance(w, Button) and hasattr(w, "value")]
+    assert buttons == ["Play", "Step", "Stop", "Start over"]
+    assert [text for text in sliders if text] == ["Speed", "Learning rate"]
+
+
+@pytest.mark.parametrize(
+    ("word", "play", "step", "stop"),
+    [
+        ("idle", "Play", True, False),
+        ("running", "Pause", False, True),
+        ("retrying", "Pause", False, True),
+        ("paused", "Play", True, True),
+        ("finished", "Play", True, False),
+        ("stopped", "Play", True, False),
+        ("failed", "Play", True, False),
+    ],
+)
+def test_buttons_offer_what_can_be_done(word, play, step, stop):
+    """Play reads Pause and Step is disabled while running; Stop needs something to stop."""
+    trainer = fake_trainer(status=word)
+    controls = ui.Controls(trainer)
+    assert controls.play.description == play
+    assert (not controls.step.disabled, not controls.stop.disabled) == (step, stop)
+    assert status(controls).startswith(f"{word} · page 0")
+
+
+@given(
+    st.sampled_from(["idle", "running", "failed"]),
+    st.none() | st.integers(0, 10**9),
+    st.none() | st.integers(0, 10**9),
+    st.floats(0, 1e6),
+    st.text(),
+)
+def test_the_status_line_begins_with_the_word_and_holds_the_page(word, page, total, pace, message):
+    """The line is the word, `page N` of as many as there are, and the message, escaped."""
+    snapshot = fake_trainer().snapshot
+    snapshot.page, snapshot.total_pages, snapshot.pages_per_s = page, total, pace
+    line = status_line(snapshot, word, message)
+    done = 0 if page is None else page + 1
+    assert re.match(rf'<div [^>]*><b class="{word}">{word}</b> · page {done:,}( of| ·)', line)
+    assert ("<script>" not in line) or "<script>" not in message
+    if message:
+        assert line.endswith(f" · {html.escape(message)}</div>")
+    if of := re.search(r" of ([\d,]+)", line.removesuffix(f"{html.escape(message)}</div>")):
+        assert int(of[1].replace(",", "")) >= done
+
+
+@given(st.floats(1e-12, 1e6))
+def test_the_slider_keeps_the_rate_it_starts_with(rate):
+    """A learning rate outside 1e-4 to 10 widens the slider; making it tells the trainer nothing."""
+    trainer = fake_trainer(rate)
+    slider = ui.Controls(trainer).learning_rate
+    assert slider.value == rate
+    assert slider.min <= -4
+    assert slider.max >= 1
+    assert trainer.told == []
+
+
+def test_each_control_tells_the_trainer_one_thing():
+    """A click or a drag is one command; Play says what its text says, however often pressed."""
+    trainer = fake_trainer()
+    controls = ui.Controls(trainer)
+    for _ in "twice":
+        controls.play.click()
+    assert trainer.told == [("play",)] * 5
+    trainer.told.clear()
+    trainer.status = "running"
+    controls.update(trainer.snapshot)
+    controls.play.click()
+    controls.step.click()
+    controls.stop.click()
+    controls.speed.value = 5
+    controls.speed.value = math.inf
+    controls.learning_rate.value = 0.1
+    commands = [("pause",), ("step",), ("stop",), ("set_speed", 5), ("set_speed", None)]
+    assert trainer.told == [*commands, ("set_learning_rate", RATE, 0.1)]
+
+
+def test_play_pause_step_and_stop_do_it(trainer):
+    """With a real trainer: pages rise, rest, rise by exactly one, and end."""
+    controls, *_ = build(trainer)
+    controls.play.click()
+    wait_for(lambda: page_of(controls) > 5 and controls.step.disabled)
+    controls.play.click()
+    wait_for(lambda: status(controls).startswith("paused"))
+    rested = page_of(controls)
+    controls.step.click()
+    wait_for(lambda: page_of(controls) > rested and not controls.step.disabled)
+    assert page_of(controls) == rested + 1 == trainer.store.page + 1
+    controls.stop.click()
+    wait_for(lambda: status(controls).startswith("stopped"))
+    assert page_of(controls) == rested + 1
+
+
+class Hanging(Regressions):
+    """Regressions whose learning waits until let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.hangs, self.let_go = threading.Event(), threading.Event()
+
+    def learn(self, batch):
+        """Wait, then learn."""
+        self.hangs.set()
+        self.let_go.wait(30)
+        super().learn(batch)
+
+
+def test_callbacks_return_while_the_trainer_hangs(make):
+    """Every click and drag returns at once, though the trainer's thread does not answer."""
+    models = [SGDLogistic(0.01), Hanging()]
+    with make(models=models) as trainer:
+        controls, *_ = build(trainer)
+        actions = [
+            controls.play.click,
+            controls.step.click,
+            lambda: setattr(controls.learning_rate, "value", 0.5),
+            lambda: setattr(controls.speed, "value", 5),
+            controls.stop.click,
+            controls.start_over.click,
+            lambda: button(controls, "Yes, erase it").click(),
+            controls.play.click,
+        ]
+        try:
+            for action in actions:
+                began = time.monotonic()
+                action()
+                assert time.monotonic() - began < TOLD_S
+                assert models[1].hangs.wait(5)
+                assert controls.problem == ""
+        finally:
+            models[1].let_go.set()
+
+
+def test_an_exception_in_a_callback_is_in_the_status_line():
+    """What a callback raises is shown, escaped, though nothing else changes; a click ends it."""
+
+    def fail(*_):
+        raise ValueError("no <b>rate</b> of this kind")
+
+    trainer = fake_trainer(set_learning_rate=fail, step=fail)
+    controls = ui.Controls(trainer)
+    publisher = ui.Publisher(trainer, [controls], frames_per_s=100)
+    controls.learning_rate.value = 1
+    wait_for(lambda: status(controls).endswith("no <b>rate</b> of this kind"))
+    controls.play.click()
+    wait_for(lambda: status(controls) == "idle · page 0 · 0 rows")
+    controls.step.click()
+    wait_for(lambda: "of this kind" in status(controls))
+    assert publisher.errors == []
+
+
+def test_start_over_asks_once_more(trainer):
+    """Start over and No change nothing; Yes begins at page 0 with nothing left of the run."""
+    controls, figures, publisher, _ = build(trainer)
+    trainer.run(30)
+    controls.learning_rate.value = 0.5
+    wait_for(lambda: trainer.snapshot.rate_changes)
+    for _ in "again":
+        button(controls, "Start over").click()
+    button(controls, "No, keep it").click()
+    assert not [w for w in shown(controls.widget) if getattr(w, "description", "").endswith("it")]
+    wait_for(lambda: figures[1].line.x[-1] == 300 and figures[1].changes.x.max() == 300)
+    assert page_of(controls) == 30
+
+    button(controls, "Start over").click()
+    assert trainer.snapshot.page == 29
+    button(controls, "Yes, erase it").click()
+    wait_for(lambda: page_of(controls) == 0 and controls.learning_rate.value == 0.01)
+    wait_for(lambda: text_of(figures[2].note.value) == "No row is learned yet.")
+    assert trainer.store.query("SELECT count(*) FROM data") == [(0,)]
+    assert trainer.store.query("SELECT count(*) FROM event WHERE kind = 'learning_rate'") == [(0,)]
+    for figure in figures:
+        for mark in (m for m in figure.figure.marks if m not in (figures[1].coin, figures[2].zero)):
+            assert not len(mark.x) or np.max(mark.x) == NOWHERE, mark
+    assert set(figures[1].labels.text) == {""}
+
+    trainer.run(1)
+    wait_for(lambda: page_of(controls) == 1)
+    assert trainer.snapshot.learning_rates == {RATE: 0.01}
+    assert publisher.errors == []
+
+
+# -- publisher ---------------------------------------------------------------------------------
+
+
+class View:
+    """Counts and keeps what it is shown, and waits where the test wants it to."""
+
+    def __init__(self, update=lambda snapshot: None):
+        self.widget, self.seen, self._update = VBox([HTML()]), [], update
+
+    def update(self, snapshot):
+        """Keep it."""
+        self.seen.append(snapshot)
+        self._update(snapshot)
+
+
+def test_only_the_newest_snapshot_is_shown():
+    """Snapshots that come while a view draws are dropped, all but the newest."""
+    drawing, draw_on = threading.Event(), threading.Event()
+
+    def draw(_):
+        drawing.set()
+        draw_on.wait(10)
+
+    trainer, view = fake_trainer(), View(draw)
+    first = trainer.snapshot
+    ui.Publisher(trainer, [view], frames_per_s=1000)
+    assert drawing.wait(5)
+    for number in range(1000):
+        trainer.snapshot = number
+    draw_on.set()
+    wait_for(lambda: len(view.seen) > 1)
+    trainer.message = "said"
+    wait_for(lambda: len(view.seen) > 2)
+    assert view.seen == [first, 999, 999]
+
+
+def test_at_most_so_many_frames_a_second():
+    """However fast snapshots come, a view is updated at most at the frame rate."""
+    trainer, view = fake_trainer(), View()
+    publisher = ui.Publisher(trainer, [view], frames_per_s=20)
+    began = time.monotonic()
+    while (elapsed := time.monotonic() - began) < 0.5:
+        trainer.snapshot = elapsed
+        threading.Event().wait(0.0005)
+    publisher.close()
+    assert 2 <= len(view.seen) <= 20 * (time.monotonic() - began) + 1
+
+
+def test_nothing_is_sent_while_nothing_changes(trainer):
+    """A trainer at rest costs the browser nothing, and a text that stays is not sent again."""
+    controls, _, publisher, _ = build(trainer)
+    trainer.run(5)
+    wait_for(lambda: page_of(controls) == 5 and status(controls).startswith("paused"))
+    view = View()
+    publisher._working.append(view)  # the last to be shown: then all are
+    trainer.set_learning_rate(RATE, 0.02)
+    wait_for(lambda: view.seen)
+    Comm.sent.clear()
+    ticks = []
+    wait_for(lambda: ticks.append(1) or len(ticks) > 60)  # 15 frames and more
+    assert Comm.sent == []
+
+
+def test_a_failing_view_does_not_stop_the_others():
+    """A view that raises is left out and says so in its place; the others go on."""
+
+    def fail(_):
+        raise ZeroDivisionError("no <rows>")
+
+    trainer, good, bad, also_good = fake_trainer(), View(), View(fail), View()
+    publisher = ui.Publisher(trainer, [good, bad, also_good], frames_per_s=100)
+    wait_for(lambda: also_good.seen)
+    trainer.snapshot = "next"
+    wait_for(lambda: also_good.seen[-1] == "next")
+    assert (len(good.seen), len(bad.seen)) == (2, 1)
+    assert [type(error) for error in publisher.errors] == [ZeroDivisionError]
+    said = " ".join(w.value for w in tree(bad.widget) if isinstance(w, HTML))
+    assert "ZeroDivisionError('no <rows>')" in text_of(said)
+
+
+def test_close_ends_the_thread_and_closes_the_whole_tree(trainer):
+    """After close no thread and no widget is left, however often it is called, drawing or not."""
+    before = set(registry)
+    controls, figures, table = views(trainer)
+    publisher = ui.Publisher(trainer, [controls, *figures, table], frames_per_s=1000)
+    trainer.play()
+    wait_for(lambda: page_of(controls) > 3)
+    for _ in "twice":
+        publisher.close()
+    assert not publisher._thread.is_alive()
+    assert set(registry) == before
+    closed = {name for name, kind, *_ in Comm.sent if kind == "comm_close"}
+    assert closed == {name for name, kind, *_ in Comm.sent if kind == "comm_open"}
+
+
+def test_close_views_leaves_the_trainer_at_work(trainer):
+    """The live cell alone can run again: its widgets are closed, the trainer goes on."""
+    before = set(registry)
+    build(trainer)
+    trainer.play()
+    ui.close_views()
+    assert set(registry) == before
+    assert not [t for t in threading.enumerate() if t.name == "promo-publisher"]
+    at = trainer.snapshot.rows
+    wait_for(lambda: trainer.snapshot.rows > at)
+
+
+def leftovers():
+    """Count threads, widgets and open files."""
+    files = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    return len(threading.enumerate()), len(registry), len(os.listdir(files))
+
+
+def test_building_everything_again_leaves_nothing_behind(make):
+    """Twenty runs of the notebook's cells on one store: threads, widgets and files stay as few."""
+    counts, at_first = [], len(threading.enumerate())
+    for number in range(20):
+        trainer = make()
+        controls, _, publisher, _ = build(trainer)
+        controls.play.click()
+        wait_for(lambda: page_of(controls) > 2 * number)  # noqa: B023  # waited for here
+        assert publisher.errors == []
+        ui.close_all()
+        wait_for(lambda: leftovers()[0] <= at_first)  # a wire may still be closing
+        counts.append(leftovers())
+    assert len(set(counts)) == 1, counts
+
+
+def test_a_board_reads_as_one_sentence_where_widgets_cannot_be_shown(trainer):
+    """The repr is the same whatever happens, for nbval and for notebooks on the web."""
+    *_, board = build(trainer)
+    said = repr(board)
+    trainer.run(1)
+    assert repr(board) == said
+    assert re.fullmatch(r"[A-Z][^<>]+\.", said)
+
+
+# -- figures -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def learned(make, rows):
+    """Learn rows of (competence, network ability, promoted) from a server; give the trainer."""
+    table = [
+        {"id": i, "competence": c, "network_ability": n, "promoted": p}
+        for i, (c, n, p) in enumerate(rows)
+    ]
+    with contract_server(table) as url, make(url, url) as trainer:
+        trainer.run()
+        yield trainer
+
+
+def draw(rows, seed=0):
+    random = np.random.default_rng(seed)
+    return zip(*random.normal(size=(2, rows)).tolist(), random.integers(0, 2, rows).tolist(),
+               strict=True)  # fmt: skip
+
+
+ODD = {
+    "nothing": [],
+    "one row": [(1.0, 2.0, 1)],
+    "one page": draw(10),
+    "two pages": draw(20),
+    "constant columns": [(1.0, 1.0, 1)] * 40,
+    "constant competence": [(0.0, n, p) for _, n, p in draw(40)],
+    "constant network ability": [(c, 0.0, p) for c, _, p in draw(40)],
+    "all promoted": [(c, n, 1) for c, n, _ in draw(40)],
+    "none promoted": [(c, n, 0) for c, n, _ in draw(40)],
+    "no good row": [("text", None, 1)] * 25,
+    "a page without a good row": [*[(None, 1.0, 1)] * 10, *draw(20)],
+    "competence is network ability": [(c, c, p) for c, _, p in draw(40)],
+    "far away": [(c + 1e7, n - 1e7, p) for c, n, p in draw(40)],
+    "huge": [(c * 1e150, n * 1e150, p) for c, n, p in draw(40)],
+    "tiny": [(c * 1e-150, n * 1e-150, p) for c, n, p in draw(40)],
+}
+
+
+def arrays_sent():
+    """Yield every array sent so far, with the name of what it was sent for."""
+    for _, _, data, buffers in Comm.sent:
+        state = data.get("state", {})
+        for (name, *_), buffer in zip(data.get("buffer_paths", ()), buffers, strict=True):
+            yield name, np.frombuffer(buffer, state[name]["dtype"]).reshape(state[name]["shape"])
+
+
+def check(figures, table, snapshot):
+    """Show a snapshot twice; check all that is on the page and all that was sent."""
+    Comm.sent.clear()
+    for view in [*figures, table]:
+        view.update(snapshot)
+    before = [(mark, mark.x, mark.y) for figure in figures for mark in figure.figure.marks]
+    for view in [*figures, table]:
+        view.update(snapshot)
+    for name, array in arrays_sent():
+        assert array.dtype == np.float64, name
+        assert np.isfinite(array).all(), name
+    for mark, x, y in before:
+        assert x.shape[-1] == y.shape[-1]
+        assert x.shape[-1] <= 2000
+        for values in (mark.x, mark.y):
+            assert values.dtype == np.float64
+            assert np.isfinite(values).all()
+            assert not np.shares_memory(values, snapshot.sample)
+        if mark.x is not x:
+            assert not np.shares_memory(mark.x, x)
+            assert not np.shares_memory(mark.y, y)
+    sample = figures[0]
+    assert len(sample.promoted.x) + len(sample.not_promoted.x) <= 1000
+    for figure in figures:
+        for axis in figure.figure.axes:
+            assert -math.inf < axis.scale.min < axis.scale.max < math.inf
+        assert not re.search(r"\b(nan|inf)\b", figure.note.value)
+    assert not re.search(r"\b(nan|inf)\b", text_of(table.table.value))
+
+
+@pytest.mark.parametrize("rows", ODD.values(), ids=ODD)
+def test_figures_send_clean_arrays_whatever_the_rows(make, rows):
+    """Arrays are fresh float64, finite, x as long as y; no sentence or cell reads nan or inf."""
+    with learned(make, rows) as trainer:
+        controls, figures, table = views(trainer)
+        check(figures, table, trainer.snapshot)
+        controls.update(trainer.snapshot)
+
+
+def test_figures_stay_small_however_long_the_stream(trainer):
+    """At most 2,000 points a line and 1,000 in the scatter, at the pages where most are kept."""
+    _, figures, table = views(trainer)
+    for pages in (999, 1, 1, 199):
+        trainer.run(pages)
+        check(figures, table, trainer.snapshot)
+    assert len(figures[1].line.x) > 500
+    assert len(figures[0].promoted.x) > 200
+
+
+def test_a_changed_rate_has_a_mark_and_a_label(trainer):
+    """Each of the newest changes is a dotted line at its rows; the newest six have their rate."""
+    figure = ui.LossFigure()
+    trainer.run(1)
+    for number in range(1, 61):
+        trainer.set_learning_rate(RATE, number / 10)
+        trainer.run(1)
+        figure.update(trainer.snapshot)
+        at = figure.changes.x.reshape(-1, 2)
+        assert at.tolist() == [[10.0 * n] * 2 for n in range(1, number + 1)][-50:]
+        assert figure.changes.y.shape == figure.changes.x.shape
+        labels = [(x, text) for x, text in zip(figure.labels.x, figure.labels.text, strict=True)]
+        expected = [(10.0 * n, f"{n / 10:.3g}") for n in range(1, number + 1)]
+        assert len(labels) == 6
+        assert [label for label in labels if label[1]] == expected[-6:]
+
+
+def test_a_rate_changed_twice_at_rest_reads_as_the_last(trainer):
+    """Two changes before the same page are both there, and the newest label is the newest rate."""
+    figure = ui.LossFigure()
+    trainer.run(1)
+    for rate in (0.1, 0.2, 0.3):
+        trainer.set_learning_rate(RATE, rate)
+        wait_for(lambda: trainer.snapshot.learning_rates[RATE] == rate)  # noqa: B023
+        figure.update(trainer.snapshot)
+    assert [text for text in figure.labels.text if text] == ["0.1", "0.2", "0.3"]
+
+
+def test_the_boundary_is_where_the_odds_are_even(trainer):
+    """Both ends of the boundary lie on intercept + slopes = 0, at the edges of the plane."""
+    figure = ui.SampleFigure()
+    snapshot = trainer.run(100)
+    figure.update(snapshot)
+    names = ("intercept", "competence", "network_ability")
+    a, b, c = (snapshot.coefficient(RATE, name).estimate for name in names)
+    assert a + b * figure.boundary.x + c * figure.boundary.y == pytest.approx(np.zeros(2), abs=1e-9)
+    x, y = (axis.scale for axis in figure.figure.axes)
+    ends = sorted(figure.boundary.x), sorted(figure.boundary.y)
+    assert ends[0] == [x.min, x.max] or ends[1] == [y.min, y.max]
+
+
+def test_the_table_has_the_numbers_of_the_snapshot(trainer):
+    """Each term has a row with its estimate; models that have no number leave the cell empty."""
+    models = ("network_ability ~ competence",)
+    assert "0 rows" in text_of(as_html(trainer.snapshot, models))
+    snapshot = trainer.run(20)
+    table = as_html(snapshot, models)
+    for term in ("intercept", "competence"):
+        estimate = snapshot.coefficient(models[0], term).estimate
+        assert f"<td>{term}</td><td>{estimate:+.3f}</td>" in table
+
+
+def test_every_figure_says_in_words_what_it_shows(trainer):
+    """Beside each drawing stand a title, a legend and a sentence with numbers."""
+    _, figures, table = views(trainer)
+    trainer.run(20)
+    for figure in figures:
+        figure.update(trainer.snapshot)
+        assert re.search(r"\d\.\d\d", text_of(figure.note.value))
+        texts = [text_of(w.value) for w in tree(figure.widget) if isinstance(w, HTML)]
+        assert len([text for text in texts if text.strip()]) >= 3
+        assert all(isinstance(w, Widget) for w in tree(figure.widget))
+    assert isinstance(table.widget, Box)
+
+
+def test_the_diagram_is_well_formed_and_has_a_title():
+    """The SVG parses, names its variables, and its title says what it shows, escaped."""
+    from xml.etree import ElementTree
+
+    drawn = ui.causal_diagram("a < b & c", [("competence", "promoted")])
+    root = ElementTree.fromstring(drawn)
+    assert root.findtext("title") == "a < b & c"
+    assert {t.text for t in root.iter("text")} == {"competence", "network ability", "promoted"}
+    assert len(list(root.iter("line"))) == 1
