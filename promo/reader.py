@@ -1,15 +1,20 @@
-"""Pages in order from wires that fetch them out of order, ahead of their reader.
+"""Pages in order from wires that fetch them ahead of their reader, in any order.
 
-Knows nothing of HTTP: a wire fetches one page at a time and can be cut off. Tickets (page
-numbers) go out to one daemon thread per wire through one queue, outcomes come back through the
-queue that the ticket names, so there is no lock to hold; `PageReader.poll` alone keeps the cursor.
+Knows nothing of HTTP. Most pages are asked for and received by the reader's own thread, on wires
+that need no waiting for that. Any wire may leave a page to its second way, a daemon thread that
+waits: pages come back from there through one queue, and a byte in a pair of sockets wakes the
+reader. So there is no lock to hold, and `PageReader.poll` alone keeps the cursor.
 """
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol, Self
 
@@ -29,9 +34,22 @@ class Retry(NamedTuple):
 
 
 class Wire(Protocol):
-    """A connection that fetches one page at a time, used by one thread, cut off by any."""
+    """A connection for one page at a time, used by one thread at a time, cut off by any."""
 
     retry: Retry | None
+    asking: bool
+
+    def ask(self, page: int) -> bool:
+        """Ask for a page if that takes no waiting, and say whether it is `asking` now."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable while `asking`, or -1."""
+
+    def receive(self) -> Page | None:
+        """Return the page asked for; None while there is more to come, or once it is for `fetch`.
+
+        In the latter case the wire is not `asking` any more.
+        """
 
     def fetch(self, page: int) -> Page:
         """Return a page, retrying as long as that may help; raise StreamError otherwise."""
@@ -46,7 +64,18 @@ class Wire(Protocol):
         """Let go of the connection; the wire's own thread does this last."""
 
 
-_Outcomes = SimpleQueue[tuple[int, Page | Exception]]
+class _Ticket(NamedTuple):
+    """A page to fetch; of another `pass_` than the reader's, nobody needs it any more."""
+
+    page: int
+    pass_: int
+
+
+class _Lane(NamedTuple):
+    """A wire, and the tickets for its thread; None ends it."""
+
+    wire: Wire
+    tickets: SimpleQueue[_Ticket | None]
 
 
 class PageReader:
@@ -77,18 +106,26 @@ class PageReader:
         page_size: int,
         follow: bool,
     ) -> None:
-        self._wires, self._halt = wires, halt
+        self._halt = halt
         self._page_size, self._follow = page_size, follow
-        self._tickets: SimpleQueue[tuple[int, _Outcomes] | None] = SimpleQueue()
+        self._lanes = [_Lane(wire, SimpleQueue()) for wire in wires]
+        self._idle = [*self._lanes]
+        self._asking: dict[_Ticket, _Lane] = {}
+        self._outcomes: SimpleQueue[tuple[_Lane, _Ticket, Page | Exception]] = SimpleQueue()
+        self._door, self._bell = socket.socketpair()
+        for end in (self._door, self._bell):
+            end.setblocking(False)
+            weakref.finalize(self, end.close)
         self._short: tuple[int, int] | None = None  # the last page if short, and its length
         self._final = -1  # a short page with rows after it: its next reading is its last
         self._asked_again = False  # an empty page was met and asked for once more
         self._wake_at = 0.0
         self._end: float  # pages after it are not asked for
+        self._pass = 0
         self._seek(page, position)
-        for number, wire in enumerate(wires):
+        for number, lane in enumerate(self._lanes):
             name = f"promo-fetch-{number}"
-            threading.Thread(target=self._work, args=(wire,), name=name, daemon=True).start()
+            threading.Thread(target=self._work, args=lane, name=name, daemon=True).start()
 
     def poll(self, timeout: float | None = None) -> Batch | None:
         """Return the next batch, or None if none arrives within `timeout` seconds.
@@ -121,15 +158,16 @@ class PageReader:
     @property
     def retry(self) -> Retry | None:
         """Why the next page is late, if it is being asked for again."""
-        retries = (wire.retry for wire in self._wires)
+        retries = (lane.wire.retry for lane in self._lanes)
         return next((r for r in retries if r and r.page == self._page), None)
 
     def close(self) -> None:
         """Stop fetching at once and let the threads end. Idempotent."""
         self._halt.set()
-        for wire in self._wires:
-            self._tickets.put(None)
-            wire.cut()
+        self._ring()
+        for lane in self._lanes:
+            lane.tickets.put(None)
+            lane.wire.cut()
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +175,7 @@ class PageReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- waiting: outcomes arrive in any order, one is due ----------------------------------
+    # -- waiting: pages arrive in any order, one is due -------------------------------------
 
     def _await_page(self, give_up: float) -> Page | None:
         while self._page not in self._ready:
@@ -146,30 +184,67 @@ class PageReader:
             now = time.monotonic()
             if now >= self._wake_at:
                 self._send_tickets()
-            try:
-                outcome = self._outcomes.get(timeout=max(0.0, min(_TICK_S, give_up - now)))
-            except Empty:
-                for wire in self._wires:
-                    wire.cut_if_overdue()
-                if now >= give_up:
-                    return None
-            else:
-                self._receive(*outcome)
-        outcome_due = self._ready.pop(self._page)
-        if isinstance(outcome_due, Exception):
+            due = _Ticket(self._page, self._pass)
+            if due in self._asking and self._receive(due):
+                break
+            self._wait(max(0.0, min(_TICK_S, give_up - now)))
+            if now >= give_up and self._page not in self._ready:
+                return None
+        outcome = self._ready.pop(self._page)
+        if isinstance(outcome, Exception):
             if self._halt.is_set():  # the error of an exchange that was cut off
                 raise StopIteration
             self.close()
-            raise outcome_due
-        return outcome_due
+            raise outcome
+        return outcome
 
     def _send_tickets(self) -> None:
-        last = max(self._page, min(self._page + len(self._wires) - 1, self._end))
-        while self._next_ticket <= last:
-            self._tickets.put((self._next_ticket, self._outcomes))
+        last = max(self._page, min(self._page + len(self._lanes) - 1, self._end))
+        while self._next_ticket <= last and self._idle:
+            ticket = _Ticket(self._next_ticket, self._pass)
+            lane = self._idle.pop()  # that was of use last
+            if lane.wire.ask(ticket.page):
+                self._asking[ticket] = lane
+            else:
+                lane.tickets.put(ticket)
             self._next_ticket += 1
 
-    def _receive(self, number: int, outcome: Page | Exception) -> None:
+    def _wait(self, timeout: float) -> None:
+        """Take in what has arrived; wait until something does."""
+        poll = select.poll()
+        poll.register(self._door, select.POLLIN)
+        for lane in self._asking.values():
+            if (number := lane.wire.fileno()) >= 0:
+                poll.register(number, select.POLLIN)
+        poll.poll(timeout * 1000)
+        with suppress(OSError):  # nobody rang
+            self._door.recv(4096)
+        with suppress(Empty):
+            while True:
+                self._take(*self._outcomes.get_nowait())
+        for ticket in list(self._asking):
+            self._receive(ticket)
+        for lane in self._lanes:
+            lane.wire.cut_if_overdue()
+
+    def _receive(self, ticket: _Ticket) -> bool:
+        """Take in the page of a ticket if it has arrived."""
+        lane = self._asking[ticket]
+        page = lane.wire.receive()
+        if page is None and lane.wire.asking:
+            return False
+        del self._asking[ticket]
+        if page is None:
+            lane.tickets.put(ticket)
+            return False
+        self._take(lane, ticket, page)
+        return True
+
+    def _take(self, lane: _Lane, ticket: _Ticket, outcome: Page | Exception) -> None:
+        self._idle.append(lane)
+        number, pass_ = ticket
+        if pass_ != self._pass:  # the cursor has been moved
+            return
         self._ready[number] = outcome
         if isinstance(outcome, Page):
             if outcome.length == 0:
@@ -177,28 +252,35 @@ class PageReader:
             elif number >= self._end:
                 self._end = float("inf") if outcome.length >= self._page_size else number + 1
 
-    def _work(self, wire: Wire) -> None:
-        while self._serve_ticket(wire):
+    # -- a wire's thread --------------------------------------------------------------------
+
+    def _work(self, wire: Wire, tickets: SimpleQueue[_Ticket | None]) -> None:
+        while self._serve_ticket(_Lane(wire, tickets)):
             pass
         wire.close()
 
-    def _serve_ticket(self, wire: Wire) -> bool:
-        ticket = self._tickets.get()
+    def _serve_ticket(self, lane: _Lane) -> bool:
+        ticket = lane.tickets.get()
         if ticket is None or self._halt.is_set():
             return False
-        number, outcomes = ticket
-        if outcomes is self._outcomes:  # else the cursor has been moved
-            try:
-                outcomes.put((number, wire.fetch(number)))
-            except Exception as error:  # handed to the reader, which raises it in its turn
-                outcomes.put((number, error))
+        outcome: Page | Exception
+        try:
+            outcome = lane.wire.fetch(ticket.page)
+        except Exception as error:  # handed to the reader, which raises it in its turn
+            outcome = error
+        self._outcomes.put((lane, ticket, outcome))
+        self._ring()
         return True
+
+    def _ring(self) -> None:
+        with suppress(OSError):  # as many rings as fit are waiting to be heard
+            self._bell.send(b"!")
 
     # -- the cursor: what a page means where it stands --------------------------------------
 
     def _seek(self, page: int, position: int, *, ahead: bool = True) -> None:
-        """Put the cursor on a page; what was asked for before goes to a queue nobody reads."""
-        self._outcomes: _Outcomes = SimpleQueue()
+        """Put the cursor on a page; what was asked for before, nobody needs any more."""
+        self._pass += 1
         self._ready: dict[int, Page | Exception] = {}
         self._page, self._position = page, position
         self._next_ticket = page

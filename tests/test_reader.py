@@ -80,6 +80,16 @@ class FakeWire:
             False,
         )
         self.looked_after = 0
+        self.asking = False
+
+    def ask(self, page):  # noqa: D102
+        return False
+
+    def fileno(self):  # noqa: D102
+        return -1
+
+    def receive(self):  # noqa: D102
+        raise AssertionError("it was not asked")
 
     def fetch(self, page):  # noqa: D102
         return self.server.answer(page)

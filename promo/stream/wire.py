@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from promo.batch import BadPage, Page, decode_page
 from promo.errors import RequestRefused, StreamTimeout
 from promo.reader import Retry
+from promo.stream.direct import Answer, Broken, DirectExchange
 from promo.stream.session import open_session
 
 if TYPE_CHECKING:
@@ -42,20 +43,29 @@ class _Again(Exception):
 
 
 class HTTPWire:
-    """One keep-alive session, used by one thread; any thread may cut the exchange under way.
+    """One keep-alive connection, on which one page at a time is asked for, in either of two ways.
+
+    `fetch` waits, in a thread of its own, and does all that `requests` can do: connecting,
+    certificates, redirections, and asking again. Once it has brought a page, `ask` and `receive`
+    get the next ones over the same connection without waiting. What they fail at is for `fetch`,
+    which counts it as its first attempt.
 
     Python cannot interrupt a thread that waits in `recv`, but shutting its socket can. That ends
     a hang or a drip at once, for Stop as for an attempt that has used up its time.
     """
 
     retry: Retry | None = None
+    asking = False
 
     def __init__(self, stream: PageStream, halt: threading.Event) -> None:
         self._stream, self._halt = stream, halt
+        self._connection: Any = None  # of urllib3
         self._socket: socket.socket | None = None
-        self._overdue_at = float("inf")
-        limit = max(MAX_ROW_BYTES * stream.page_size, _MIN_LIMIT_BYTES)
-        self._session = open_session(limit, stream.login)
+        self._direct: DirectExchange | None = None  # over that socket, if it can be
+        self._failed: Exception | None = None  # what the page now asked for has met already
+        self._began, self._overdue_at = 0.0, float("inf")
+        self._limit = max(MAX_ROW_BYTES * stream.page_size, _MIN_LIMIT_BYTES)
+        self._session = open_session(self._limit, stream.login)
         adapter = HTTPAdapter()
         pools = adapter.poolmanager.pool_classes_by_scheme
         adapter.poolmanager.pool_classes_by_scheme = {
@@ -64,14 +74,13 @@ class HTTPWire:
         for prefix in ("http://", "https://"):  # wherever a redirection leads
             self._session.mount(prefix, adapter)
         size = f"size={stream.page_size}&" if stream.page_size != CONTRACT_PAGE_SIZE else ""
-        self._url = f"{stream.base_url}{DATA_PATH}?{size}page="
-        self._request = self._session.prepare_request(requests.Request("GET", self._url))
+        url = f"{stream.base_url}{DATA_PATH}?{size}page="
+        self._request = self._session.prepare_request(requests.Request("GET", url))
+        self._url = str(self._request.url)
         self._attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Again),
             wait=_wait,
-            stop=tenacity.stop_any(
-                tenacity.stop_when_event_set(halt), tenacity.stop_before_delay(stream.deadline)
-            ),
+            stop=lambda state: halt.is_set() or self._left_s <= state.upcoming_sleep,
             sleep=tenacity.sleep_using_event(halt),
             before_sleep=self._note_retry,
         )
@@ -82,7 +91,7 @@ class HTTPWire:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]  # its base is known at run time
             def connect(self) -> None:
                 super().connect()
-                wire._socket = self.sock
+                wire._connection, wire._socket = self, self.sock
                 if wire._halt.is_set():  # cut while there was nothing to cut yet
                     wire.cut()
 
@@ -103,6 +112,54 @@ class HTTPWire:
         """Let go of the connection; the last call, by the wire's own thread."""
         self._session.close()
 
+    # -- without waiting --------------------------------------------------------------------
+
+    def ask(self, page: int) -> bool:
+        """Send the request for a page if that takes no waiting; else it is for `fetch`."""
+        if self._direct is None:
+            return False
+        try:
+            self._direct.ask(page)
+        except Broken:
+            self._leave_direct()
+        else:
+            self.asking, self._began = True, time.monotonic()
+        return self.asking
+
+    def fileno(self) -> int:
+        """Return what becomes readable as the answer arrives; -1 if nothing will."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def receive(self) -> Page | None:
+        """Return the page asked for; None if it is not whole yet or, no longer `asking`, bad."""
+        assert self._direct is not None
+        try:
+            answer = self._direct.receive()
+            if answer is None:
+                timeout = min(self._stream.timeout, self._stream.deadline)
+                if time.monotonic() > self._began + timeout:
+                    raise Broken(f"no answer in {timeout:.3g} s")
+                return None
+        except Broken as broken:
+            self._failed = _Again(str(broken)) if str(broken) else None
+            self._leave_direct()
+            return None
+        self.asking = False
+        if not self._direct.keeps_alive:
+            self._leave_direct()
+        try:
+            return self._page(answer)
+        except (_Again, RequestRefused) as error:
+            self._failed = error
+            return None
+
+    def _leave_direct(self) -> None:
+        """Have `requests` connect again."""
+        self.asking, self._direct = False, None
+        self._connection.close()
+
+    # -- with all the time it takes ---------------------------------------------------------
+
     def fetch(self, page: int) -> Page:
         """Return a page, asking again as long as that may help.
 
@@ -114,8 +171,9 @@ class HTTPWire:
         StreamTimeout
             No good answer within the stream's deadline.
         """
+        self._left_s = self._stream.deadline
         try:
-            return self._attempts(self._attempt, page, time.monotonic() + self._stream.deadline)
+            return self._attempts(self._attempt, page)
         except tenacity.RetryError as error:
             last = error.last_attempt.exception()
             # The very last attempt may have been cut by the deadline before it could tell.
@@ -127,11 +185,22 @@ class HTTPWire:
         finally:
             self.retry = None
 
-    def _attempt(self, page: int, give_up: float) -> Page:
-        now = time.monotonic()
-        timeout = max(min(self._stream.timeout, give_up - now), 0.001)
+    def _attempt(self, page: int) -> Page:
+        timeout = max(min(self._stream.timeout, self._left_s), 0.001)
+        try:
+            if self._failed is not None:
+                raise self._failed
+            self._began = time.monotonic()
+            return self._page(self._get(page, timeout))
+        finally:
+            # A laptop that slept, or a process that was stopped, has not used up its time.
+            self._left_s -= min(time.monotonic() - self._began, timeout)
+            self._failed = None
+
+    def _get(self, page: int, timeout: float) -> requests.Response:
         self._request.url = f"{self._url}{page}"
-        self._overdue_at = now + timeout
+        self._direct = None
+        self._overdue_at = self._began + timeout
         try:
             answer = self._session.send(self._request, timeout=timeout)
         except (requests.exceptions.InvalidURL, requests.TooManyRedirects) as error:
@@ -145,24 +214,32 @@ class HTTPWire:
             raise _Again(f"no answer in {timeout:.3g} s" if late else reason_of(error)) from error
         finally:
             self._overdue_at = float("inf")
+        if self._url.startswith("http:") and not answer.history and self._connection.sock:
+            headers = {name: str(value) for name, value in self._request.headers.items()}
+            self._direct = DirectExchange(self._connection.sock, self._url, headers, self._limit)
+        return answer
+
+    # -- what an answer means ---------------------------------------------------------------
+
+    def _page(self, answer: Answer | requests.Response) -> Page:
         if answer.status_code != HTTPStatus.OK:
             self._refuse(answer)
-        kind = answer.headers.get("Content-Type", "nothing")
+        kind = answer.headers.get("content-type", "nothing")
         if "json" not in kind.lower():
             raise _Again(f"got {kind[:80]} where JSON was expected")
         try:
             decoded = decode_page(answer.content, self._stream.page_size)
         except BadPage as error:
             raise _Again(str(error)) from error
-        total = answer.headers.get("X-Total-Count", "")
+        total = answer.headers.get("x-total-count", "")
         if _COUNT.fullmatch(total):
             self._stream.total_rows = int(total)
         return decoded
 
-    def _refuse(self, answer: requests.Response) -> None:
+    def _refuse(self, answer: Answer | requests.Response) -> None:
         status, line = answer.status_code, f"{answer.status_code} {answer.reason}"
         if is_passing(status):
-            raise _Again(line, _retry_after(answer.headers.get("Retry-After")))
+            raise _Again(line, _retry_after(answer.headers.get("retry-after")))
         hint = {
             404: "is this the root of the service?",
             401: "it asks for a login",
@@ -175,6 +252,7 @@ class HTTPWire:
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
         assert state.outcome is not None
         page = state.args[0]
+        self._left_s -= state.upcoming_sleep
         at = time.monotonic() + state.upcoming_sleep
         self.retry = Retry(page, state.attempt_number + 1, str(state.outcome.exception()), at)
 
