@@ -22,11 +22,12 @@ def open_trainer(path, url, source, models=None, speed=None, **options):
     return Trainer(stream, store, models or [SGDLogistic(), Regressions()], speed=speed)
 
 
-def learn(path, url, source, speed, running):
-    """Learn what there is, after saying so."""
-    with open_trainer(path, url, source, speed=speed) as trainer:
+def learn(path, url, source, pages, running):
+    """Learn that many pages, after saying so, and wait for the end."""
+    with open_trainer(path, url, source) as trainer:
         running.send(True)
-        trainer.run()
+        trainer.run(pages)
+        threading.Event().wait(60)
 
 
 def learn_and_die(path, url, pages, log_bytes):
