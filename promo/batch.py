@@ -143,7 +143,9 @@ class Page:
 
     def batch(self, number: int, position: int = 0) -> Batch:
         """Return the rows from `position` on as the batch of page `number`."""
-        batch = replace(self.whole, page=number)
+        w = self.whole
+        columns = w.ids, w.network_ability, w.competence, w.promoted, w.positions
+        batch = Batch(number, *columns, w.rejected, w.digest)
         if not position:
             return batch
         rejected = tuple(r for r in batch.rejected if r.position >= position)

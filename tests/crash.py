@@ -1,13 +1,17 @@
 """What a child process does that is going to be killed."""
 
+import json
 import os
+import random
 import signal
 import sys
 import threading
+import time
 
 from tqdm import tqdm
 
 from promo.cli import main
+from promo.errors import StoreLocked
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
@@ -28,6 +32,28 @@ def learn(path, url, source, pages, running):
         running.send(True)
         trainer.run(pages)
         threading.Event().wait(60)
+
+
+def contend(path, url, source, seed, notes):
+    """Race for a store for ever; learn a little when it is won. Note it all, with the time."""
+    dice = random.Random(seed)
+    with notes.open("w", buffering=1) as file:
+
+        def note(what, *details):
+            file.write(json.dumps([what, time.monotonic(), *details]) + "\n")
+
+        while True:
+            note("asks")
+            try:
+                trainer = open_trainer(path, url, source)
+            except StoreLocked as error:
+                note("refused", str(error))
+                continue
+            note("holds")
+            trainer.run(dice.randint(1, 3))
+            note("lets go")
+            trainer.close()
+            note("has let go")
 
 
 def learn_and_die(path, url, pages, log_bytes):

@@ -60,7 +60,7 @@ class Recorder:
 
     def update(self, probability, outcome):
         """Keep the predictions."""
-        self.predicted += probability.tolist()
+        self.predicted += probability
 
 
 def states_of(model):

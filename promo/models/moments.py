@@ -57,55 +57,20 @@ class Moments:
         origin
             Shape (d,); the first row unless given.
         """
-        everyone = np.zeros(rows.shape[1], np.bool_)
-        return cls.of_groups(rows, everyone, (origin, None))[0]
-
-    @classmethod
-    def of_groups(
-        cls,
-        rows: NDArray[np.float64],
-        group: NDArray[np.bool_],
-        origins: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None),
-    ) -> tuple[Moments, Moments]:
-        """Accumulate one batch, each of two groups about its own mean and origin.
-
-        Parameters
-        ----------
-        rows
-            Shape (d, n): one variable to a line.
-        group
-            Shape (n,): false for the first group, true for the second.
-        origins
-            Shape (d,) each; the group's first row unless given.
-        """
         d, n = rows.shape
-        which = group.astype(np.int64)
-        member = np.array([~group, group], np.float64).T  # (n, 2)
-        ones = int(which.sum())
-        counts = (n - ones, ones)
-        start = np.zeros((d, 2))
-        for g, (origin, count) in enumerate(zip(origins, counts, strict=True)):
-            if origin is not None:
-                start[:, g] = origin
-            elif count:
-                start[:, g] = rows[:, (which == g).argmax()]
-        divisor = np.maximum(counts, 1)
-        shifted = rows - start[:, which]
-        offset = shifted @ member / divisor
-        centred = shifted - offset[:, which]
+        if not n:
+            zeros = (0.0,) * d
+            return cls(0, zeros if origin is None else tuple(origin), zeros, (zeros,) * d)
+        start = rows[:, 0] if origin is None else np.array(origin)
+        shifted = rows - start[:, None]
+        offset = np.add.reduce(shifted, axis=1) / n
+        centred = shifted - offset[:, None]
         # Rounding leaves the deviations a sum of nearly zero; taking it off is Chan's correction.
-        rest = centred @ member
-        products = (centred[:, None, :] * centred[None, :, :]) @ member
-        scatter = products - rest[:, None] * rest[None, :] / divisor
-        columns = zip(
-            counts,
-            start.T.tolist(),
-            offset.T.tolist(),
-            scatter.transpose(2, 0, 1).tolist(),
-            strict=True,
+        rest = np.add.reduce(centred, axis=1)
+        scatter = centred @ centred.T - rest[:, None] * (rest / n)
+        return cls(
+            n, tuple(start.tolist()), tuple(offset.tolist()), tuple(map(tuple, scatter.tolist()))
         )
-        zeros, ones_ = (cls(k, tuple(o), tuple(m), tuple(map(tuple, s))) for k, o, m, s in columns)
-        return zeros, ones_
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -120,24 +85,23 @@ class Moments:
         n = self.n + other.n
         gap = self.gap(other)
         share, weight = other.n / n, self.n * (other.n / n)
+        lines = zip(self.scatter, other.scatter, gap, strict=True)
         return Moments(
             n,
             self.origin,
-            tuple(m + g * share for m, g in zip(self.offset, gap, strict=True)),
+            tuple([m + g * share for m, g in zip(self.offset, gap, strict=True)]),
             tuple(
-                tuple(a + b + g * h * weight for a, b, h in zip(mine, its, gap, strict=True))
-                for mine, its, g in zip(self.scatter, other.scatter, gap, strict=True)
+                [
+                    tuple([a + b + g * h * weight for a, b, h in zip(mine, its, gap, strict=True)])
+                    for mine, its, g in lines
+                ]
             ),
         )
 
     def gap(self, other: Moments) -> tuple[float, ...]:
         """Mean of the other minus mean of this, shape (d,), without loss to a common shift."""
-        return tuple(
-            (o2 - o1) + (m2 - m1)
-            for o1, m1, o2, m2 in zip(
-                self.origin, self.offset, other.origin, other.offset, strict=True
-            )
-        )
+        pairs = zip(self.origin, self.offset, other.origin, other.offset, strict=True)
+        return tuple([(o2 - o1) + (m2 - m1) for o1, m1, o2, m2 in pairs])
 
 
 def with_group(zeros: Moments, ones: Moments) -> Moments:

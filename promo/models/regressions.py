@@ -81,9 +81,10 @@ class Regressions:
         rows = np.stack([batch.network_ability, batch.competence])
         # Each group about its own first row, so that a wild row costs the other group no digits.
         zeros, ones = self._groups
-        origins = zeros.origin if zeros.n else None, ones.origin if ones.n else None
-        more_zeros, more_ones = Moments.of_groups(rows, batch.promoted, origins)
-        self._groups = (zeros + more_zeros, ones + more_ones)
+        self._groups = (
+            zeros + Moments.of(rows[:, ~batch.promoted], zeros.origin if zeros.n else None),
+            ones + Moments.of(rows[:, batch.promoted], ones.origin if ones.n else None),
+        )
         self._fits = None
 
     @property

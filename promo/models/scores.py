@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import log
 from typing import Annotated
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from promo.models.results import NAN
 
@@ -31,9 +31,8 @@ class Scores(msgspec.Struct, forbid_unknown_fields=True):
 
     Examples
     --------
-    >>> import numpy as np
     >>> scores = Scores()
-    >>> scores.update(np.array([0.9, 0.2, 0.6]), np.array([True, False, False]))
+    >>> scores.update([0.9, 0.2, 0.6], [True, False, False])
     >>> round(scores.log_loss, 3), round(scores.brier, 3), scores.accuracy, scores.roc_auc
     (0.415, 0.137, 0.6666666666666666, 1.0)
     """
@@ -55,22 +54,25 @@ class Scores(msgspec.Struct, forbid_unknown_fields=True):
         if not 0 <= self.twice_wins <= 2 * positives * negatives:
             raise ValueError(f"expected wins among {positives * negatives} pairs")
 
-    def update(self, probability: NDArray[np.float64], outcome: NDArray[np.bool_]) -> None:
-        """Score predictions of P(outcome), both of shape (n,); a tie of 0.5 predicts False."""
-        p = np.clip(probability, _EPSILON, 1 - _EPSILON)
-        self.rows += len(p)
-        self.total_log_loss -= float(np.log(np.where(outcome, p, 1 - p)).sum())
-        self.total_brier += float(((p - outcome) ** 2).sum())
-        self.correct += int(((p > 0.5) == outcome).sum())
-        for at, positive in zip(
-            (p * _BINS).astype(np.int64).tolist(), outcome.tolist(), strict=True
-        ):
-            if positive:
-                self.twice_wins += 2 * sum(self.negatives[:at]) + self.negatives[at]
-                self.positives[at] += 1
+    def update(self, probabilities: Iterable[float], outcomes: Iterable[bool]) -> None:
+        """Score predictions of P(outcome), in order; one of 0.5 predicts False."""
+        positives, negatives = self.positives, self.negatives
+        for probability, outcome in zip(probabilities, outcomes, strict=True):
+            p = min(max(probability, _EPSILON), 1 - _EPSILON)
+            at = int(p * _BINS)
+            if outcome:
+                self.total_log_loss -= log(p)
+                self.total_brier += (1 - p) * (1 - p)
+                self.correct += p > 0.5
+                self.twice_wins += 2 * sum(negatives[:at]) + negatives[at]
+                positives[at] += 1
             else:
-                self.twice_wins += 2 * sum(self.positives[at + 1 :]) + self.positives[at]
-                self.negatives[at] += 1
+                self.total_log_loss -= log(1 - p)
+                self.total_brier += p * p
+                self.correct += p <= 0.5
+                self.twice_wins += 2 * sum(positives[at + 1 :]) + positives[at]
+                negatives[at] += 1
+            self.rows += 1
 
     @property
     def log_loss(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -82,20 +82,30 @@ class SGDLogistic:
 
     def learn(self, batch: Batch) -> None:
         """Predict the batch by the model as it is, score, then learn row by row."""
-        rows = _features(batch)
-        self.scores.update(self._predict(rows), batch.promoted)
+        outcomes = batch.promoted.tolist()
+        self.scores.update(self._predict(batch), outcomes)
         scaler, regression = self._scaler, self._regression
-        for x, y in zip(rows, batch.promoted.tolist(), strict=True):
+        for (competence, ability), y in zip(_pairs(batch), outcomes, strict=True):
+            x = {"competence": competence, "network_ability": ability}
             scaler.learn_one(x)
             regression.learn_one(scaler.transform_one(x), y)
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Return P(promoted) of every row, shape (n,), in [0, 1]."""
-        return self._predict(_features(batch))
+        return np.array(self._predict(batch), np.float64)
 
-    def _predict(self, rows: list[dict[str, float]]) -> NDArray[np.float64]:
-        transform, predict = self._scaler.transform_one, self._regression.predict_proba_one
-        return np.array([predict(transform(x))[True] for x in rows], np.float64)
+    def _predict(self, batch: Batch) -> list[float]:
+        # To the bit what transform_one and predict_proba_one return, without a dict a row.
+        intercept, (a, b) = self._regression.intercept, map(self._contributions, FEATURES)
+        sigmoid = utils.math.sigmoid
+        return [sigmoid(a(x) + b(z) + intercept) for x, z in _pairs(batch)]
+
+    def _contributions(self, name: str) -> Callable[[float], float]:
+        """Return the function from a feature's value to its part of the log odds."""
+        weight = self._regression.weights.get(name, 0.0)
+        mean, variance = (part.get(name, 0.0) for part in (self._scaler.means, self._scaler.vars))
+        deviation = variance**0.5
+        return lambda x: weight * ((x - mean) / deviation) if variance else 0.0
 
     def coefficients(self) -> list[Coefficient]:
         """Return intercept and weights on the scale of the data; SGD has no standard errors."""
@@ -148,6 +158,6 @@ class SGDLogistic:
         self.__dict__.update(fresh.__dict__)
 
 
-def _features(batch: Batch) -> list[dict[str, float]]:
-    columns = zip(batch.competence.tolist(), batch.network_ability.tolist(), strict=True)
-    return [{"competence": c, "network_ability": n} for c, n in columns]
+def _pairs(batch: Batch) -> Iterator[tuple[float, float]]:
+    """Yield the features of each row, in the order of `FEATURES`."""
+    return zip(batch.competence.tolist(), batch.network_ability.tolist(), strict=True)

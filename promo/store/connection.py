@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
 
 from promo.errors import StoreError, StoreLocked, StoreMismatch
+
+_HOLDER = re.compile(r"process ([1-9][0-9]{0,9})\n")
+_LOOK_AGAIN_S, _NAMED_WITHIN_S = 0.02, 1.0
 
 
 def connect(uri: str) -> sqlite3.Connection:
@@ -45,14 +50,59 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"cannot open {path}: {error.strerror}") from error
 
 
-def lock_file(path: Path) -> filelock.BaseFileLock:
+class WriterLock(filelock.FileLock):
+    """The lock beside a store; while it is held, and only then, its file names the holder."""
+
+    def release(self, force: bool = False) -> None:
+        """Let go of it. Idempotent."""
+        if self.is_locked:
+            with suppress(OSError):  # a name left behind is that of a process which is gone
+                os.truncate(self.lock_file, 0)
+        super().release(force)
+
+
+def lock_file(path: Path) -> WriterLock:
     """Lock the store for this process until it ends, however it ends."""
-    file = path.with_name(f"{path.name}.lock")
-    lock = filelock.FileLock(file, mode=0o600, thread_local=False)
+    lock = WriterLock(path.with_name(f"{path.name}.lock"), mode=0o600, thread_local=False)
+    # Between locking and naming itself, a holder has the name of a killed one in the file, or
+    # none: who is to be told is read again until two looks agree on a process that lives.
+    deadline, before = time.monotonic() + _NAMED_WITHIN_S, None
+    while not _is_free(lock):
+        holder = _holder(Path(lock.lock_file))
+        if time.monotonic() > deadline:
+            raise StoreLocked(f"{path} is being written by another process: stop that first")
+        if holder is not None and holder == before:
+            this = ", this one" if holder == os.getpid() else ""
+            raise StoreLocked(f"{path} is being written by process {holder}{this}: stop that first")
+        before = holder
+        time.sleep(_LOOK_AGAIN_S)
+    try:
+        Path(lock.lock_file).write_text(f"process {os.getpid()}\n")
+    except BaseException:  # as on a full disk: nobody would know who holds it
+        lock.release()
+        raise
+    return lock
+
+
+def _is_free(lock: WriterLock) -> bool:
+    """Take the lock if it is free."""
     try:
         lock.acquire(blocking=False)
-    except filelock.Timeout as error:
-        holder = file.read_text().strip() or "another process"
-        raise StoreLocked(f"{path} is being written by {holder}: stop that first") from error
-    file.write_text(f"process {os.getpid()}\n")
-    return lock
+    except filelock.Timeout:
+        return False
+    return True
+
+
+def _holder(file: Path) -> int | None:
+    """Return the process that a lock's file names, None if it names none or one that is gone."""
+    with file.open(errors="replace") as text:
+        named = _HOLDER.fullmatch(text.read(100))
+    if named is None:
+        return None
+    try:
+        os.kill(int(named[1]), 0)  # asks whether it lives, no more
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:
+        pass  # it lives, as somebody else's
+    return int(named[1])

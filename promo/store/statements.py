@@ -1,5 +1,7 @@
 """The SQL of a page's transaction, written out once."""
 
+from promo.models.results import Coefficient
+
 TABLES = ("data", "page", "model", "coefficient", "metric", "checkpoint", "event", "quarantine")
 COLUMNS = ("id", "network_ability", "competence", "promoted")
 INSERT_DATA = "INSERT INTO data VALUES (?, ?, ?, ?)"
@@ -24,8 +26,12 @@ UPSERT_MODEL = """
         state = excluded.state,
         updated_at = excluded.updated_at
 """
-UPSERT_COEFFICIENT = f"INSERT OR REPLACE INTO coefficient VALUES ({', '.join('?' * 12)})"
-UPSERT_METRIC = "INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?)"
+# The page stands last, so that the values are a Coefficient or a Metric and one number more.
+UPSERT_COEFFICIENT = f"""
+    INSERT OR REPLACE INTO coefficient ({", ".join(Coefficient._fields)}, page)
+    VALUES ({", ".join("?" * len(Coefficient._fields))}, ?)
+"""
+UPSERT_METRIC = "INSERT OR REPLACE INTO metric (model, name, value, page) VALUES (?, ?, ?, ?)"
 UPSERT_CHECKPOINT = """
     INSERT INTO checkpoint VALUES (?, ?, ?)
     ON CONFLICT (page) DO UPDATE SET rows = excluded.rows, states = excluded.states

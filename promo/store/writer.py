@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 
 from promo import __version__
@@ -246,23 +247,19 @@ class Store(Reader):
             connection.executemany(
                 sql.UPSERT_MODEL, [(s.name, batch.page, s.rows, s.state, now) for s in states]
             )
-            connection.executemany(
-                sql.UPSERT_COEFFICIENT,
-                [(c.model, c.term, batch.page, *c[2:]) for c in coefficients],
-            )
-            connection.executemany(
-                sql.UPSERT_METRIC, [(m.model, m.name, batch.page, m.value) for m in metrics]
-            )
-            together = ",".join(f"{json.dumps(s.name)}:{s.state}" for s in states)
-            connection.execute(sql.UPSERT_CHECKPOINT, (batch.page, rows, f"{{{together}}}"))
+            at = (batch.page,)
+            connection.executemany(sql.UPSERT_COEFFICIENT, [c + at for c in coefficients])
+            connection.executemany(sql.UPSERT_METRIC, [m + at for m in metrics])
+            together = msgspec.json.encode({s.name: msgspec.Raw(s.state) for s in states})
+            connection.execute(sql.UPSERT_CHECKPOINT, (batch.page, rows, together.decode()))
             if batch.page == self._last_page and len(
                 fresh.ids
             ):  # a short page that has grown, learned in two parts
                 self._insert_event(batch.page, "grown", {"rows": rows - len(fresh.ids)}, now)
             for conflict in sifted.conflicts:
                 self._insert_event(batch.page, "conflict", conflict._asdict(), now)
-            bad = (*batch.rejected, *sifted.conflicts)
-            connection.executemany(sql.UPSERT_QUARANTINE, [(batch.page, *row) for row in bad])
+            for row in (*batch.rejected, *sifted.conflicts):
+                connection.execute(sql.UPSERT_QUARANTINE, (batch.page, *row))
         self._last_page = batch.page
         self._max_id = max(self._max_id, int(fresh.ids.max(initial=-1)))
 
@@ -303,8 +300,7 @@ class Store(Reader):
 
 
 def _rows(batch: Batch) -> Iterator[tuple[int, float, float, int]]:
-    promoted = batch.promoted.astype(np.int64)
-    columns = (batch.ids, batch.network_ability, batch.competence, promoted)
+    columns = (batch.ids, batch.network_ability, batch.competence, batch.promoted)
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
