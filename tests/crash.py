@@ -11,7 +11,7 @@ import time
 from tqdm import tqdm
 
 from promo.cli import main
-from promo.errors import StoreLocked
+from promo.errors import PromoError, StoreLocked
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
@@ -78,6 +78,20 @@ def learn_on_a_full_disk(path, url, room, said):
                 trainer.run()
         except Exception as error:
             file.write(str(error))
+
+
+def learn_against_odds(path, url, said, go):
+    """Learn what there is, once told to go; after each error say it, and when told, try again."""
+    trainer = None
+    while go.recv():
+        try:
+            trainer = trainer or open_trainer(path, url, url)
+            trainer.run()
+            trainer.close()
+        except PromoError as error:
+            said.send(str(error))
+        else:
+            said.send("")
 
 
 def promo(arguments, said, go):

@@ -5,8 +5,10 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections import Counter
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 
 import pytest
 
@@ -17,7 +19,15 @@ DEADLINE_S = 40.0
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(  # not `crash`: the server does not look in this folder
-    ["promo.cli", "promo.models.regressions", "promo.models.sgd", "promo.trainer", "tqdm"]
+    [
+        "promo.cli",
+        "promo.models.regressions",
+        "promo.models.sgd",
+        "promo.trainer",
+        "promo.embedded",
+        "tqdm",
+        "pytest",
+    ]
 )
 
 
@@ -41,42 +51,59 @@ def files_of(db):
 def child(target, *arguments):
     """Run a function of `crash` in a process of its own; nothing of it is left behind."""
     process = context.Process(target=target, args=arguments)
-    process.start()
+    with _asking:
+        process.start()
     try:
         yield process
     finally:
         process.kill()
-        process.join()
+        exit_code(process)
         process.close()
 
 
-def run_promo(arguments, db, injection=None):
-    """Run `promo` under strace; return its exit code, what it said, and the lines of strace.
+def exit_code(process, timeout=None):
+    """Wait for a child to end; return its exit code, None if it has not ended in time."""
+    wait([process.sentinel], timeout)
+    with _asking:
+        return process.exitcode
 
-    The injection is what `strace -e inject=` takes. Only what concerns the store is counted and
-    hit: sockets, standard output and the rest of the machine stay as they are.
+
+# How a child has ended can be read only once, and `start` reads it for all of them: two threads
+# that do so at once may get 255.
+_asking = threading.Lock()
+
+
+@contextmanager
+def tracing(process, db, injection=None):
+    """Have strace follow a child, and hit it as `strace -e inject=` says; give the log's path.
+
+    Only what concerns the store is counted and hit: sockets, standard output and the rest of the
+    machine stay as they are. Afterwards the child goes on undisturbed, if it still is.
     """
-    said, log = db.parent / "said.txt", db.parent / "strace.txt"
+    log = db.parent / "strace.txt"
     options = ["-f", "-o", str(log), "-e", f"trace={CALLS},pread64"]
     options += [part for path in files_of(db) for part in ("-P", str(path))]
     if injection:
         options += ["-e", f"inject={injection}"]
+    command = ["strace", "-p", str(process.pid), *options]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "attached" in tracer.stderr.readline()
+        yield log
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=DEADLINE_S)
+
+
+def run_promo(arguments, db, injection=None):
+    """Run `promo` under strace; return its exit code, what it said, and the lines of strace."""
+    said = db.parent / "said.txt"
     waits, go = context.Pipe(duplex=False)
     with waits, go, child(crash.promo, list(map(str, arguments)), said, waits) as process:
-        tracer = subprocess.Popen(
-            ["strace", "-p", str(process.pid), *options],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert "attached" in tracer.stderr.readline()
+        with tracing(process, db, injection) as log:
             go.send(True)
-            process.join(DEADLINE_S)
-            code = process.exitcode
-        finally:
-            process.kill()
-            tracer.communicate(timeout=DEADLINE_S)
-    return code, said.read_text() if said.exists() else "", log.read_text().splitlines()
+            code = exit_code(process, DEADLINE_S)
+        return code, said.read_text() if said.exists() else "", log.read_text().splitlines()
 
 
 def run_plainly(arguments, said):
@@ -84,8 +111,7 @@ def run_plainly(arguments, said):
     waits, go = context.Pipe(duplex=False)
     with waits, go, child(crash.promo, list(map(str, arguments)), said, waits) as process:
         go.send(True)
-        process.join(DEADLINE_S)
-        return process.exitcode, said.read_text()
+        return exit_code(process, DEADLINE_S), said.read_text()
 
 
 def most_calls(lines):

@@ -17,14 +17,24 @@ import pytest
 import crash
 from promo.store import Store
 from servers import ScriptedServer, employees
-from strace import child, context, most_calls, require_strace, run_plainly, run_promo
+from strace import (
+    DEADLINE_S,
+    child,
+    context,
+    exit_code,
+    most_calls,
+    require_strace,
+    run_plainly,
+    run_promo,
+    tracing,
+)
 from tables import assert_sound, dump
 
 pytestmark = pytest.mark.slow
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)  # 1: the long form; less: a part of it
-KILLS = int(1000 * SOAK) or 30
-SHARE = SOAK or 0.06  # of the calls that there are
+KILLS = int(1000 * SOAK) or 100
+SHARE = min(SOAK or 0.06, 1.0)  # of the calls that there are
 PAGES = 6
 FULL_LOG = 3960 * 4120  # SQLite empties the log from 4,000 frames of 4,120 bytes on
 STATES = {  # stores as a kill has left them: pages, and bytes of log
@@ -120,7 +130,7 @@ def world(tmp_path_factory):
             if left:
                 db = folder / state / "promo.db"
                 with child(crash.learn_and_die, db, world.url, *left) as process:
-                    process.join(30)
+                    assert exit_code(process, 60) == -9
             db = world.fresh(state)
             code, said, calls = run_promo(world.arguments(db), db)
             assert (code, said) == (0, "")
@@ -130,20 +140,19 @@ def world(tmp_path_factory):
         yield world
 
 
-def instants(world, dice, calls=None):
-    """Return a sample of (state, system call, which one of them), every one in the long form."""
-    all_of_them = [
-        (state, call, nth)
-        for state in STATES
-        for call, most in world.calls[state].items()
-        if calls is None or call in calls
-        for nth in range(1, most + 1)
-    ]
-    chosen = {
-        (state, call, 1)
-        for state, call, _ in all_of_them  # the first of each kind, always
-    } | set(dice.sample(all_of_them, round(len(all_of_them) * min(SHARE, 1.0))))
-    return sorted(chosen)
+def instants(world, dice, calls, whole=()):
+    """Return (state, system call, which one of them): the first of each kind, and a share of all.
+
+    From the states in `whole`, and in the long form, every one that there is.
+    """
+    first, rest = [], []
+    for state in STATES:
+        for call in sorted(calls & world.calls[state].keys()):
+            each = [(state, call, nth) for nth in range(1, world.calls[state][call] + 1)]
+            taken = len(each) if state in whole else 1
+            first += each[:taken]
+            rest += each[taken:]
+    return sorted(first + dice.sample(rest, round(len(rest) * SHARE)))
 
 
 def strike_all(cases, strike):
@@ -165,7 +174,7 @@ def strike_all(cases, strike):
 
 def test_killed_at_every_system_call(world, record_property):
     """SIGKILL at any call on the store's files loses nothing; finished, no table tells of it."""
-    cases = instants(world, random.Random(1), KILLED_AT)
+    cases = instants(world, random.Random(1), KILLED_AT, whole={"empty"})
 
     def strike(state, call, nth):
         db = world.fresh(state)
@@ -188,7 +197,7 @@ def test_killed_again_while_it_recovers(world, record_property):
     first = instants(world, dice, {"pwrite64", "fdatasync", "unlink"})
     cases = [
         (*case, call, dice.randint(1, most))
-        for case in dice.sample(first, len(first) if SOAK >= 1 else min(10, len(first)))
+        for case in (first if SOAK >= 1 else dice.sample(first, 10))
         for call, most in (("pwrite64", 40), ("openat", 4))
     ]
 
@@ -204,15 +213,15 @@ def test_killed_again_while_it_recovers(world, record_property):
     strike_all(cases, strike)
 
 
-# ENOSPC forever lost 1 of 40 when last tried, not looked into yet: it is to be added here.
 @pytest.mark.parametrize(
-    ("error", "when"), [("ENOSPC", "once"), ("EIO", "once"), ("EIO", "forever")]
+    ("error", "when"),
+    [("ENOSPC", "once"), ("ENOSPC", "forever"), ("EIO", "once"), ("EIO", "forever")],
 )
 def test_a_disk_that_fails(error, when, world, record_property):
     """It ends with exit code 1 and one line, or all is well; nothing lost, and it goes on after."""
     calls = KILLED_AT | ({"pread64"} if error == "EIO" else set())
     cases = instants(world, random.Random(f"{error} {when}"), calls)
-    cases = cases if SOAK else random.Random(3).sample(cases, min(20, len(cases)))
+    cases = cases if SOAK else random.Random(3).sample(cases, 20)
 
     def strike(state, call, nth):
         db = world.fresh(state)
@@ -234,6 +243,40 @@ def test_a_disk_that_fails(error, when, world, record_property):
     strike_all(cases, strike)
 
 
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_a_disk_that_fails_again_in_the_recovery(error, world, record_property):
+    """Each try fails anew, in one process; once the disk is well, the next one ends as ever."""
+    cases = instants(world, random.Random(f"again {error}"), KILLED_AT | {"pread64"})
+    cases = cases if SOAK else random.Random(4).sample(cases, 15)
+
+    def strike(state, call, nth):
+        db = world.fresh(state)
+        (hears, said), (waits, go) = (context.Pipe(duplex=False) for _ in range(2))
+        arguments = (db, world.url, said, waits)
+        with hears, said, waits, go, child(crash.learn_against_odds, *arguments) as process:
+
+            def attempt():
+                go.send(True)
+                assert hears.poll(DEADLINE_S)
+                return hears.recv()
+
+            with tracing(process, db, f"{call}:error={error}:when={nth}+"):
+                failed = [attempt()]
+                while failed[-1] and len(failed) < 4:
+                    look(db)
+                    failed.append(attempt())
+            assert not failed[-1] or not attempt()
+            go.send(False)
+            assert exit_code(process, DEADLINE_S) == 0
+        assert all("promo.db" in each for each in failed if each)
+        assert look(db) == PAGES - 1
+        world.check(db)
+        return len(list(filter(None, failed)))
+
+    record_property("tried", len(cases))
+    strike_all(cases, strike)
+
+
 def test_a_full_disk(world, record_property):
     """However few pages the file may grow by, what fits is kept; with more room it goes on."""
     cases = [(room,) for room in range(0, 5, 1 if SOAK else 2)]
@@ -242,8 +285,7 @@ def test_a_full_disk(world, record_property):
         db = world.fresh("half way")
         said = db.parent / "full.txt"
         with child(crash.learn_on_a_full_disk, db, world.url, room, said) as process:
-            process.join(30)
-            assert process.exitcode == 0
+            assert exit_code(process, 60) == 0
         assert said.read_text() == f"{db}: database or disk is full"
         before = world.check(db)
         assert 2 <= before < PAGES - 1
@@ -255,19 +297,24 @@ def test_a_full_disk(world, record_property):
 
 def test_killed_at_random_instants(world, record_property):
     """Killed again and again at random instants and run to the end, the tables are as ever."""
-    dice = random.Random(20)
-    kills, db = 0, world.fresh()
-    while kills < KILLS:
-        waits, go = context.Pipe(duplex=False)
-        arguments = list(map(str, world.arguments(db)))
-        with waits, go, child(crash.promo, arguments, db.parent / "said.txt", waits) as process:
-            go.send(True)
-            threading.Event().wait(dice.uniform(0.0, 0.15))  # the instant is what is random
-            process.kill()
-            process.join()
-            kills += process.exitcode == -9
-        if look(db) == PAGES - 1:
-            world.check(db)
-            db = world.fresh(dice.choice([*STATES]))
-    world.check(db)
-    record_property("tried", kills)
+    chains = 10
+
+    def strike(chain):
+        dice = random.Random(chain)
+        kills, db = 0, world.fresh()
+        while kills < KILLS / chains:
+            waits, go = context.Pipe(duplex=False)
+            arguments = list(map(str, world.arguments(db)))
+            with waits, go, child(crash.promo, arguments, db.parent / "said.txt", waits) as process:
+                go.send(True)
+                threading.Event().wait(dice.uniform(0.0, 0.1))  # the instant is what is random
+                process.kill()
+                kills += exit_code(process) == -9
+            if look(db) == PAGES - 1:
+                world.check(db)
+                db = world.fresh(dice.choice([*STATES]))
+        world.check(db)
+        return kills
+
+    outcomes = strike_all([(chain,) for chain in range(chains)], strike)
+    record_property("tried", sum(int(kills) * times for kills, times in outcomes.items()))
