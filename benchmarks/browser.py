@@ -78,8 +78,7 @@ def _result(where: str, opened: Figures, closed: Figures, words: str) -> Result:
 
 def _turn(lab: _Lab, page: Page, pages: int) -> dict[str, float]:
     page.goto(lab.url)
-    while not page.locator(".promo-status").count():
-        _run_all(page)
+    _run_all(page)
     page.locator(".promo-status").scroll_into_view_if_needed()
     rate = f"print(json.dumps(live.rate({pages})))"
     with lab.client() as ask:
@@ -91,15 +90,10 @@ def _turn(lab: _Lab, page: Page, pages: int) -> dict[str, float]:
 
 
 def _run_all(page: Page) -> None:
-    """Run all cells; where Lab asks for a kernel first, give it one instead."""
-    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
-    page.wait_for_selector(idle, timeout=60_000, state="attached")
+    page.locator(".jp-StatusBar-TextItem", has_text="(ipykernel) | Idle").wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
-    accept = ".jp-Dialog .jp-mod-accept"
-    page.wait_for_selector(f"{accept}, .promo-status", timeout=60_000)
-    if page.locator(accept).count():
-        page.locator(accept).click()
+    page.wait_for_selector(".promo-status", timeout=60_000)
 
 
 class _Lab:

@@ -79,6 +79,25 @@ class History:
     def __getitem__(self, column: Hashable) -> NDArray[np.float64]:
         return self._values[: self._length, self.columns[column]].copy()
 
+    def thinned(self, max_pages: int) -> History:
+        """Return the history that would have been kept with a lower bound.
+
+        Examples
+        --------
+        >>> history = History(["x"])
+        >>> for page in range(10):
+        ...     history.append(page, [page / 10])
+        >>> history.thinned(4).pages.tolist()
+        [0, 4, 8, 9]
+        """
+        twin = self.copy()
+        if twin._length:
+            keep = twin._pages % stride(int(twin._pages[-1]), max_pages) == 0
+            keep[-1] = True
+            twin._pages, twin._values = twin._pages[keep], twin._values[keep]
+            twin._length = len(twin._pages)
+        return twin
+
     def copy(self) -> History:
         """Return a copy that shares nothing; it costs the same for ten pages or ten million."""
         twin = History.__new__(History)

@@ -65,12 +65,8 @@ class Moments:
         shifted = rows - start[:, None]
         offset = np.add.reduce(shifted, axis=1) / n
         centred = shifted - offset[:, None]
-        # Rounding leaves the deviations a sum of nearly zero; taking it off is Chan's correction.
-        rest = np.add.reduce(centred, axis=1)
-        scatter = centred @ centred.T - rest[:, None] * (rest / n)
-        return cls(
-            n, tuple(start.tolist()), tuple(offset.tolist()), tuple(map(tuple, scatter.tolist()))
-        )
+        scatter = (centred @ centred.T).tolist()
+        return cls(n, tuple(start.tolist()), tuple(offset.tolist()), tuple(map(tuple, scatter)))
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -37,7 +37,8 @@ class Publisher:
     trainer
         Whose snapshots to show.
     views
-        Updated in this order, one after another, at most `frames_per_s` times a second.
+        Updated in this order, one after another, at most `frames_per_s` times a second. While the
+        stream runs, one that has a `rest_s` is left alone for so many seconds after an update.
     """
 
     def __init__(
@@ -48,29 +49,31 @@ class Publisher:
         self._interval_s = 1 / frames_per_s
         self._halt = threading.Event()
         self._working = list(views)
+        self._shown: dict[View, tuple[object, float]] = {}  # what, and when
         self._thread = threading.Thread(target=self._run, name="promo-publisher", daemon=True)
         self._thread.start()
         _OPEN.append(self)
 
     def _run(self) -> None:
-        shown: tuple[object, ...] = ()
         rest_s = 0.0
         while not self._halt.wait(rest_s):
             began = time.monotonic()
             problems = [getattr(view, "problem", "") for view in self._working]
             snapshot = self.trainer.snapshot
             now = (snapshot, self.trainer.status, self.trainer.message, *problems)
-            if now != shown:
-                shown = now
-                self._show(snapshot)
+            for view in list(self._working):
+                shown, at = self._shown.get(view, (None, float("-inf")))
+                rests = snapshot.status == "running" and began < at + getattr(view, "rest_s", 0.0)
+                if now != shown and not rests:
+                    self._shown[view] = now, began
+                    self._show(view, snapshot)
             rest_s = max(0.01, began + self._interval_s - time.monotonic())
 
-    def _show(self, snapshot: Snapshot) -> None:
-        for view in list(self._working):
-            try:
-                view.update(snapshot)
-            except Exception as error:
-                self._leave_out(view, error)
+    def _show(self, view: View, snapshot: Snapshot) -> None:
+        try:
+            view.update(snapshot)
+        except Exception as error:
+            self._leave_out(view, error)
 
     def _leave_out(self, view: View, error: Exception) -> None:
         self.errors.append(error)

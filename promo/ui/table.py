@@ -19,6 +19,8 @@ _HEAD = ("term", "estimate", "SE", "t", "p")
 class CoefficientTable:
     """Terms of some models: estimate, standard error, t, p, interval, R² and rows."""
 
+    rest_s = 0.5  # nobody reads faster
+
     def __init__(self, models: Sequence[str] = (NULL, COLLIDER)) -> None:
         self._models = tuple(models)
         self.table = widgets.HTML()
