@@ -41,6 +41,18 @@ def test_it_keeps_the_evenly_thinned_pages_and_the_newest(pages, most, start):
         assert len(history) == len(expected) <= most + 1
 
 
+@given(pages, st.integers(1, 20), st.integers(1, 20))
+def test_thinned_is_what_a_lower_bound_would_have_kept(pages, most, fewer):
+    """Thinning later comes to the same as thinning from the start, and the newest page stays."""
+    history, expected = History(["x"], max(most, fewer)), History(["x"], min(most, fewer))
+    for at, page in enumerate(pages):
+        history.append(page, [at])
+        expected.append(page, [at])
+    thinned = history.thinned(min(most, fewer))
+    assert thinned.pages.tolist() == expected.pages.tolist()
+    assert thinned["x"].tolist() == expected["x"].tolist()
+
+
 def test_ten_million_pages_cost_what_ten_do():
     """However long, it stays within its bound and spreads over the whole."""
     history = History(["x"], 100)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import ClassVar
 
+import bqplot as bq
 import comm
 import numpy as np
 import pytest
@@ -386,6 +387,24 @@ def test_at_most_so_many_frames_a_second():
     assert 2 <= len(view.seen) <= 20 * (time.monotonic() - began) + 1
 
 
+def test_a_dear_view_rests_only_while_the_stream_runs():
+    """A view with a `rest_s` is updated that seldom, but the last picture of a run at once."""
+    trainer, cheap, dear = fake_trainer(), View(), View()
+    trainer.status, dear.rest_s = "running", 0.3
+    publisher = ui.Publisher(trainer, [cheap, dear], frames_per_s=100)
+    began = time.monotonic()
+    while (elapsed := time.monotonic() - began) < 0.5:
+        trainer.snapshot = elapsed
+        threading.Event().wait(0.005)
+    wait_for(lambda: len(dear.seen) > 1)
+    assert len(dear.seen) <= (time.monotonic() - began) / 0.3 + 1 < len(cheap.seen)
+    trainer.snapshot, trainer.status = "last", "paused"
+    ended = time.monotonic()
+    wait_for(lambda: dear.seen[-1] == "last")
+    assert time.monotonic() - ended < 0.25
+    publisher.close()
+
+
 def test_nothing_is_sent_while_nothing_changes(trainer):
     """A trainer at rest costs the browser nothing, and a text that stays is not sent again."""
     controls, _, publisher, _ = build(trainer)
@@ -536,7 +555,7 @@ def check(figures, table, snapshot):
         assert np.isfinite(array).all(), name
     for mark, x, y in before:
         assert x.shape[-1] == y.shape[-1]
-        assert x.shape[-1] <= 2000
+        assert x.shape[-1] <= (251 if isinstance(mark, bq.Lines) else 1000)
         for values in (mark.x, mark.y):
             assert values.dtype == np.float64
             assert np.isfinite(values).all()
@@ -563,12 +582,13 @@ def test_figures_send_clean_arrays_whatever_the_rows(make, rows):
 
 
 def test_figures_stay_small_however_long_the_stream(trainer):
-    """At most 2,000 points a line and 1,000 in the scatter, at the pages where most are kept."""
+    """At most 251 points a line and 1,000 in the scatter, at the pages where most are kept."""
     _, figures, table = views(trainer)
     for pages in (999, 1, 1, 199):
         trainer.run(pages)
         check(figures, table, trainer.snapshot)
-    assert len(figures[1].line.x) > 500
+    assert 125 < len(figures[1].line.x) <= 251
+    assert figures[1].line.x[-1] == trainer.snapshot.rows
     assert len(figures[0].promoted.x) > 200
 
 

@@ -60,10 +60,11 @@ class Publisher:
             began = time.monotonic()
             problems = [getattr(view, "problem", "") for view in self._working]
             snapshot = self.trainer.snapshot
-            now = (snapshot, self.trainer.status, self.trainer.message, *problems)
+            status = self.trainer.status
+            now = (snapshot, status, self.trainer.message, *problems)
             for view in list(self._working):
                 shown, at = self._shown.get(view, (None, float("-inf")))
-                rests = snapshot.status == "running" and began < at + getattr(view, "rest_s", 0.0)
+                rests = status == "running" and began < at + getattr(view, "rest_s", 0.0)
                 if now != shown and not rests:
                     self._shown[view] = now, began
                     self._show(view, snapshot)
