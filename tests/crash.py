@@ -94,8 +94,9 @@ def learn_against_odds(path, url, said, go):
             said.send("")
 
 
-def promo(arguments, said, go):
+def promo(arguments, said, go, **patience):
     """Be `promo`, once the parent says go; what it says on stderr goes to a file."""
+    PageStream.__init__.__kwdefaults__.update(patience)
     tqdm.set_lock(threading.RLock())  # its own is known to the system, which keeps it after a kill
     go.recv()
     with said.open("w") as file:

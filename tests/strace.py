@@ -48,9 +48,9 @@ def files_of(db):
 
 
 @contextmanager
-def child(target, *arguments):
+def child(target, *arguments, **options):
     """Run a function of `crash` in a process of its own; nothing of it is left behind."""
-    process = context.Process(target=target, args=arguments)
+    process = context.Process(target=target, args=arguments, kwargs=options)
     with _asking:
         process.start()
     try:
