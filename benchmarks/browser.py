@@ -43,9 +43,10 @@ _ARGUMENTS = [
     "--disable-background-networking",
 ]
 _DEADLINE_S = 60
+_SETTLING_S = 0.5
 
 
-def measure(pages: int, turns: int) -> list[Result]:
+def measure(seconds: float, turns: int) -> list[Result]:
     """Return the results with a browser looking on and with it elsewhere; none without one."""
     path = _chromium()
     if path is None:
@@ -54,7 +55,7 @@ def measure(pages: int, turns: int) -> list[Result]:
     with TemporaryDirectory() as folder, _lab(Path(folder)) as lab, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=arguments)
         page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-        every = [_turn(lab, page, pages) for _ in range(turns)]
+        every = [_turn(lab, page, seconds) for _ in range(turns)]
         chromium.close()
     figures = {name: Figures(tuple(turn[name] for turn in every)) for name in every[0]}
     rates = ", ".join(f"{name} {figures[name]:.0f}" for name in figures)
@@ -76,17 +77,27 @@ def _result(where: str, opened: Figures, closed: Figures, words: str) -> Result:
     return Result(what, "≥ 0.9", f"{ratio:.2f}", ratio.median >= 0.9, words)
 
 
-def _turn(lab: _Lab, page: Page, pages: int) -> dict[str, float]:
+def _turn(lab: _Lab, page: Page, seconds: float) -> dict[str, float]:
     page.goto(lab.url)
     _run_all(page)
     page.locator(".promo-status").scroll_into_view_if_needed()
-    rate = f"print(json.dumps(live.rate({pages})))"
     with lab.client() as ask:
-        seen = ask(rate)
+        seen = _rate(ask, seconds)
         page.goto("about:blank")
-        elsewhere = ask(rate)
+        elsewhere = _rate(ask, seconds)
         ask("live.close()")
-        return {"in sight": seen, "elsewhere": elsewhere, "closed": ask(rate)}
+        return {"in sight": seen, "elsewhere": elsewhere, "closed": _rate(ask, seconds)}
+
+
+def _rate(ask: Callable[[str], Any], seconds: float) -> float:
+    """Play for a while from page 0, no cell running meanwhile; return pages per second."""
+    ask("live.trainer.start_over()\nlive.trainer.play()")
+    time.sleep(_SETTLING_S)
+    first, began = ask("print(json.dumps(live.mark()))")
+    time.sleep(seconds)
+    last, ended = ask("print(json.dumps(live.mark()))")
+    ask("live.trainer.pause()")
+    return (last - first) / (ended - began)
 
 
 def _run_all(page: Page) -> None:

@@ -16,6 +16,7 @@ ONLY = {
     "sqlite3": {"store", "api", "dataset"},  # the store's file; the file that the API serves
     "fastapi": {"api"},
     "ipywidgets": {"ui"},
+    "anywidget": {"ui"},
     "bqplot": {"ui"},
 }
 # Models are pure code: no input or output, no threads, no clocks on the screen.

@@ -13,8 +13,10 @@ import ipywidgets as widgets
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.trainer import close_all as close_trainers
+from promo.ui.frames import Frames
 
 FRAMES_PER_S = 5.0
+_TICK_S = 0.05
 
 
 class View(Protocol):
@@ -37,8 +39,9 @@ class Publisher:
     trainer
         Whose snapshots to show.
     views
-        Updated in this order, one after another, at most `frames_per_s` times a second. While the
-        stream runs, one that has a `rest_s` is left alone for so many seconds after an update.
+        Updated in this order, one after another, at most `frames_per_s` times a second, and while
+        the stream runs no faster than the browser paints with ease (see `Frames`); then one that
+        has a `rest_s` is also left alone for so many seconds after an update.
     """
 
     def __init__(
@@ -46,7 +49,8 @@ class Publisher:
     ) -> None:
         self.trainer, self.views = trainer, list(views)
         self.errors: list[Exception] = []
-        self._interval_s = 1 / frames_per_s
+        self.frames = Frames(1 / frames_per_s)
+        self._tick_s = min(1 / frames_per_s, _TICK_S)
         self._halt = threading.Event()
         self._working = list(views)
         self._shown: dict[View, tuple[object, float]] = {}  # what, and when
@@ -55,26 +59,31 @@ class Publisher:
         _OPEN.append(self)
 
     def _run(self) -> None:
-        rest_s = 0.0
-        while not self._halt.wait(rest_s):
-            began = time.monotonic()
+        said: list[str] = []
+        while not self._halt.wait(self._tick_s):
+            snapshot, status = self.trainer.snapshot, self.trainer.status
             problems = [getattr(view, "problem", "") for view in self._working]
-            snapshot = self.trainer.snapshot
-            status = self.trainer.status
-            now = (snapshot, status, self.trainer.message, *problems)
-            for view in list(self._working):
-                shown, at = self._shown.get(view, (None, float("-inf")))
-                rests = status == "running" and began < at + getattr(view, "rest_s", 0.0)
-                if now != shown and not rests:
-                    self._shown[view] = now, began
-                    self._show(view, snapshot)
-            rest_s = max(0.01, began + self._interval_s - time.monotonic())
+            words = [status, self.trainer.message, *problems]
+            if not self.frames.is_due(hurry=words != said or status != "running"):
+                continue
+            said = words
+            sent = [self._bring(view, snapshot, words) for view in list(self._working)]
+            if any(sent):
+                self.frames.count()
 
-    def _show(self, view: View, snapshot: Snapshot) -> None:
+    def _bring(self, view: View, snapshot: Snapshot, words: list[str]) -> bool:
+        """Bring a view up to date, unless it is or rests; say whether it was not."""
+        now, news = time.monotonic(), (snapshot, *words)
+        shown, at = self._shown.get(view, (None, float("-inf")))
+        rests = words[0] == "running" and now < at + getattr(view, "rest_s", 0.0)
+        if news == shown or rests:
+            return False
+        self._shown[view] = news, now
         try:
             view.update(snapshot)
         except Exception as error:
             self._leave_out(view, error)
+        return True
 
     def _leave_out(self, view: View, error: Exception) -> None:
         self.errors.append(error)
@@ -87,6 +96,7 @@ class Publisher:
         """Stop the thread and close all widgets of all views. Idempotent."""
         self._halt.set()
         self._thread.join(timeout=2.0)
+        close_tree(self.frames)
         for view in self.views:
             close_tree(view.widget)
         if self in _OPEN:

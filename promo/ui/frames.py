@@ -1,0 +1,70 @@
+"""The browser's word on frames: which it has painted, and whether anybody can see them."""
+
+from __future__ import annotations
+
+import time
+
+import anywidget
+import traitlets
+
+_REST = 4.0  # times what a frame took, before the next: so painting takes a fifth of a core
+_LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
+
+
+class Frames(anywidget.AnyWidget):
+    """Counts frames, and hears from the browser when each is painted.
+
+    The answer comes after two animation frames: by then the page is drawn. A hidden page draws
+    none, says so as it is hidden, and is left alone until it says that it is back. Where nothing
+    ever answers, as in a front end that does not run our part, frames come at a fixed pace.
+
+    Parameters
+    ----------
+    interval_s
+        Least seconds between two frames; the fixed pace where nothing answers.
+    """
+
+    _esm = """
+    export default {
+      initialize({ model }) {
+        let begun = performance.now();
+        const answer = () => {
+          model.set("visible", document.visibilityState !== "hidden");
+          model.set("took_ms", performance.now() - begun);
+          model.set("painted", model.get("frame"));
+          model.save_changes();
+        };
+        model.on("change:frame", () => {
+          begun = performance.now();
+          requestAnimationFrame(() => requestAnimationFrame(answer));
+        });
+        document.addEventListener("visibilitychange", answer);
+        answer();
+        return () => document.removeEventListener("visibilitychange", answer);
+      },
+    };
+    """
+    frame = traitlets.Int(0).tag(sync=True)
+    painted = traitlets.Int(-1).tag(sync=True)
+    took_ms = traitlets.Float(0.0).tag(sync=True)
+    visible = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s, self._sent_at = interval_s, float("-inf")
+        super().__init__()
+
+    def count(self) -> None:
+        """Take note that a frame was sent, and ask for word of it."""
+        self._sent_at = time.monotonic()
+        self.frame += 1
+
+    def is_due(self, *, hurry: bool = False) -> bool:
+        """Say whether to send a frame now; in a hurry, one that was not painted yet may wait."""
+        since_s = time.monotonic() - self._sent_at
+        if not self.visible or since_s < self._interval_s:
+            return False
+        if hurry or self.painted < 0:
+            return True
+        if self.painted < self.frame:
+            return since_s > _LOST_S
+        return since_s > (1 + _REST) * self.took_ms / 1000
