@@ -7,7 +7,7 @@ import time
 import anywidget
 import traitlets
 
-_REST = 4.0  # times what a frame took, before the next: so painting takes a fifth of a core
+_REST = 3.0  # times what a frame took, before the next: so painting takes a quarter of a core
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
 
@@ -27,23 +27,22 @@ class Frames(anywidget.AnyWidget):
     _esm = """
     export default {
       initialize({ model }) {
-        let begun = performance.now();
+        let began = performance.now();
         const answer = () => {
           model.set("visible", document.visibilityState !== "hidden");
-          model.set("took_ms", performance.now() - begun);
+          model.set("took_ms", performance.now() - began);
           model.set("painted", model.get("frame"));
           model.save_changes();
         };
-        model.on("change:frame", () => {
-          begun = performance.now();
-          requestAnimationFrame(() => requestAnimationFrame(answer));
-        });
+        model.on("change:begun", () => { began = performance.now(); });
+        model.on("change:frame", () => requestAnimationFrame(() => requestAnimationFrame(answer)));
         document.addEventListener("visibilitychange", answer);
         answer();
         return () => document.removeEventListener("visibilitychange", answer);
       },
     };
     """
+    begun = traitlets.Int(0).tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)
     painted = traitlets.Int(-1).tag(sync=True)
     took_ms = traitlets.Float(0.0).tag(sync=True)
@@ -53,7 +52,11 @@ class Frames(anywidget.AnyWidget):
         self._interval_s, self._sent_at = interval_s, float("-inf")
         super().__init__()
 
-    def count(self) -> None:
+    def begin(self) -> None:
+        """Have the browser take the time from what comes next."""
+        self.begun = self.frame + 1
+
+    def end(self) -> None:
         """Take note that a frame was sent, and ask for word of it."""
         self._sent_at = time.monotonic()
         self.frame += 1

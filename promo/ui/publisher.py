@@ -59,31 +59,35 @@ class Publisher:
         _OPEN.append(self)
 
     def _run(self) -> None:
-        said: list[str] = []
+        said: tuple[str, ...] = ()
         while not self._halt.wait(self._tick_s):
             snapshot, status = self.trainer.snapshot, self.trainer.status
             problems = [getattr(view, "problem", "") for view in self._working]
-            words = [status, self.trainer.message, *problems]
-            if not self.frames.is_due(hurry=words != said or status != "running"):
+            words = (status, self.trainer.message, *problems)
+            runs = status == "running"
+            if not self.frames.is_due(hurry=words != said or not runs):
                 continue
             said = words
-            sent = [self._bring(view, snapshot, words) for view in list(self._working)]
-            if any(sent):
-                self.frames.count()
+            self._show((snapshot, *words), snapshot, runs)
 
-    def _bring(self, view: View, snapshot: Snapshot, words: list[str]) -> bool:
-        """Bring a view up to date, unless it is or rests; say whether it was not."""
-        now, news = time.monotonic(), (snapshot, *words)
-        shown, at = self._shown.get(view, (None, float("-inf")))
-        rests = words[0] == "running" and now < at + getattr(view, "rest_s", 0.0)
-        if news == shown or rests:
-            return False
-        self._shown[view] = news, now
-        try:
-            view.update(snapshot)
-        except Exception as error:
-            self._leave_out(view, error)
-        return True
+    def _show(self, news: object, snapshot: Snapshot, runs: bool) -> None:
+        """Make a frame of the views that have not shown the news and do not rest."""
+        now, behind = time.monotonic(), []
+        for view in self._working:
+            shown, at = self._shown.get(view, (None, float("-inf")))
+            rests = runs and now < at + getattr(view, "rest_s", 0.0)
+            if news != shown and not rests:
+                behind.append(view)
+        if not behind:
+            return
+        self.frames.begin()
+        for view in behind:
+            self._shown[view] = news, now
+            try:
+                view.update(snapshot)
+            except Exception as error:
+                self._leave_out(view, error)
+        self.frames.end()
 
     def _leave_out(self, view: View, error: Exception) -> None:
         self.errors.append(error)
