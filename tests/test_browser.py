@@ -383,6 +383,26 @@ def test_a_dragged_learning_rate_is_an_event_and_a_mark(board, lab):
     )
 
 
+HIDE = """visibility => {
+  Object.defineProperty(document, "visibilityState", {configurable: true, get: () => visibility});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+@pytest.mark.browser
+def test_a_hidden_page_rests_and_comes_back_up_to_date(board, lab):
+    """While the page says it is hidden nothing on it moves; in sight again it shows the newest."""
+    play(board)
+    board.evaluate(HIDE, "hidden")
+    board.wait_for_timeout(500)
+    page, drawn = page_of(board), paths(board)
+    wait_for(lambda: lab.stored_page() > page + 30)
+    assert (page_of(board), paths(board)) == (page, drawn)
+    board.evaluate(HIDE, "visible")
+    wait_for(lambda: page_of(board) > page + 30)
+    rest(board)
+
+
 @pytest.mark.browser
 def test_step_adds_exactly_one_page(board, lab):
     """At rest each press of Step is one page, on the screen and in the store."""

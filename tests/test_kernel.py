@@ -5,6 +5,7 @@ import queue
 import sqlite3
 import time
 from contextlib import closing, contextmanager
+from functools import partial
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
@@ -23,7 +24,10 @@ controls = ui.Controls(trainer)
 publisher = ui.Publisher(trainer, [controls, ui.LossFigure()])
 """
 WIDGETS = ("play", "step", "stop", "speed", "learning_rate", "start_over", "status")
-IDS = f"{{name: getattr(controls, name).model_id for name in {WIDGETS}}}"
+IDS = (
+    f"{{name: getattr(controls, name).model_id for name in {WIDGETS}}}"
+    " | {'frames': publisher.frames.model_id}"
+)
 pytestmark = pytest.mark.slow
 
 
@@ -266,3 +270,18 @@ def test_running_the_live_cells_again_needs_no_restart(api, tmp_path):
         left = kernel.run("", "len(ipywidgets.widgets.widget._instances)")
     assert int(widgets) > 0
     assert left == "0"
+
+
+def test_frames_follow_the_browsers_answers(api, tmp_path):
+    """Over the kernel's wire: without an answer frames go on, a hidden page gets none, no stop."""
+    with kernel_on(tmp_path) as kernel:
+        kernel.build(api)
+        frame = partial(kernel.run, "", "publisher.frames.frame")
+        kernel.click("play")
+        for state, low, high in ((None, 3, 8), (False, 0, 1), (True, 1, 3)):
+            if state is not None:
+                kernel.set("frames", painted=int(frame()), visible=state)
+            before, page = int(frame()), kernel.page()
+            time.sleep(1.2)
+            assert low <= int(frame()) - before <= high, state
+            wait_for(lambda: kernel.page() > page + 10)  # noqa: B023

@@ -405,6 +405,90 @@ def test_a_dear_view_rests_only_while_the_stream_runs():
     publisher.close()
 
 
+def answer(publisher, **state):
+    """Answer as the browser does, in a message: what is painted, how long it took, who looks."""
+    publisher.frames.set_state({"painted": publisher.frames.frame} | state)
+
+
+@pytest.fixture
+def paced():
+    """Publish a stream that never rests, in one view."""
+    trainer, view, halt = fake_trainer(status="running"), View(), threading.Event()
+
+    def run():
+        while not halt.wait(0.002):
+            trainer.snapshot = object()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield ui.Publisher(trainer, [view], frames_per_s=50), view, trainer
+    halt.set()
+    thread.join()
+
+
+def frames_within(view, seconds):
+    before = len(view.seen)
+    time.sleep(seconds)
+    return len(view.seen) - before
+
+
+def test_a_browser_that_never_answers_is_sent_frames_all_the_same(paced):
+    """Where our part of the front end does not run, frames come at a fixed pace."""
+    publisher, view, _ = paced
+    wait_for(lambda: view.seen)
+    assert publisher.frames.painted == -1
+    assert 5 <= frames_within(view, 0.5) <= 26
+
+
+def test_the_next_frame_waits_for_the_one_before(paced):
+    """Nothing is sent while a frame is not painted, but for one a second in case it was lost."""
+    publisher, view, _ = paced
+    wait_for(lambda: view.seen)
+    answer(publisher)
+    wait_for(lambda: publisher.frames.painted < publisher.frames.frame)
+    assert frames_within(view, 0.5) == 0
+    wait_for(lambda: frames_within(view, 0.1), 2.0)
+    assert frames_within(view, 0.5) == 0
+
+
+def test_a_browser_that_takes_long_is_given_a_rest(paced):
+    """A frame that took 100 ms is followed by 300 ms without any: painting takes a quarter."""
+    publisher, view, _ = paced
+    wait_for(lambda: view.seen)
+    ends = time.monotonic() + 1.5
+    before = len(view.seen)
+    while time.monotonic() < ends:
+        if publisher.frames.painted < publisher.frames.frame:
+            answer(publisher, took_ms=100.0)
+        time.sleep(0.002)
+    assert 2 <= len(view.seen) - before <= 5
+
+
+def test_words_do_not_wait_for_a_painting(paced):
+    """A status or a message that changes is shown at once, whatever the browser is doing."""
+    publisher, view, trainer = paced
+    wait_for(lambda: view.seen)
+    answer(publisher, took_ms=10_000.0)
+    assert frames_within(view, 0.3) <= 1
+    trainer.message = "no answer"
+    assert frames_within(view, 0.3) == 1
+
+
+def test_a_hidden_page_is_sent_nothing(paced):
+    """From when a page says it is hidden nothing is sent, whatever happens; then the newest."""
+    publisher, view, trainer = paced
+    wait_for(lambda: view.seen)
+    answer(publisher, visible=False)
+    frames_within(view, 0.1)  # one may be under way
+    Comm.sent.clear()
+    trainer.message = "no answer"
+    assert frames_within(view, 1.3) == 0
+    assert Comm.sent == []
+    trainer.status = "paused"
+    answer(publisher, visible=True)
+    wait_for(lambda: view.seen[-1] is not None and frames_within(view, 0.1))
+
+
 def test_nothing_is_sent_while_nothing_changes(trainer):
     """A trainer at rest costs the browser nothing, and a text that stays is not sent again."""
     controls, _, publisher, _ = build(trainer)
