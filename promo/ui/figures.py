@@ -39,7 +39,7 @@ class Figure:
             marks=list(marks),
             axes=list(axes),
             animation_duration=0,
-            fig_margin={"top": 12, "bottom": 44, "left": 60, "right": 20},
+            fig_margin={"top": 12, "bottom": 44, "left": 68, "right": 20},
             layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
         )
         head = widgets.HTML(
@@ -246,7 +246,7 @@ def _axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "")
         side="left" if vertical else "bottom",
         grid_lines="none",
         tick_format=fmt,
-        label_offset="44px" if vertical else "32px",
+        label_offset="52px" if vertical else "32px",
     )
 
 
