@@ -4,7 +4,7 @@
 #   make test PYTHON=python3.12       the Python to make .venv with
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check notebooks bench lock clean setup
+.PHONY: help lab test check soak notebooks bench lock clean setup
 
 BIN := .venv/bin
 
@@ -28,6 +28,9 @@ check: setup ## check format, lint, types and the fast tests, in under a minute
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest -m "not slow and not browser" $(ARGS)
+
+soak: setup ## attack it for hours: kills, faults, a million rows; print what was lost
+	@$(BIN)/python tools/soak.py $(ARGS)
 
 notebooks: setup ## run every notebook afresh and store its outputs, normalised
 	@$(BIN)/python tools/notebooks.py $(ARGS)

@@ -1,5 +1,6 @@
 """What a child process does that is going to be killed."""
 
+import gc
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 
+import psutil
 from tqdm import tqdm
 
 from promo.cli import main
@@ -32,6 +34,21 @@ def learn(path, url, source, pages, running):
         running.send(True)
         trainer.run(pages)
         threading.Event().wait(60)
+
+
+def learn_for_long(path, url, source, stops, said):
+    """Learn up to each number of pages; say the bytes resident and the seconds it took; go on."""
+    with open_trainer(path, url, source) as trainer:
+        for pages in stops:
+            began = time.monotonic()
+            trainer.run(
+                pages - 1 - (-1 if trainer.snapshot.page is None else trainer.snapshot.page)
+            )
+            gc.collect()
+            said.send((psutil.Process().memory_info().rss, time.monotonic() - began))
+        trainer.play()
+        said.send(None)
+        threading.Event().wait()
 
 
 def contend(path, url, source, seed, notes):

@@ -350,7 +350,7 @@ def stop(trainer, stops):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", NAMES)
-def test_stop_during_each_fault(faulty, tmp_path, stops, fault):
+def test_stop_during_each_fault(faulty, tmp_path, stops, fault, record_property):
     """Stop takes effect within 250 ms at any instant of any fault, and leaves no thread."""
     for attempt in range(TRIES):
         faulty.plan = parse(f"2:{fault}*9999")
@@ -361,12 +361,14 @@ def test_stop_during_each_fault(faulty, tmp_path, stops, fault):
             wait_for(lambda: faulty.asked[2] and (trainer.snapshot.page or 0) >= 1)
             trainer.wait(random.random() / 10)  # until some instant of it
             stop(trainer, stops)
+    record_property("tried", TRIES)
+    record_property("times_s", json.dumps(stops[-TRIES:]))
     wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("promo-fetch")])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["hang", "drip", "500"])
-def test_stop_while_going_on(faulty, tmp_path, stops, fault):
+def test_stop_while_going_on(faulty, tmp_path, stops, fault, record_property):
     """Stop takes effect within 250 ms while the source is compared with what was committed."""
     with opened(tmp_path / "promo.db", faulty.url) as trainer:
         trainer.run(3)
@@ -379,6 +381,8 @@ def test_stop_while_going_on(faulty, tmp_path, stops, fault):
             trainer.wait(random.random() / 10)
             stop(trainer, stops)
             assert trainer.snapshot.page == 2
+    record_property("tried", TRIES)
+    record_property("times_s", json.dumps(stops[-TRIES:]))
 
 
 # -- bad rows ---------------------------------------------------------------------------------
@@ -462,7 +466,7 @@ def expected(pages):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600 if SOAK else 300)
-def test_bad_rows_never_enter_and_never_vanish(tmp_path_factory):
+def test_bad_rows_never_enter_and_never_vanish(tmp_path_factory, record_property):
     """Of any pages: received = inserted + duplicate + conflicting + rejected, as a loop counts."""
     learned = 0
 
@@ -496,3 +500,4 @@ def test_bad_rows_never_enter_and_never_vanish(tmp_path_factory):
 
     hold()
     assert learned >= PAGES
+    record_property("tried", learned)

@@ -1,0 +1,89 @@
+"""Run the long forms of the tests of reliability, and print what was tried and what was lost.
+
+`make soak` is this. It takes hours; `PROMO_SOAK=0.1 make soak` does a tenth of it. What is given
+besides goes to pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = ("crash", "race", "asleep", "leftovers", "changes", "faults", "endurance")
+
+
+class Line(NamedTuple):
+    """A line of the table: a test with all its cases."""
+
+    test: str
+    tried: int
+    lost: int
+    skipped: int
+    times_s: list[float]
+    figures: str
+
+
+def lines(report: Path) -> Iterator[Line]:
+    """Yield what a report of pytest tells, test by test.
+
+    A test that records how much it `tried` tells it for all; else a case is a try. What went wrong
+    counts as lost once per case.
+    """
+    tests: dict[str, list[ElementTree.Element]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.get('classname', '')}.{case.get('name', '')}".removeprefix("tests.")
+        tests.setdefault(name.partition("[")[0], []).append(case)
+    for name, cases in tests.items():
+        recorded = [{p.get("name"): p.get("value", "") for p in c.iter("property")} for c in cases]
+        skipped = sum(case.find("skipped") is not None for case in cases)
+        yield Line(
+            name.replace(".test_", ": ").replace("_", " ").removeprefix("test "),
+            sum(int(each.get("tried", "1")) for each in recorded) - skipped,
+            sum(case.find(what) is not None for case in cases for what in ("failure", "error")),
+            skipped,
+            [time for each in recorded for time in json.loads(each.get("times_s", "[]"))],
+            "; ".join(each["figures"] for each in recorded if "figures" in each),
+        )
+
+
+def table(found: list[Line]) -> str:
+    """Return the lines as text in columns, and a last one that adds them up."""
+    rows = [("what was tried", "times", "lost", "")]
+    for line in found:
+        words = [line.figures] if line.figures else []
+        if line.times_s:
+            median, worst = statistics.median(line.times_s), max(line.times_s)
+            words.append(f"median {median * 1000:.0f} ms, worst {worst * 1000:.0f} ms")
+        if line.skipped:
+            words.append(f"{line.skipped} skipped")
+        rows.append((line.test, f"{line.tried:,}", f"{line.lost:,}", "; ".join(words)))
+    lost = sum(line.lost for line in found)
+    rows.append(("all", f"{sum(line.tried for line in found):,}", f"{lost:,}", ""))
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(f"{a:{width}} {b:>10} {c:>5}  {d}".rstrip() for a, b, c, d in rows)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests, print the table, and return pytest's exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "soak.xml"
+        command = [sys.executable, "-m", "pytest", f"--junit-xml={report}", "-ojunit_family=xunit1"]
+        files = [f"tests/test_{name}.py" for name in FILES]
+        environment = {"PROMO_SOAK": "1"} | os.environ
+        code = subprocess.call([*command, *files, *arguments], cwd=ROOT, env=environment)
+        if report.exists():
+            print(f"\n{table(list(lines(report)))}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
