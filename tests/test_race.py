@@ -196,3 +196,14 @@ def test_a_second_trainer_in_a_notebook_does_no_harm(api, path, tmp_path):
         with open_trainer(tmp_path / "clean.db", api.url, api.source) as clean:
             clean.run(65)
             assert dump(second.store) == dump(clean.store)
+
+
+def test_a_store_has_one_writer_by_whatever_name(tmp_path):
+    """A second writer that comes by a symbolic link is refused like any other."""
+    path, link = tmp_path / "promo.db", tmp_path / "elsewhere" / "other.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with Store(path, source="s", page_size=10), pytest.raises(StoreLocked, match="this one"):
+        Store(link, source="s", page_size=10)
+    with Store(link, source="s", page_size=10) as store:
+        assert store.page is None

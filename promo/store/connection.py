@@ -63,7 +63,8 @@ class WriterLock(filelock.FileLock):
 
 def lock_file(path: Path) -> WriterLock:
     """Lock the store for this process until it ends, however it ends."""
-    lock = WriterLock(path.with_name(f"{path.name}.lock"), mode=0o600, thread_local=False)
+    real = Path(os.path.realpath(path))  # a store has one lock, whatever links lead to it
+    lock = WriterLock(real.with_name(f"{real.name}.lock"), mode=0o600, thread_local=False)
     # Between locking and naming itself, a holder has the name of a killed one in the file, or
     # none: who is to be told is read again until two looks agree on a process that lives.
     deadline, before = time.monotonic() + _NAMED_WITHIN_S, None

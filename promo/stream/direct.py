@@ -33,6 +33,10 @@ class Broken(Exception):
     """The exchange came to nothing: the text says why, where somebody is to blame."""
 
 
+class Odd(Broken):
+    """An answer that is not seen to here, as the next ones of this server will not be."""
+
+
 class DirectExchange:
     """Asks over a connected socket and puts the answer together from what has arrived.
 
@@ -73,7 +77,7 @@ class DirectExchange:
         Raises
         ------
         Broken
-            The connection is closed.
+            The connection is closed, or brought something that nobody had asked for.
         """
         self._page, self._received, self._status = page, 0, b""
         self._headers: dict[str, str] = {}
@@ -84,10 +88,17 @@ class DirectExchange:
         try:
             if self._connection.gettimeout() != 0:  # as requests leaves it
                 self._connection.setblocking(False)
-            if self._connection.send(request) < len(request):
+            if not self._is_idle() or self._connection.send(request) < len(request):
                 raise Broken
         except OSError as error:
             raise Broken from error
+
+    def _is_idle(self) -> bool:
+        try:
+            self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        return False
 
     def receive(self) -> Answer | None:
         """Return the answer, or None as long as it is not whole.
@@ -95,8 +106,9 @@ class DirectExchange:
         Raises
         ------
         Broken
-            The connection was closed, or what came is no answer, or one for requests: of a
-            length or an encoding or with a redirection that is not seen to here.
+            The connection was closed, or what came is no answer, or too long.
+        Odd
+            The answer is for requests: packed, a redirection, or without a length.
         """
         while not self._whole:
             try:
@@ -106,6 +118,11 @@ class DirectExchange:
             except OSError as error:
                 raise Broken(str(error.strerror) if self._received else "") from error
             if not chunk:  # before the first byte: the server had closed an idle connection
+                if (
+                    self._body
+                    and not {"content-length", "transfer-encoding"} & self._headers.keys()
+                ):
+                    raise Odd
                 raise Broken("closed within an answer" if self._received else "")
             self._received += len(chunk)
             try:
@@ -115,13 +132,11 @@ class DirectExchange:
             if self._received > self._max_bytes:
                 raise Broken
         status = self._parser.get_status_code()
-        if (
-            self._begun > 1
-            or status < HTTPStatus.OK
-            or "location" in self._headers
-            or "content-encoding" in self._headers
-        ):
+        if self._begun > 1:
             raise Broken
+        packed = self._headers.get("content-encoding", "identity") != "identity"
+        if packed or status < HTTPStatus.OK or "location" in self._headers:
+            raise Odd
         reason = self._status.decode("latin-1")
         body = b"".join(self._body)
         return Answer(f"{self._url}{self._page}", status, reason, self._headers, body)
@@ -137,8 +152,9 @@ class DirectExchange:
         self._status += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; of several with one name the last counts."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """Take a header; of several with one name the last counts, of trailers none."""
+        if not self._body:
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""

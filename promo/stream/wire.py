@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 from promo.batch import BadPage, Page, decode_page
 from promo.errors import RequestRefused, StreamTimeout
 from promo.reader import Retry
-from promo.stream.direct import Answer, Broken, DirectExchange
+from promo.stream.direct import Answer, Broken, DirectExchange, Odd
 from promo.stream.session import open_session
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ CONTRACT_PAGE_SIZE = 10
 RETRY_AFTER_CAP_S = 60.0
 MAX_ROW_BYTES = 4096  # a row takes about 100; more than so many on average is no page
 _MIN_LIMIT_BYTES = 65_536
+_REST_S = 1.0  # a reader that has not looked for so long is at rest
 _COUNT = re.compile("[0-9]{1,18}")
 
 
@@ -63,7 +64,8 @@ class HTTPWire:
         self._socket: socket.socket | None = None
         self._direct: DirectExchange | None = None  # over that socket, if it can be
         self._failed: Exception | None = None  # what the page now asked for has met already
-        self._began, self._overdue_at = 0.0, float("inf")
+        self._is_odd = False  # the server's answers are for requests
+        self._began, self._looked_at, self._overdue_at = 0.0, 0.0, float("inf")
         self._limit = max(MAX_ROW_BYTES * stream.page_size, _MIN_LIMIT_BYTES)
         self._session = open_session(self._limit, stream.login)
         adapter = HTTPAdapter()
@@ -91,11 +93,19 @@ class HTTPWire:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]  # its base is known at run time
             def connect(self) -> None:
                 super().connect()
-                wire._connection, wire._socket = self, self.sock
-                if wire._halt.is_set():  # cut while there was nothing to cut yet
-                    wire.cut()
+                wire._use(self)
+
+            def request(self, *arguments: Any, **options: Any) -> None:
+                if self.sock is not None:  # connected before; a redirection may lead elsewhere
+                    wire._use(self)
+                super().request(*arguments, **options)
 
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+    def _use(self, connection: Any) -> None:
+        self._connection, self._socket = connection, connection.sock
+        if self._halt.is_set():  # cut while there was nothing to cut yet
+            self.cut()
 
     def cut(self) -> None:
         """Break off the exchange under way."""
@@ -124,6 +134,7 @@ class HTTPWire:
             self._leave_direct()
         else:
             self.asking, self._began = True, time.monotonic()
+            self._looked_at = self._began
         return self.asking
 
     def fileno(self) -> int:
@@ -137,10 +148,11 @@ class HTTPWire:
             answer = self._direct.receive()
             if answer is None:
                 timeout = min(self._stream.timeout, self._stream.deadline)
-                if time.monotonic() > self._began + timeout:
+                if self._waited() > timeout:
                     raise Broken(f"no answer in {timeout:.3g} s")
                 return None
         except Broken as broken:
+            self._is_odd = self._is_odd or isinstance(broken, Odd)
             self._failed = _Again(str(broken)) if str(broken) else None
             self._leave_direct()
             return None
@@ -152,6 +164,14 @@ class HTTPWire:
         except (_Again, RequestRefused) as error:
             self._failed = error
             return None
+
+    def _waited(self) -> float:
+        """Return the seconds since `ask`, without those in which the reader was resting."""
+        now = time.monotonic()
+        if now > self._looked_at + _REST_S:
+            self._began += now - self._looked_at
+        self._looked_at = now
+        return now - self._began
 
     def _leave_direct(self) -> None:
         """Have `requests` connect again."""
@@ -214,7 +234,8 @@ class HTTPWire:
             raise _Again(f"no answer in {timeout:.3g} s" if late else reason_of(error)) from error
         finally:
             self._overdue_at = float("inf")
-        if self._url.startswith("http:") and not answer.history and self._connection.sock:
+        plain = self._url.startswith("http:") and not answer.history and not self._is_odd
+        if plain and self._connection.sock:
             headers = {name: str(value) for name, value in self._request.headers.items()}
             self._direct = DirectExchange(self._connection.sock, self._url, headers, self._limit)
         return answer
