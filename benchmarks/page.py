@@ -30,7 +30,7 @@ ROWS = 10
 
 
 def measure(pages: int, turns: int) -> list[Result]:
-    """Return one result; its words hold the split."""
+    """Return the ratio and the time; the words of the latter hold the split."""
     bodies = _bodies(pages)
     every = [_turn(bodies) for _ in range(turns)]
     stages = {name: Figures(tuple(turn[name] for turn in every)) for name in every[0]}
@@ -41,17 +41,26 @@ def measure(pages: int, turns: int) -> list[Result]:
         f"Median page, in µs: {', '.join(f'{name} {stages[name]:.0f}' for name in STAGES)}; "
         f"all of it {whole:.0f}. In the same run river's `learn_one` took {rivers:.1f} µs a row "
         f"({REFERENCE_US:.1f} on the reference machine), so all of it is worth "
-        f"{whole / rivers:.0f} such rows, and the bar {BAR_US / REFERENCE_US:.0f}; validate + "
-        f"predict + learn + commit is worth {named / rivers:.0f}."
+        f"{whole / rivers:.0f} such rows."
     )
+    worth = named / rivers
+    at_most = BAR_US / REFERENCE_US
     return [
+        Result(
+            "validate + predict + learn + commit of a page, in rows of river's `learn_one`",
+            f"≤ {at_most:.1f} (330 µs, where river learns 190,000 rows/s)",
+            f"{worth:.1f}",
+            worth.median <= at_most,
+            "The bar was set on a machine where river learns 190,000 rows/s; as a ratio within "
+            "this run it does not hang on the machine's speed.",
+        ),
         Result(
             "µs per page for validate + predict + learn + commit, fetching aside",
             f"≤ {BAR_US}",
             f"{named:.0f}",
             named.median <= BAR_US,
             words,
-        )
+        ),
     ]
 
 
