@@ -1,6 +1,7 @@
 """Give every test run, notebooks included, its own data directory and no one's settings."""
 
 import os
+import signal
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,6 +21,9 @@ _FOLDER = Path(tempfile.mkdtemp(prefix="promo-tests-"))
 os.environ["PROMO_DATA"] = str(_FOLDER / "data")
 os.environ["IPYTHONDIR"] = str(_FOLDER / "ipython")  # no start-up files, no shared history
 (_FOLDER / "data").mkdir()
+
+if hasattr(signal, "SIGHUP"):  # nohup has it ignored, and children would inherit that
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_unconfigure() -> None:
