@@ -1,8 +1,8 @@
 """Give every test run, notebooks included, its own data directory and no one's settings."""
 
 import os
-import signal
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 

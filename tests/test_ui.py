@@ -452,7 +452,7 @@ def test_the_next_frame_waits_for_the_one_before(paced):
 
 
 def test_a_browser_that_takes_long_is_given_a_rest(paced):
-    """A frame that took 100 ms is followed by 300 ms without any: painting takes a quarter."""
+    """A frame that took 100 ms is followed by 400 ms without any: painting takes a fifth."""
     publisher, view, _ = paced
     wait_for(lambda: view.seen)
     ends = time.monotonic() + 1.5

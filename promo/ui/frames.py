@@ -7,7 +7,7 @@ import time
 import anywidget
 import traitlets
 
-_REST = 3.0  # times what a frame took, before the next: so painting takes a quarter of a core
+_REST = 4.0  # times what a frame took, before the next: so painting takes a fifth of a core
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
 
