@@ -45,7 +45,11 @@ def parser() -> argparse.ArgumentParser:
     api = commands.add_parser("api", help="serve employees of a world over HTTP")
     api.add_argument("--host", default="127.0.0.1")
     api.add_argument("--port", type=_port, default=5000, help="0 for any free one")
-    api.add_argument("--world", default="collider", help="collider, threshold or mentoring")
+    api.add_argument(
+        "--world",
+        default="collider",
+        help="collider, threshold, mentoring, chain, fork, confounded, drift or interaction",
+    )
     api.add_argument("--rows", type=int, default=100_000)
     api.add_argument("--seed", type=int, default=2021)
     api.add_argument(
@@ -193,8 +197,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _trainer(
     arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
 ) -> Trainer:
-    from promo.models.regressions import Regressions
-    from promo.models.results import Model
+    from promo.models.default import default_models
     from promo.models.sgd import SGDLogistic
     from promo.store import Store
     from promo.stream import PageStream
@@ -208,8 +211,8 @@ def _trainer(
             f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
             file=sys.stderr,
         )
-    models: list[Model] = [SGDLogistic(), Regressions()]
-    store = Store(path, source=stream.source, page_size=stream.page_size, settings={"alpha": 0.05})
+    models, settings = default_models()
+    store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
     trainer = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
     if arguments.learning_rate is not None:
         trainer.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
