@@ -6,17 +6,16 @@ Two accumulators merge like those of `Moments`, of which this is the continuatio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from promo.models.moments import Moments
 
 
-@dataclass(frozen=True, slots=True)
-class CoMoments:
+class CoMoments(msgspec.Struct, frozen=True):
     """Moments of two variables u and v, and the higher sums in which u is at most squared.
 
     Attributes
@@ -57,6 +56,10 @@ class CoMoments:
             sums = np.array([u * u, u * v, powers[:, 1]]) @ powers
         (uuv, uuvv), (uvv, uvvv), (vvv, vvvv) = sums.tolist()
         return cls(moments, _in_range(uuv, uvv, vvv, uuvv, uvvv, vvvv))
+
+    def joined(self, rows: NDArray[np.float64]) -> CoMoments:
+        """Return this with a batch of rows, shape (2, n), about the origin of those before."""
+        return self + CoMoments.of(rows, self.moments.origin if self.moments.n else None)
 
     def __add__(self, other: CoMoments) -> CoMoments:
         mine, its = self.moments, other.moments

@@ -51,6 +51,7 @@ FORMULAS = (
     Formula("network_ability ~ competence | promoted=0", ("competence",), given=0),
 )
 
+_COLUMNS = [formula.columns for formula in FORMULAS]
 _TERMS = [(formula.name, term) for formula in FORMULAS for term in formula.terms]
 _FIT = np.array([at for at, formula in enumerate(FORMULAS) for _ in formula.terms])  # of a term
 _SLOPES = [at for at, (_, term) in enumerate(_TERMS) if term != "intercept"]
@@ -90,14 +91,11 @@ class Regressions:
         """Add the rows of a batch to the moments of their group."""
         if not len(batch.ids):
             return
-        rows = np.stack([batch.network_ability, batch.competence])
+        rows = np.array([batch.network_ability, batch.competence]).T
         # Each group about its own first row, so that a wild row costs the other group no digits.
-        zeros, ones = (co.moments for co in self._groups)
         self._groups = (
-            self._groups[0]
-            + CoMoments.of(rows[:, ~batch.promoted], zeros.origin if zeros.n else None),
-            self._groups[1]
-            + CoMoments.of(rows[:, batch.promoted], ones.origin if ones.n else None),
+            self._groups[0].joined(rows[~batch.promoted].T),
+            self._groups[1].joined(rows[batch.promoted].T),
         )
         self._estimate()
         for which, at in enumerate(_SLOPES):
@@ -129,16 +127,16 @@ class Regressions:
         parts = {None: (zeros, ones), 0: (zeros, _EMPTY), 1: (_EMPTY, ones)}
         fits: list[Fit] = []
         robust: list[float] = []
-        for formula in FORMULAS:
+        for formula, columns in zip(FORMULAS, _COLUMNS, strict=True):
             groups = parts[formula.given]
             moments = (
                 self._together
                 if formula.given is None
                 else with_group(groups[0].moments, groups[1].moments)
             )
-            fit = least_squares(moments, 0, formula.columns)
+            fit = least_squares(moments, 0, columns)
             fits.append(fit)
-            robust += hc1_std_errors(fit, moments, formula.columns, groups)
+            robust += hc1_std_errors(fit, moments, columns, groups)
         self._fits = tuple(fits)
         self._coefficients = self._inferred(robust)
 
