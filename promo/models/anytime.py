@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+ALPHA, G = 0.05, 100.0  # unless fixed otherwise before the stream
+
 
 def log_evidence(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) -> Floats:
     """Return the log Bayes factor against a coefficient of zero, a test martingale if it is zero.
@@ -39,6 +41,19 @@ def log_evidence(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) ->
     gain = np.log1p(small) - np.log1p(r * small)
     evidence: Floats = 0.5 * np.log(r) + (nu + 1) / 2 * gain
     return evidence
+
+
+def asymptotic_p_value(statistic: ArrayLike, n: ArrayLike, g: float) -> Floats:
+    """Return what `p_value` tends to with many rows, for robust errors and other models.
+
+    Examples
+    --------
+    >>> float(asymptotic_p_value(4.0, n=100_000, g=100.0).round(4))
+    0.0107
+    """
+    t, rows = np.asarray(statistic, np.float64), np.asarray(n, np.float64)
+    evidence = (np.log(g / (g + rows)) + t * t * rows / (g + rows)) / 2
+    return np.exp(-np.maximum(evidence, 0.0))
 
 
 def p_value(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) -> Floats:

@@ -81,7 +81,7 @@ class Regressions:
         `promo.models.anytime`). Like alpha to be fixed before the stream.
     """
 
-    def __init__(self, alpha: float = 0.05, g: float = 100.0) -> None:
+    def __init__(self, alpha: float = anytime.ALPHA, g: float = anytime.G) -> None:
         self.alpha, self.g = alpha, g
         self._groups = (_EMPTY, _EMPTY)
         self._excluded: list[Excluded] = [None] * len(_SLOPES)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
+from scipy.special import stdtr, stdtrit
+
+from promo.models.anytime import ALPHA, G, asymptotic_p_value, asymptotic_radius
 from promo.models.comoments import CoMoments
 from promo.models.least_squares import Fit
 from promo.models.moments import Moments
-from promo.models.results import NAN
+from promo.models.results import NAN, Coefficient
 
 _UNDERFLOW = 1e-280  # a sum below it has lost what it was a sum of
 
@@ -115,3 +118,32 @@ def _weighted(squares: _Squares, a: float, c: float) -> float:
     if c and squares.evv < _UNDERFLOW:
         return NAN
     return a * (a * squares.e + 2 * c * squares.ev) + c * (c * squares.evv)
+
+
+def robustly(
+    coefficient: Coefficient, n: int, k: int, alpha: float = ALPHA, g: float = G
+) -> Coefficient:
+    """Return a coefficient with all that rests on its standard error resting on HC1 instead.
+
+    Parameters
+    ----------
+    coefficient
+        Of a regression of `n` rows on k - 1 regressors and an intercept.
+    alpha, g
+        As in `promo.models.anytime`; the anytime values hold in the limit of many rows.
+    """
+    error, estimate = coefficient.hc1_std_error, coefficient.estimate
+    if not error > 0:
+        return Coefficient(*coefficient[:3], hc1_std_error=error)
+    t = estimate / error
+    one, all_ = float(stdtrit(n - k, 1 - alpha / 2)), float(asymptotic_radius(n, alpha, g))
+    return coefficient._replace(
+        std_error=error,
+        statistic=t,
+        p_value=float(2 * stdtr(n - k, -abs(t))),
+        ci_low=estimate - one * error,
+        ci_high=estimate + one * error,
+        av_p_value=float(asymptotic_p_value(t, n, g)),
+        av_low=estimate - all_ * error,
+        av_high=estimate + all_ * error,
+    )
