@@ -95,11 +95,13 @@ class Memory:
 
 def _columns(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[Hashable]:
     names: list[Hashable] = [
-        (c.model, c.term, name) for c in coefficients for name in ("estimate", "ci_low", "ci_high")
+        (c.model, c.term, name)
+        for c in coefficients
+        for name in ("estimate", "std_error", "hc1_std_error")
     ]
     return names + [(m.model, m.name) for m in metrics]
 
 
 def _values(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[float]:
-    values = [value for c in coefficients for value in (c.estimate, c.ci_low, c.ci_high)]
+    values = [value for c in coefficients for value in (c.estimate, c.std_error, c.hc1_std_error)]
     return values + [m.value for m in metrics]

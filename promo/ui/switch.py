@@ -11,8 +11,10 @@ from promo.models.regressions import FORMULAS
 from promo.models.results import Coefficient
 from promo.models.robust import robustly
 from promo.snapshot import Snapshot
-from promo.ui.figures import COLLIDER, NULL, Floats
+from promo.ui.plot import Floats
 
+NULL = "network_ability ~ competence"
+COLLIDER = "network_ability ~ competence + promoted"
 _SHOWN = {"without": (NULL,), "with": (COLLIDER,), "both": (NULL, COLLIDER)}
 _TERMS = {formula.name: len(formula.terms) for formula in FORMULAS}
 
