@@ -19,6 +19,7 @@ _HOMES = {
     "Store": "promo.store",
     "Stories": "promo.models.stories",
     "Trainer": "promo.trainer",
+    "data_dir": "promo.paths",
 }
 __all__ = [*_HOMES]
 

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 from promo.changes import check_source
 from promo.errors import PromoError, SourceChanged, StoreError
@@ -73,6 +73,7 @@ class Trainer:
         self._retry: Retry | None = None
         self._budget: int | None = 0  # pages still to do; None: all there are
         self._new_rates: dict[str, float] = {}
+        self._notes: list[tuple[str, dict[str, Any]]] = []
         self._broken = self._hurried = False
         try:
             self._limit = SpeedLimit(speed)
@@ -145,6 +146,24 @@ class Trainer:
         with self._condition:
             self._new_rates[model] = rate
             self._condition.notify_all()
+
+    def note(self, kind: str, **detail: Any) -> None:
+        """Write an event of the reader's own: at once, or before the next page while playing.
+
+        Its page is the next one, so 0 says that it was written before anything was seen. `detail`
+        is what JSON can hold.
+
+        Raises
+        ------
+        StoreError
+            It could not be written; it will be, with the next that can.
+        """
+        with self._condition:
+            self._notes.append((kind, detail))
+            if self._active:
+                self._condition.notify_all()
+            else:  # no thread: nobody else is at the store
+                self._write_notes()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the thread to end; raise what it failed of."""
@@ -300,6 +319,7 @@ class Trainer:
         with self._condition:
             while not halt.is_set():
                 self._change_rates()
+                self._write_notes()
                 if self._stale and time.monotonic() >= self._publish_at:
                     self._publish()
                 if self._budget == 0:
@@ -312,12 +332,19 @@ class Trainer:
                 else:
                     return True
             self._change_rates()
+            self._write_notes()
             return False
 
     def _change_rates(self) -> None:
         while self._new_rates:
             self._line.change_rate(*self._new_rates.popitem())
             self._publish()
+
+    def _write_notes(self) -> None:
+        while self._notes:
+            kind, detail = self._notes[0]
+            self._line.record(kind, **detail)
+            del self._notes[0]
 
     def _note_retry(self, retry: Retry | None) -> None:
         if retry and (self._retry is None or self._retry.page != retry.page):

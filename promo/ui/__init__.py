@@ -8,8 +8,11 @@ from promo.ui.board import Board
 from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
 from promo.ui.diagram import causal_diagram
+from promo.ui.editor import StoryEditor
 from promo.ui.figures import LossFigure, SampleFigure
+from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
@@ -20,10 +23,15 @@ __all__ = [
     "CoefficientTable",
     "ColliderSwitch",
     "Controls",
+    "DoFigure",
     "LossFigure",
+    "PeekingFigure",
     "Publisher",
     "SampleFigure",
+    "SelectionFigure",
     "StoriesFigure",
+    "StoryEditor",
+    "WorldFigure",
     "causal_diagram",
     "close_all",
     "close_views",

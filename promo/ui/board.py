@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import ipywidgets as widgets
 
-from promo.ui.publisher import BOARDS, View
+from promo.ui.publisher import BOARDS
+
+
+class Shown(Protocol):
+    """Something that has a place on the page: a view, or controls of one."""
+
+    widget: widgets.Widget
 
 
 class Board(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -15,7 +22,7 @@ class Board(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     Where widgets cannot be shown, as in a notebook on the web, one sentence stands in for it.
     """
 
-    def __init__(self, *rows: Sequence[View]) -> None:
+    def __init__(self, *rows: Sequence[Shown]) -> None:
         super().__init__(
             [
                 widgets.GridBox([view.widget for view in row], layout=_grid(len(row)))
@@ -23,6 +30,7 @@ class Board(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             ],
             layout=widgets.Layout(grid_gap="8px", padding="4px 8px"),
         )
+        self.views = [view for row in rows for view in row]
         BOARDS.append(self)
 
     def __repr__(self) -> str:

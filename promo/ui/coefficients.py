@@ -8,12 +8,12 @@ import bqplot as bq
 import numpy as np
 
 from promo.models.results import Coefficient
+from promo.models.verdict import NEGLIGIBLE
 from promo.snapshot import Snapshot
 from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, axis, fit, move
 from promo.ui.style import GREEN, GREY, VERMILLION, key
 from promo.ui.switch import COLLIDER, NULL, ColliderSwitch
 
-NEGLIGIBLE = 0.05  # a slope within it either way is said to be none, for every purpose here
 _NAMES = {NULL: "Without promoted", COLLIDER: "With promoted"}
 
 

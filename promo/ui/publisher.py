@@ -41,6 +41,9 @@ class Publisher:
     `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
     a change of it is shown like one of the trainer.
 
+    A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
+    what a cell which runs again had opened.
+
     Parameters
     ----------
     trainer
@@ -62,6 +65,8 @@ class Publisher:
         self._working = list(views)
         self._shown: dict[View, tuple[object, float]] = {}  # what, and when
         self._thread = threading.Thread(target=self._run, name="promo-publisher", daemon=True)
+        for earlier in [p for p in _OPEN if _kinds(p.views) == _kinds(self.views)]:
+            earlier.close()
         self._thread.start()
         _OPEN.append(self)
 
@@ -107,18 +112,25 @@ class Publisher:
             view.widget.children += (widgets.HTML(why),)
 
     def close(self) -> None:
-        """Stop the thread and close all widgets of all views. Idempotent."""
+        """Stop the thread; close all widgets of all views and of their boards. Idempotent."""
         self._halt.set()
         self._thread.join(timeout=2.0)
         close_tree(self.frames)
         for view in self.views:
             close_tree(view.widget)
+        for board in [b for b in BOARDS if not {*self.views}.isdisjoint(b.views)]:
+            BOARDS.remove(board)
+            close_tree(board)
         if self in _OPEN:
             _OPEN.remove(self)
 
 
 _OPEN: list[Publisher] = []
-BOARDS: list[widgets.Widget] = []
+BOARDS: list[Any] = []  # of boards, each with its `views`
+
+
+def _kinds(views: Sequence[View]) -> list[type]:
+    return [type(view) for view in views]
 
 
 def close_views() -> None:

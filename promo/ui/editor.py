@@ -1,0 +1,116 @@
+"""Your story first: arrows and predictions, written down before the stream shows anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+import ipywidgets as widgets
+
+from promo.models.graphs import PAIRS, Arrow, check_acyclic, implied
+from promo.models.verdict import PREDICTABLE
+from promo.snapshot import Snapshot
+from promo.trainer import Trainer
+from promo.ui.diagram import causal_diagram
+from promo.ui.style import sheet
+
+_SIGNS = ("no idea", "negative", "zero", "positive")
+_ARROWS: tuple[Arrow, ...] = tuple(arrow for pair in PAIRS for arrow in (pair, pair[::-1]))
+
+
+class StoryEditor:
+    """Check boxes for arrows, a list of predictions, and a button that writes them down.
+
+    What is written down is an event of kind ``story`` in the store: `arrows` as [cause, effect]
+    pairs, and `predictions` by formula. Its page says how much had been seen by then.
+
+    Parameters
+    ----------
+    trainer
+        Writes the event.
+    arrows, predictions
+        What is filled in at first.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        arrows: Iterable[Arrow] = (),
+        predictions: dict[str, str] | None = None,
+    ) -> None:
+        self._trainer, self._said = trainer, ""
+        drawn, guessed = set(arrows), predictions or {}
+        self.arrows = {
+            arrow: widgets.Checkbox(
+                value=arrow in drawn,
+                description=" → ".join(arrow).replace("_", " "),
+                indent=False,
+                layout=widgets.Layout(width="auto"),
+            )
+            for arrow in _ARROWS
+        }
+        self.predictions = {
+            formula: widgets.Dropdown(
+                options=_SIGNS,
+                value=guessed.get(formula, "no idea"),
+                description=f"{formula}: {term}",
+                style={"description_width": "370px"},
+                layout=widgets.Layout(width="490px", max_width="100%"),
+            )
+            for formula, term in PREDICTABLE
+        }
+        self.write = widgets.Button(
+            description="Write it down", button_style="primary", layout={"width": "auto"}
+        )
+        self.write.on_click(self._write)
+        self.drawing, self.message = widgets.HTML(), widgets.HTML()
+        self.widget = self._laid_out()
+
+    def _laid_out(self) -> widgets.VBox:
+        head = widgets.HTML(
+            '<div class="promo-title">Your story first</div><div class="promo-legend">Draw what '
+            "you think causes what, then say which sign each slope will have</div>"
+        )
+        boxes = widgets.VBox([*self.arrows.values()])
+        row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 24px")
+        top = widgets.HBox([boxes, self.drawing], layout=row)
+        parts = [sheet(), head, top, *self.predictions.values(), self.write, self.message]
+        box = widgets.VBox(parts)
+        box.add_class("promo")
+        return box
+
+    @property
+    def choice(self) -> object:
+        """The arrows as they stand, and what the button last said."""
+        return self._drawn(), self._said
+
+    def _drawn(self) -> tuple[Arrow, ...]:
+        return tuple(arrow for arrow, box in self.arrows.items() if box.value)
+
+    def _write(self, _: widgets.Button) -> None:
+        try:
+            graph = check_acyclic(self._drawn())
+            predictions = {formula: box.value for formula, box in self.predictions.items()}
+            seen = self._trainer.snapshot.rows
+            self._trainer.note("story", arrows=sorted(map(list, graph)), predictions=predictions)
+        except Exception as error:  # a callback's exception is shown nowhere else
+            self._said = escape(str(error) or repr(error))
+        else:
+            before = f"after {seen:,} rows had been seen" if seen else "before any row was seen"
+            says = [str(each).replace("_||_", "⊥").replace("_", " ") for each in implied(graph)]
+            self._said = (
+                f"Written down {before}. By d-separation your story implies: "
+                f"{escape('; '.join(says)) or 'no independence at all'}."
+            )
+
+    def update(self, _: Snapshot) -> None:
+        """Draw the arrows, or say why they make no story."""
+        drawn = self._drawn()
+        try:
+            check_acyclic(drawn)
+            problem = ""
+        except ValueError as error:
+            problem = f'<span class="promo-problem">{escape(str(error))}.</span>'
+        named = [(a.replace("_", " "), b.replace("_", " ")) for a, b in drawn]
+        self.drawing.value = causal_diagram("Your story", named)
+        self.message.value = f'<div class="promo-note">{problem or self._said}</div>'
