@@ -54,13 +54,13 @@ class StoryEditor:
                 options=_SIGNS,
                 value=guessed.get(formula, "no idea"),
                 description=f"{formula}: {term}",
-                style={"description_width": "370px"},
-                layout=widgets.Layout(width="490px", max_width="100%"),
+                style={"description_width": "400px"},
+                layout=widgets.Layout(width="520px", max_width="100%"),
             )
             for formula, term in PREDICTABLE
         }
         self.write = widgets.Button(
-            description="Write it down", button_style="primary", layout={"width": "auto"}
+            description="Write it down", button_style="primary", layout={"width": "140px"}
         )
         self.write.on_click(self._write)
         self.drawing, self.message = widgets.HTML(), widgets.HTML()

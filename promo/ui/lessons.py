@@ -47,7 +47,7 @@ class SelectionFigure(Figure):
         )
         axes = [
             axis(scales["x"], "weight of both abilities in promotion"),
-            axis(scales["y"], "slope given promoted", vertical=True, fmt="+.1f"),
+            axis(scales["y"], "slope given promoted", vertical=True, fmt="+.2f"),
         ]
         marks = [self.theory, self.intervals, self.points, self.now]
         super().__init__("A slope out of selection", legend, marks, axes)

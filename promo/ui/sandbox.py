@@ -174,9 +174,11 @@ class DoFigure(Figure):
         self._x, self._y = bq.LinearScale(min=-4, max=4), bq.LinearScale(min=0, max=0.6)
         scales = {"x": self._x, "y": self._y}
         self.lines = [
-            bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=2.5,
+            bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=width,
                      line_style=style)
-            for colour, style in ((GREY, "solid"), (VERMILLION, "dashed"), (BLUE, "solid"))
+            for colour, style, width in (
+                (GREY, "solid", 6), (VERMILLION, "dashed", 2.5), (BLUE, "solid", 2.5)
+            )
         ]  # fmt: skip
         legend = (
             key("all, as they are", GREY)
@@ -184,7 +186,7 @@ class DoFigure(Figure):
             + key("all, when it is done to them", BLUE)
         )
         self._across = axis(self._x, "network ability")
-        axes = [self._across, axis(self._y, "density", vertical=True, fmt=".1f")]
+        axes = [self._across, axis(self._y, "density", vertical=True, fmt=".2f")]
         super().__init__("Seeing is not doing", legend, self.lines, axes)
         controls = widgets.HBox([self.world, self.action, self.value], layout=_row())
         self.widget.children = [self.widget.children[0], controls, *self.widget.children[1:]]
@@ -232,7 +234,8 @@ def _mean(people: Employees, name: str) -> str:
     column = getattr(people, name)
     if not len(column):
         return "nobody"
-    return f"{column.mean():.0%}" if name == "promoted" else f"{column.mean():+.2f}"
+    mean = round(float(column.mean()), 2) + 0.0  # without the sign of a zero
+    return f"{mean:.0%}" if name == "promoted" else f"{mean:+.2f}"
 
 
 def _density(values: Floats) -> tuple[Floats, Floats]:
