@@ -28,6 +28,7 @@ from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.ui.controls import status_line
+from promo.ui.switch import COLLIDER, NULL
 from promo.ui.table import as_html
 from servers import ScriptedServer, contract_server, employees
 
@@ -369,7 +370,8 @@ def test_a_changed_source_can_be_gone_on_with_from_the_panel(make):
         assert "is not what was committed; nothing was overwritten" in status(controls)
         assert answers(controls) == ["Go on all the same", "Erase and start over"]
         controls.play.click()  # Play alone looks again, and finds the same
-        wait_for(lambda: len(trainer.store.events("changed")) == 2)
+        with Store.read_only(trainer.store.path) as reader:  # the trainer's own is opened anew
+            wait_for(lambda: len(reader.events("changed")) == 2)
         wait_for(lambda: trainer.status == "failed")
         button(controls, "Go on all the same").click()
         wait_for(lambda: status(controls).startswith("finished"))
@@ -796,13 +798,23 @@ def test_the_boundary_is_where_the_odds_are_even(trainer):
 
 def test_the_table_has_the_numbers_of_the_snapshot(trainer):
     """Each term has a row with its estimate; models that have no number leave the cell empty."""
-    models = ("network_ability ~ competence",)
-    assert "0 rows" in text_of(as_html(trainer.snapshot, models))
+    switch = ui.ColliderSwitch()
+    assert "0 rows" in text_of(as_html(trainer.snapshot, switch))
     snapshot = trainer.run(20)
-    table = as_html(snapshot, models)
-    for term in ("intercept", "competence"):
-        estimate = snapshot.coefficient(models[0], term).estimate
-        assert f"<td>{term}</td><td>{estimate:+.3f}</td>" in table
+    for chosen, model in (("without", NULL), ("with", COLLIDER)):
+        switch.promoted.value = chosen
+        table = as_html(snapshot, switch)
+        assert re.findall(r"<code>(.*?)</code>", table) == [model]
+        for found in snapshot.coefficients:
+            if found.model == model:
+                bounds = (found.ci_low, found.ci_high, found.av_low, found.av_high)
+                shown = [f"{b:+.3f}" if math.isfinite(b) else "" for b in bounds]
+                cells = "</td><td>".join(shown)
+                assert f"<td>{found.term}</td><td>{found.estimate:+.3f}</td>" in table
+                assert f"<td>{cells}</td>" in table
+    switch.robust.value = True
+    slope = snapshot.coefficient(COLLIDER, "competence")
+    assert f"<td>{slope.hc1_std_error:.4f}</td>" in as_html(snapshot, switch)
 
 
 def test_every_figure_says_in_words_what_it_shows(trainer):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
@@ -15,6 +17,7 @@ from promo.ui.style import BLUE, GREEN, GREY, VERMILLION, key
 
 _STEPS = np.linspace(0, 5, 21)
 _SEED = 2021
+_WATCHED_S = 10.0  # from the first look to the last
 
 
 class SelectionFigure(Figure):
@@ -85,14 +88,13 @@ class PeekingFigure(Figure):
         self._seen: Peeking | None = None
         self._rows = rows
         looks = rows // self._every
-        self.play = widgets.Play(
-            min=1, max=looks, value=looks, step=5, interval=80, repeat=False, show_repeat=False
-        )
+        self._looks, self._began = looks, float("-inf")
+        self.watch = widgets.Button(description="Watch it happen", layout={"width": "auto"})
+        self.watch.on_click(self._watch)
         self.look = widgets.IntSlider(
             min=1, max=looks, value=looks, description="Looks",
             style={"description_width": "initial"}, layout=widgets.Layout(width="360px"),
         )  # fmt: skip
-        widgets.jslink((self.play, "value"), (self.look, "value"))
         self._x, self._y = bq.LinearScale(min=0, max=rows), bq.LinearScale(min=0, max=0.55)
         scales = {"x": self._x, "y": self._y}
         self.fixed, self.anytime = (
@@ -114,13 +116,17 @@ class PeekingFigure(Figure):
         ]
         marks = [self.promise, self.fixed, self.anytime]
         super().__init__("What peeking does", legend, marks, axes)
-        controls = widgets.HBox([self.play, self.look])
+        controls = widgets.HBox([self.watch, self.look])
         self.widget.children = [self.widget.children[0], controls, *self.widget.children[1:]]
+
+    def _watch(self, _: widgets.Button) -> None:
+        self._began = time.monotonic()
 
     @property
     def choice(self) -> int:
-        """How many looks have been taken."""
-        return int(self.look.value)
+        """How many looks have been taken: by now, while it is watched; else as the slider says."""
+        gone = (time.monotonic() - self._began) / _WATCHED_S
+        return max(1, int(gone * self._looks)) if gone < 1 else int(self.look.value)
 
     @property
     def seen(self) -> Peeking:

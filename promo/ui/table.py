@@ -21,7 +21,7 @@ class CoefficientTable:
     Parameters
     ----------
     switch
-        Says which regressions to show, and with which errors; without one, both and the plain.
+        Says which regressions to show, and with which errors; one of its own unless given.
     """
 
     rest_s = 0.5  # nobody reads faster
@@ -34,7 +34,8 @@ class CoefficientTable:
             '<div class="promo-legend">SE: standard error; p and 95% interval for one look; '
             "the interval at any time holds whenever you stop</div>"
         )
-        self.widget = widgets.VBox([sheet(), title, widgets.HTML(key), self.table])
+        own = [] if switch else [self._switch.widget]
+        self.widget = widgets.VBox([sheet(), title, widgets.HTML(key), *own, self.table])
         self.widget.add_class("promo")
 
     @property
