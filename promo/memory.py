@@ -33,7 +33,9 @@ class Memory:
     ) -> None:
         self.page, self.rows, self.totals = store.page, store.rows, store.totals()
         changes = store.events("learning_rate", last=1000)
-        self.rate_changes = [(e.detail["rows"], e.detail["model"], e.detail["to"]) for e in changes]
+        self.rate_changes = [
+            (int(e.detail["rows"]), str(e.detail["model"]), float(e.detail["to"])) for e in changes
+        ]
         self.coefficients, self.metrics = coefficients, metrics
         self.history = History(_columns(coefficients, metrics))
         for page, its_coefficients, its_metrics in store.kept():  # in another order than ours
