@@ -8,9 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +175,11 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     path = arguments.db or data_dir() / "promo.db"
-    with _service(arguments.api) as service, _trainer(arguments, service, path) as trainer:
+    with (
+        _interrupted_once(),
+        _service(arguments.api) as service,
+        _trainer(arguments, service, path) as trainer,
+    ):
         before, began = trainer.snapshot, time.monotonic()
         try:
             _watch(trainer, arguments.pages)
@@ -188,6 +195,24 @@ def _run(arguments: argparse.Namespace) -> int:
         if code == 0 and not arguments.json:
             print(f"{after.rows:,} rows in {path}: promo show --db {path}")
         return code
+
+
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Have Ctrl-C interrupt us once: pressed again, it must not cut off what ends us cleanly."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the process has ended
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
 
 
 def _trainer(
@@ -287,7 +312,10 @@ def _facts(reader: Reader) -> dict[str, Any]:
         "metrics": [m._asdict() for m in reader.metrics()],
     }
     for row in facts["coefficients"] + facts["metrics"]:
-        row.update({key: None for key, value in row.items() if value != value})  # JSON has no NaN
+        odd = [
+            key for key, value in row.items() if isinstance(value, float) and not isfinite(value)
+        ]
+        row.update(dict.fromkeys(odd))  # JSON has neither NaN nor infinities
     return facts
 
 

@@ -55,7 +55,6 @@ class Reader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        check_files(self.path)
         self._connection = self._connect()
         try:
             self._check_identity()
@@ -64,6 +63,7 @@ class Reader:
             raise
 
     def _connect(self) -> sqlite3.Connection:
+        check_files(self.path)
         if not self.path.exists():
             raise StoreError(f"{self.path} does not exist")
         with explained(self.path):

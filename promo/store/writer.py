@@ -96,6 +96,7 @@ class Store(Reader):
         return Reader(path)
 
     def _connect(self) -> sqlite3.Connection:
+        check_files(self.path)
         with explained(self.path):
             self._make()
             connection = connect(self.path.absolute().as_uri())
