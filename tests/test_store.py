@@ -795,6 +795,7 @@ def test_any_name_will_do(tmp_path):
 
 def test_files_are_private(path):
     """The database and what lies beside it are for their owner only, whatever the umask."""
+    path = path.parent / "new folder" / "promo.db"
     before = os.umask(0)
     try:
         with Store(path, **IDENTITY) as store:
@@ -802,6 +803,7 @@ def test_files_are_private(path):
             modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     finally:
         os.umask(before)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     names = ("promo.db", "promo.db-shm", "promo.db-wal", "promo.db.lock")
     assert modes == dict.fromkeys(names, 0o600)
 
