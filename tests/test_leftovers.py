@@ -102,7 +102,7 @@ def test_closing_gives_everything_back(tmp_path):
     me, dice = psutil.Process(), random.Random(7)
     threads = {*threading.enumerate()}
     before = None
-    for _ in range(10):
+    for _ in range(5):
         with (
             EmbeddedAPI(rows=2000, data=tmp_path / "data.db", port=0) as api,
             open_trainer(tmp_path / "promo.db", api.url, "x") as trainer,
