@@ -697,6 +697,22 @@ def test_a_schema_that_is_not_ours_is_refused(stored, opening, statements, capsy
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_names_that_steer_a_terminal_are_spelled_out(stored, capsys):
+    """Escape sequences in a store's names reach no terminal, plain or as JSON."""
+    escape = "\x1b]0;owned\x07\n"
+    change(
+        stored,
+        ("UPDATE stream SET source = ?", escape),
+        ("UPDATE coefficient SET model = ? || model, term = ? || term", escape, escape),
+        ("UPDATE metric SET model = ? || model, name = ? || name", escape, escape),
+    )
+    for options in ([], ["--json"]):
+        assert main(["show", "--db", str(stored), *options]) == 0
+        output = capsys.readouterr().out
+        assert "owned" in output
+        assert "\x1b" not in output
+
+
 def too_long(kind):
     blob = "CAST(zeroblob(40000000) AS TEXT)"
     return {
