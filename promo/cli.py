@@ -324,7 +324,7 @@ def _facts(reader: Reader) -> dict[str, Any]:
 
 def _print_facts(facts: dict[str, Any]) -> None:
     page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
-    print(f"{facts['store']}: {facts['source']}, {page}, {facts['inserted']:,} rows")
+    print(f"{facts['store']}: {_plain(facts['source'])}, {page}, {facts['inserted']:,} rows")
     print(
         f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
         f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
@@ -335,8 +335,15 @@ def _print_facts(facts: dict[str, Any]) -> None:
         numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
         estimate, error, low, high = ("" if v is None else f"{v:.4f}" for v in numbers)
         interval = f"[{low}, {high}]" if low else ""
-        print(f"{c['model']:42} {c['term']:16} {estimate:>10} {error:>10}  {interval}")
+        print(
+            f"{_plain(c['model']):42} {_plain(c['term']):16} {estimate:>10} {error:>10}  {interval}"
+        )
     print(f"\n{'model':42} {'metric':20} {'value':>12}")
     for m in facts["metrics"]:
         value = "" if m["value"] is None else f"{m['value']:,.6g}"
-        print(f"{m['model']:42} {m['name']:20} {value:>12}")
+        print(f"{_plain(m['model']):42} {_plain(m['name']):20} {value:>12}")
+
+
+def _plain(text: str) -> str:
+    """Return a name as a file holds it; what would steer the terminal, spelled out."""
+    return text if text.isprintable() else ascii(text)

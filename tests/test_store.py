@@ -727,6 +727,22 @@ def test_a_schema_that_is_not_ours_is_refused(stored, opening, statements, capsy
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_names_that_steer_a_terminal_are_spelled_out(stored, capsys):
+    """Escape sequences in a store's names reach no terminal, plain or as JSON."""
+    escape = "\x1b]0;owned\x07\n"
+    change(
+        stored,
+        ("UPDATE stream SET source = ?", escape),
+        ("UPDATE coefficient SET model = ? || model, term = ? || term", escape, escape),
+        ("UPDATE metric SET model = ? || model, name = ? || name", escape, escape),
+    )
+    for options in ([], ["--json"]):
+        assert main(["show", "--db", str(stored), *options]) == 0
+        output = capsys.readouterr().out
+        assert "owned" in output
+        assert "\x1b" not in output
+
+
 def too_long(kind):
     blob = "CAST(zeroblob(40000000) AS TEXT)"
     return {
@@ -825,6 +841,7 @@ def test_any_name_will_do(tmp_path):
 
 def test_files_are_private(path):
     """The database and what lies beside it are for their owner only, whatever the umask."""
+    path = path.parent / "new folder" / "promo.db"
     before = os.umask(0)
     try:
         with Store(path, **IDENTITY) as store:
@@ -832,6 +849,7 @@ def test_files_are_private(path):
             modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     finally:
         os.umask(before)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     names = ("promo.db", "promo.db-shm", "promo.db-wal", "promo.db.lock")
     assert modes == dict.fromkeys(names, 0o600)
 
