@@ -1,5 +1,6 @@
 """Tests of `promo.store`: one transaction per page, one writer, many readers, clear refusals."""
 
+import doctest
 import gc
 import json
 import math
@@ -28,7 +29,7 @@ from promo.history import History
 from promo.models.regressions import Regressions
 from promo.models.results import Coefficient, Metric, ModelState
 from promo.models.sgd import SGDLogistic
-from promo.store import Cursor, Store
+from promo.store import Cursor, Store, statements
 from promo.stream import PageStream
 from promo.trainer import Trainer
 from tables import SCHEMA, dump
@@ -308,6 +309,35 @@ def test_the_file_grows_with_the_data_only(store):
     ledger = 200 * 2000  # bytes of 2,000 rows of `page`
     assert sizes[0] > 1000 * 2000
     assert sizes[1] - sizes[0] < ledger
+
+
+def test_the_written_sql_is_as_shown():
+    """The examples of the statements run as printed."""
+    assert doctest.testmod(statements).failed == 0
+
+
+@pytest.mark.parametrize("rows", [1, 99, 100, 101, 250])
+def test_pages_of_any_size_arrive_in_order(store, rows):
+    """However many statements the rows of a page take, all of them are there, in order."""
+    each = page_of(0, rows)
+    commit(store, each)
+    assert [id_ for _, id_, *_ in store.data()] == each.ids.tolist()
+    assert [ability for *_, ability, _, _ in store.data()] == each.network_ability.tolist()
+
+
+def test_names_of_any_kind(store):
+    """Names of models, terms and metrics reach the tables as they are, in whatever order."""
+    names = ["it's", "x'); DROP TABLE data; --", "ä ?1", ""]
+    results = (
+        [ModelState(name, at, str(at)) for at, name in enumerate(names)],
+        [Coefficient(name, name, at) for at, name in enumerate(names)],
+        [Metric(name, name, at) for at, name in enumerate(names)],
+    )
+    commit(store, page_of(0), results)
+    assert store.states == {name: str(at) for at, name in enumerate(names)}
+    for table, key, value in (("coefficient", "term", "estimate"), ("metric", "name", "value")):
+        found = store.query(f"SELECT model, {key}, {value} FROM {table}")
+        assert sorted(found) == sorted((name, name, at) for at, name in enumerate(names))
 
 
 # -- all or nothing -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -238,29 +239,31 @@ class Store(Reader):
         """
         if batch.page < (self._last_page or 0):
             raise StoreError(f"page {batch.page} comes after page {self._last_page}")
-        now, fresh = _now(), sifted.fresh
+        now, fresh, page = _now(), sifted.fresh, batch.page
         rows = max((state.rows for state in states), default=0)
         with explained(self.path), transaction(self._connection) as connection:
-            connection.executemany(sql.INSERT_DATA, _rows(fresh))
+            self._insert_data(_columns(fresh))
             connection.execute(sql.UPSERT_PAGE, _ledger(batch, sifted, now))
-            self._thin(batch.page)
-            connection.executemany(
-                sql.UPSERT_MODEL, [(s.name, batch.page, s.rows, s.state, now) for s in states]
-            )
-            at = (batch.page,)
-            connection.executemany(sql.UPSERT_COEFFICIENT, [c + at for c in coefficients])
-            connection.executemany(sql.UPSERT_METRIC, [m + at for m in metrics])
+            self._upsert_states(states, page, now)
+            for upsert, results in (
+                (sql.upsert_coefficient, coefficients),
+                (sql.upsert_metric, metrics),
+            ):
+                if columns := [*zip(*results, strict=True)]:
+                    models, names, *numbers = columns
+                    connection.execute(upsert(models, names), (page, *chain(*numbers)))
             together = msgspec.json.encode({s.name: msgspec.Raw(s.state) for s in states})
-            connection.execute(sql.UPSERT_CHECKPOINT, (batch.page, rows, together.decode()))
-            if batch.page == self._last_page and len(
+            self._insert_checkpoint(page, rows, together.decode())
+            self._thin(page)
+            if page == self._last_page and len(
                 fresh.ids
             ):  # a short page that has grown, learned in two parts
-                self._insert_event(batch.page, "grown", {"rows": rows - len(fresh.ids)}, now)
+                self._insert_event(page, "grown", {"rows": rows - len(fresh.ids)}, now)
             for conflict in sifted.conflicts:
-                self._insert_event(batch.page, "conflict", conflict._asdict(), now)
+                self._insert_event(page, "conflict", conflict._asdict(), now)
             for row in (*batch.rejected, *sifted.conflicts):
-                connection.execute(sql.UPSERT_QUARANTINE, (batch.page, *row))
-        self._last_page = batch.page
+                connection.execute(sql.UPSERT_QUARANTINE, (page, *row))
+        self._last_page = page
         self._max_id = max(self._max_id, int(fresh.ids.max(initial=-1)))
 
     def record(
@@ -269,11 +272,9 @@ class Store(Reader):
         """Write an event, and with it the states that it changed, before the next page."""
         cursor, now = self.cursor or Cursor(0, 0), _now()
         last = -1 if self._last_page is None else self._last_page
-        with explained(self.path), transaction(self._connection) as connection:
+        with explained(self.path), transaction(self._connection):
             self._insert_event(cursor.page, kind, detail, now)
-            connection.executemany(
-                sql.UPSERT_MODEL, [(s.name, last, s.rows, s.state, now) for s in states]
-            )
+            self._upsert_states(states, last, now)
         return Event(cursor.page, now, kind, dict(detail))
 
     def _insert_event(self, page: int, kind: str, detail: Mapping[str, Any], now: str) -> None:
@@ -282,8 +283,31 @@ class Store(Reader):
             (page, now, kind, json.dumps(detail)),
         )
 
+    def _insert_data(self, columns: Sequence[Sequence[object]]) -> None:
+        # A call costs more than a row does; but a page may have thousands.
+        for at in range(0, len(columns[0]), sql.AT_ONCE):
+            some = [column[at : at + sql.AT_ONCE] for column in columns]
+            self._connection.execute(sql.insert_data(len(some[0])), [*chain(*some)])
+
+    def _upsert_states(self, states: Iterable[ModelState], page: int, now: str) -> None:
+        if columns := [*zip(*states, strict=True)]:
+            names, *values = columns
+            self._connection.execute(sql.upsert_model(*names), (page, now, *chain(*values)))
+
+    def _insert_checkpoint(self, page: int, rows: int, states: str) -> None:
+        last = self._last_page
+        if last is not None and (last == page or last % stride(page, MAX_PAGES)):
+            # It fills a page of the file by itself: moving it keeps that page in its place.
+            moved = self._connection.execute(sql.MOVE_CHECKPOINT, (page, rows, states, last))
+            if moved.rowcount:
+                return
+        self._connection.execute(sql.INSERT_CHECKPOINT, (page, rows, states))
+
     def _thin(self, page: int) -> None:
-        """Drop the pages of the bounded tables that `History` would drop when `page` comes."""
+        """Drop the pages of the bounded tables that `History` drops now that `page` has come.
+
+        After the new page was written, so that a leaf of a table is not emptied to be filled anew.
+        """
         last = self._last_page
         if last is None or last == page:
             return
@@ -291,17 +315,19 @@ class Store(Reader):
         execute = self._connection.execute
         if step > stride(last, MAX_PAGES):
             for table in ("coefficient", "metric", "checkpoint"):
-                execute(f"DELETE FROM {table} WHERE page % ? != 0", (step,))
+                execute(f"DELETE FROM {table} WHERE page % ? != 0 AND page != ?", (step, page))
         elif last % step:
             execute("DELETE FROM coefficient WHERE page = ?", (last,))
             execute("DELETE FROM metric WHERE page = ?", (last,))
-            # It fills a page of the file by itself: moving it keeps that page in its place.
-            execute("UPDATE checkpoint SET page = ? WHERE page = ?", (page, last))
+
+
+def _columns(batch: Batch) -> list[list[Any]]:
+    columns = (batch.ids, batch.network_ability, batch.competence, batch.promoted)
+    return [column.tolist() for column in columns]
 
 
 def _rows(batch: Batch) -> Iterator[tuple[int, float, float, int]]:
-    columns = (batch.ids, batch.network_ability, batch.competence, batch.promoted)
-    return zip(*(column.tolist() for column in columns), strict=True)
+    return zip(*_columns(batch), strict=True)
 
 
 def _ledger(batch: Batch, sifted: Sifted, now: str) -> tuple[object, ...]:
