@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
+
+import msgspec
 
 from promo.models.moments import Moments
 from promo.models.results import NAN
@@ -14,8 +15,7 @@ _PERFECT = 1e-14  # share of the response's scatter below which a residual is ro
 _UNDERFLOW = 1e-280  # scatter below which squares and quotients would not stay in range
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(msgspec.Struct, frozen=True):
     """A regression with intercept; the intercept stands first.
 
     `estimates` and `std_errors` have shape (k,), NaN with a `reason` where undefined.

@@ -47,6 +47,7 @@ FORMULAS = (
     Formula("network_ability ~ competence | promoted=0", ("competence",), given=0),
 )
 
+_COLUMNS = [formula.columns for formula in FORMULAS]
 _TERMS = [(formula.name, term) for formula in FORMULAS for term in formula.terms]
 _FIT = np.array([at for at, formula in enumerate(FORMULAS) for _ in formula.terms])  # of a term
 
@@ -78,12 +79,12 @@ class Regressions:
         """Add the rows of a batch to the moments of their group."""
         if not len(batch.ids):
             return
-        rows = np.stack([batch.network_ability, batch.competence])
+        rows = np.array([batch.network_ability, batch.competence]).T
         # Each group about its own first row, so that a wild row costs the other group no digits.
         zeros, ones = self._groups
         self._groups = (
-            zeros + Moments.of(rows[:, ~batch.promoted], zeros.origin if zeros.n else None),
-            ones + Moments.of(rows[:, batch.promoted], ones.origin if ones.n else None),
+            zeros + Moments.of(rows[~batch.promoted].T, zeros.origin if zeros.n else None),
+            ones + Moments.of(rows[batch.promoted].T, ones.origin if ones.n else None),
         )
         self._fits = None
 
@@ -96,9 +97,9 @@ class Regressions:
                 least_squares(
                     together if f.given is None else self._groups[f.given],
                     0,
-                    f.columns,
+                    columns,
                 )
-                for f in FORMULAS
+                for f, columns in zip(FORMULAS, _COLUMNS, strict=True)
             )
         return self._fits
 

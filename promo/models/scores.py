@@ -57,22 +57,28 @@ class Scores(msgspec.Struct, forbid_unknown_fields=True):
     def update(self, probabilities: Iterable[float], outcomes: Iterable[bool]) -> None:
         """Score predictions of P(outcome), in order; one of 0.5 predicts False."""
         positives, negatives = self.positives, self.negatives
+        rows, correct, wins = self.rows, self.correct, self.twice_wins
+        log_loss, brier = self.total_log_loss, self.total_brier
         for probability, outcome in zip(probabilities, outcomes, strict=True):
-            p = min(max(probability, _EPSILON), 1 - _EPSILON)
+            p = probability
+            if not _EPSILON <= p <= 1 - _EPSILON:
+                p = min(max(p, _EPSILON), 1 - _EPSILON)
             at = int(p * _BINS)
             if outcome:
-                self.total_log_loss -= log(p)
-                self.total_brier += (1 - p) * (1 - p)
-                self.correct += p > 0.5
-                self.twice_wins += 2 * sum(negatives[:at]) + negatives[at]
+                log_loss -= log(p)
+                brier += (1 - p) * (1 - p)
+                correct += p > 0.5
+                wins += 2 * sum(negatives[:at]) + negatives[at]
                 positives[at] += 1
             else:
-                self.total_log_loss -= log(1 - p)
-                self.total_brier += p * p
-                self.correct += p <= 0.5
-                self.twice_wins += 2 * sum(positives[at + 1 :]) + positives[at]
+                log_loss -= log(1 - p)
+                brier += p * p
+                correct += p <= 0.5
+                wins += 2 * sum(positives[at + 1 :]) + positives[at]
                 negatives[at] += 1
-            self.rows += 1
+            rows += 1
+        self.rows, self.correct, self.twice_wins = rows, correct, wins
+        self.total_log_loss, self.total_brier = log_loss, brier
 
     @property
     def log_loss(self) -> float:
