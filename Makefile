@@ -4,7 +4,7 @@
 #   make test PYTHON=python3.12       the Python to make .venv with
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check soak notebooks bench lock clean setup
+.PHONY: help lab test check soak audit notebooks bench lock clean setup
 
 BIN := .venv/bin
 
@@ -31,6 +31,9 @@ check: setup ## check format, lint, types and the fast tests, in under a minute
 
 soak: setup ## attack it for hours: kills, faults, a million rows; print what was lost
 	@$(BIN)/python tools/soak.py $(ARGS)
+
+audit: setup ## ask whether a pinned version has a known vulnerability
+	@$(BIN)/python tools/audit.py $(ARGS)
 
 notebooks: setup ## run every notebook afresh and store its outputs, normalised
 	@$(BIN)/python tools/notebooks.py $(ARGS)

@@ -22,7 +22,9 @@ os.environ["PROMO_DATA"] = str(_FOLDER / "data")
 os.environ["IPYTHONDIR"] = str(_FOLDER / "ipython")  # no start-up files, no shared history
 (_FOLDER / "data").mkdir()
 
-if hasattr(signal, "SIGHUP"):  # nohup has it ignored, and children would inherit that
+# Children inherit what is ignored: SIGHUP under nohup, SIGINT in the background of a script.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 

@@ -17,6 +17,7 @@ _HOMES = {
     "SGDLogistic": "promo.models.sgd",
     "Snapshot": "promo.snapshot",
     "Store": "promo.store",
+    "Stories": "promo.models.stories",
     "Trainer": "promo.trainer",
 }
 __all__ = [*_HOMES]

@@ -48,9 +48,9 @@ def check_source(
     store.record("changed", {"rows": store.rows, **change._asdict()})
     if not accept:
         raise SourceChanged(
-            f"page {change.page} of {stream.source} is not what was committed; nothing was "
-            "overwritten. Start over in another file, or go on all the same with "
-            "accept_changes=True (promo run --accept-changes)"
+            f"page {change.page} (counted from 0) of {stream.source} is not what was committed; "
+            "nothing was overwritten. Go on all the same (promo run --accept-changes), or start "
+            "over (promo run --db with another file)"
         )
 
 

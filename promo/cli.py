@@ -8,9 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +48,11 @@ def parser() -> argparse.ArgumentParser:
     api = commands.add_parser("api", help="serve employees of a world over HTTP")
     api.add_argument("--host", default="127.0.0.1")
     api.add_argument("--port", type=_port, default=5000, help="0 for any free one")
-    api.add_argument("--world", default="collider", help="collider, threshold or mentoring")
+    api.add_argument(
+        "--world",
+        default="collider",
+        help="collider, threshold, mentoring, chain, fork, confounded, drift or interaction",
+    )
     api.add_argument("--rows", type=int, default=100_000)
     api.add_argument("--seed", type=int, default=2021)
     api.add_argument(
@@ -172,7 +179,11 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     path = arguments.db or data_dir() / "promo.db"
-    with _service(arguments.api) as service, _trainer(arguments, service, path) as trainer:
+    with (
+        _interrupted_once(),
+        _service(arguments.api) as service,
+        _trainer(arguments, service, path) as trainer,
+    ):
         before, began = trainer.snapshot, time.monotonic()
         try:
             _watch(trainer, arguments.pages)
@@ -190,11 +201,28 @@ def _run(arguments: argparse.Namespace) -> int:
         return code
 
 
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Have Ctrl-C interrupt us once: pressed again, it must not cut off what ends us cleanly."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the process has ended
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
+
+
 def _trainer(
     arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
 ) -> Trainer:
-    from promo.models.regressions import Regressions
-    from promo.models.results import Model
+    from promo.models.default import default_models
     from promo.models.sgd import SGDLogistic
     from promo.store import Store
     from promo.stream import PageStream
@@ -208,8 +236,8 @@ def _trainer(
             f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
             file=sys.stderr,
         )
-    models: list[Model] = [SGDLogistic(), Regressions()]
-    store = Store(path, source=stream.source, page_size=stream.page_size, settings={"alpha": 0.05})
+    models, settings = default_models()
+    store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
     trainer = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
     if arguments.learning_rate is not None:
         trainer.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
@@ -287,7 +315,10 @@ def _facts(reader: Reader) -> dict[str, Any]:
         "metrics": [m._asdict() for m in reader.metrics()],
     }
     for row in facts["coefficients"] + facts["metrics"]:
-        row.update({key: None for key, value in row.items() if value != value})  # JSON has no NaN
+        odd = [
+            key for key, value in row.items() if isinstance(value, float) and not isfinite(value)
+        ]
+        row.update(dict.fromkeys(odd))  # JSON has neither NaN nor infinities
     return facts
 
 

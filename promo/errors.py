@@ -48,3 +48,16 @@ class StoreMismatch(StoreError):
 
 class ServiceError(PromoError):
     """The API could not be served."""
+
+
+def shown(value: object) -> str:
+    """Return what was found in a file as a message may show it: all of it, if it is short.
+
+    >>> shown("x" * 1000) == "'" + "x" * 299 + "…"
+    True
+    """
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "something nested deeply"
+    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from promo.batch import Batch
-from promo.errors import StoreMismatch
+from promo.errors import StoreMismatch, shown
 from promo.memory import Memory
 from promo.models.results import Coefficient, Metric, Model
 from promo.store import Store
@@ -52,14 +52,14 @@ class Line:
         found = self.store.states
         if self.store.page is not None and found.keys() != self._initial.keys():
             raise StoreMismatch(
-                f"{self.store.path} holds the models {sorted(found)}, not {sorted(self._initial)}; "
-                "choose another file (--db), or delete this one"
+                f"{self.store.path} holds the models {shown(sorted(found))}, not "
+                f"{sorted(self._initial)}; choose another file (--db), or delete this one"
             )
         try:
             for model in self.models:
                 model.restore({**self._initial, **found})
             self.memory = Memory(self.store, *self._results())
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise StoreMismatch(
                 f"{self.store.path} holds no usable state of a model: {error}"
             ) from error

@@ -33,7 +33,9 @@ class Memory:
     ) -> None:
         self.page, self.rows, self.totals = store.page, store.rows, store.totals()
         changes = store.events("learning_rate", last=1000)
-        self.rate_changes = [(e.detail["rows"], e.detail["model"], e.detail["to"]) for e in changes]
+        self.rate_changes = [
+            (int(e.detail["rows"]), str(e.detail["model"]), float(e.detail["to"])) for e in changes
+        ]
         self.coefficients, self.metrics = coefficients, metrics
         self.history = History(_columns(coefficients, metrics))
         for page, its_coefficients, its_metrics in store.kept():  # in another order than ours
@@ -95,11 +97,13 @@ class Memory:
 
 def _columns(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[Hashable]:
     names: list[Hashable] = [
-        (c.model, c.term, name) for c in coefficients for name in ("estimate", "ci_low", "ci_high")
+        (c.model, c.term, name)
+        for c in coefficients
+        for name in ("estimate", "std_error", "hc1_std_error")
     ]
     return names + [(m.model, m.name) for m in metrics]
 
 
 def _values(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[float]:
-    values = [value for c in coefficients for value in (c.estimate, c.ci_low, c.ci_high)]
+    values = [value for c in coefficients for value in (c.estimate, c.std_error, c.hc1_std_error)]
     return values + [m.value for m in metrics]

@@ -51,6 +51,9 @@ class Wire(Protocol):
         In the latter case the wire is not `asking` any more.
         """
 
+    def forget(self) -> None:
+        """Take note that the page which was left to `fetch` is not needed any more."""
+
     def fetch(self, page: int) -> Page:
         """Return a page, retrying as long as that may help; raise StreamError otherwise."""
 
@@ -234,6 +237,10 @@ class PageReader:
         if page is None and lane.wire.asking:
             return False
         del self._asking[ticket]
+        if page is None and ticket.pass_ != self._pass:
+            lane.wire.forget()
+            self._idle.append(lane)
+            return False
         if page is None:
             lane.tickets.put(ticket)
             return False

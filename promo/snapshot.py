@@ -34,8 +34,8 @@ class Snapshot:
     coefficients, metrics
         Of every model at `page`.
     history
-        The same over pages: columns ``("rows",)``, ``(model, term, "estimate" | "ci_low" |
-        "ci_high")`` and ``(model, metric)``.
+        The same over pages: columns ``(model, term, "estimate" | "std_error" |
+        "hc1_std_error")`` and ``(model, metric)``.
     sample
         Network ability, competence and promoted of a bounded sample of the rows, shape (3, m).
     learning_rates

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Self
 
 from promo.changes import check_source
-from promo.errors import PromoError, StoreError
+from promo.errors import PromoError, SourceChanged, StoreError
 from promo.line import Line
 from promo.models.results import Model, check_learning_rate
 from promo.pace import SpeedLimit
@@ -209,13 +209,18 @@ class Trainer:
 
     @property
     def message(self) -> str:
-        """Why the trainer failed or waits, in one sentence; else empty."""
+        """Why the trainer failed, and what to do, or why it waits; else empty."""
         retry = self._retry
         if self._status == "failed":
-            return _in_words(self.error)
+            told = _in_words(self.error)
+            helps = not self._closed and not isinstance(self.error, SourceChanged)
+            return f"{told} · Play goes on from the last commit" if helps else told
         if self._status == "running" and retry:
             left = max(retry.at - time.monotonic(), 0.0)
-            return f"page {retry.page}: {retry.reason}; attempt {retry.attempt} in {left:.0f} s"
+            return (
+                f"page {retry.page} (counted from 0): {retry.reason}; "
+                f"attempt {retry.attempt} in {left:.0f} s"
+            )
         return ""
 
     @property
@@ -256,10 +261,8 @@ class Trainer:
             self.error = None
         end: Status = "failed"
         try:
-            if afresh:
-                self.store.clear()
             if afresh or self._broken:
-                self._restore()
+                self._restore(afresh)
                 with self._condition:
                     self._publish()
             check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
@@ -331,9 +334,11 @@ class Trainer:
             self._restore()
             self._line.record("error", reason=_in_words(error))
 
-    def _restore(self) -> None:
+    def _restore(self, afresh: bool = False) -> None:
         if self._broken:
             self.store.reopen()
+        if afresh:
+            self.store.clear()
         self._line.restore()
         self._broken = False
 

@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from promo.cli import main
 from promo.errors import PromoError, StoreLocked
-from promo.models.regressions import Regressions
-from promo.models.sgd import SGDLogistic
+from promo.models.default import default_models
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
@@ -24,8 +23,9 @@ from promo.trainer import Trainer
 def open_trainer(path, url, source, models=None, speed=None, **options):
     """Return a trainer of the usual models on a store at `path`."""
     stream = PageStream(url, source=source, **options)
-    store = Store(path, source=stream.source, page_size=10, settings={"alpha": 0.05})
-    return Trainer(stream, store, models or [SGDLogistic(), Regressions()], speed=speed)
+    usual, settings = default_models()
+    store = Store(path, source=stream.source, page_size=10, settings=settings)
+    return Trainer(stream, store, models or usual, speed=speed)
 
 
 def learn(path, url, source, pages, running):

@@ -4,8 +4,7 @@ import json
 
 from pages import batch
 from promo.history import stride
-from promo.models.regressions import Regressions
-from promo.models.sgd import SGDLogistic
+from promo.models.default import default_models
 
 SCHEMA = {  # DESIGN 5
     "data": "id network_ability competence promoted",
@@ -14,7 +13,7 @@ SCHEMA = {  # DESIGN 5
     "committed_at",
     "model": "name page rows state updated_at",
     "coefficient": "model term page estimate std_error statistic p_value ci_low ci_high "
-    "av_p_value av_low av_high",
+    "av_p_value av_low av_high hc1_std_error",
     "metric": "model name page value",
     "checkpoint": "page rows states",
     "event": "seq page at kind detail",
@@ -60,7 +59,7 @@ def assert_sound(store):
 
 def learned(store, ledger):
     """Return the tables of what is learned, from `data`, page boundaries and events alone."""
-    models = [SGDLogistic(), Regressions()]
+    models, _ = default_models()
     rows = [row[1:] for row in store.data()]
     rates = [(e.page, e.detail["to"]) for e in store.events("learning_rate", last=10**6)]
     tables = {"coefficient": [], "metric": [], "checkpoint": [], "model": []}

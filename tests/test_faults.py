@@ -287,12 +287,12 @@ def test_an_outage_is_seen_and_recovered_from(clean, faulty, tmp_path, fault):
     faulty.plan = parse(f"20:{fault}*9999")
     with opened(tmp_path / "promo.db", faulty.url) as trainer:
         trainer.play()
-        wait_for(lambda: trainer.message.startswith("page 20: "))
+        wait_for(lambda: trainer.message.startswith("page 20 (counted from 0): "))
         assert trainer.status == "retrying"
-        wait_for(lambda: trainer.snapshot.message.startswith("page 20: "))
+        wait_for(lambda: trainer.snapshot.message.startswith("page 20 ("))
         seen = trainer.snapshot
         assert (seen.status, seen.page) == ("retrying", 19)
-        what, when = seen.message.removeprefix("page 20: ").split("; ")
+        what, when = seen.message.partition(": ")[2].split("; ")
         assert what
         assert when.startswith("attempt ")
         assert when.endswith(" s")
@@ -315,7 +315,9 @@ def test_an_outage_is_seen_on_going_on(clean, faulty, tmp_path):
     with opened(tmp_path / "promo.db", faulty.url) as trainer:
         trainer.play()
         wait_for(lambda: trainer.snapshot.status == "retrying")
-        assert trainer.snapshot.message.startswith("page 2: 500 Internal Server Error; attempt ")
+        assert trainer.snapshot.message.startswith(
+            "page 2 (counted from 0): 500 Internal Server Error; attempt "
+        )
         faulty.plan = Plan()
         wait_for(lambda: trainer.status == "finished")
         assert dump(trainer.store) == clean

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import sqlite3
 import time
 from contextlib import closing, contextmanager
@@ -253,6 +254,48 @@ def test_a_killed_kernel_leaves_a_store_that_goes_on(api, tmp_path):
     with open_trainer(tmp_path / "clean.db", api.url, api.source) as clean:
         clean.run(page + 3)
         assert [state.state for model in clean.models for state in model.states()] == found
+
+
+def test_an_outage_is_counted_down_until_stop(tmp_path):
+    """The status line says what is wrong and how long it waits, less each time; Stop ends that."""
+    data = tmp_path / "data.db"
+    with (
+        EmbeddedAPI(rows=50, data=data, port=0, faults="3:429*9999") as api,
+        kernel_on(tmp_path) as kernel,
+    ):
+        kernel.build(api)
+        line = partial(kernel.run, "", "controls.status.value")
+        left = r"429 Too Many Requests; attempt \d+ in (\d+) s"
+        kernel.click("play")
+        wait_for(lambda: "retrying" in line())
+        wait_for(lambda: int(wait_for(lambda: re.search(left, line()))[1]) > 1)
+        wait_for(lambda: int(wait_for(lambda: re.search(left, line()))[1]) <= 1)
+        kernel.click("stop")
+        wait_for(lambda: ">stopped<" in line())
+        assert (kernel.page(), kernel.kinds()[-1]) == (2, "stopped")
+        assert kernel.run("", "(publisher.errors, controls.problem)") == "([], '')"
+
+
+def test_of_two_notebooks_on_one_store_the_second_is_told(api, tmp_path):
+    """Its cell ends in one sentence that names the first's process; that killed, it works."""
+    with kernel_on(tmp_path) as first, kernel_on(tmp_path) as second:
+        first.build(api)
+        first.click("play")
+        wait_for(lambda: first.page() > 5)
+        code = BUILD.format(url=api.url, source=api.source, path=str(second.path))
+        said = second.client.execute_interactive(
+            code, timeout=DEADLINE_S, output_hook=lambda _: None
+        )["content"]
+        holder = first.manager.provisioner.pid
+        told = f"{second.path} is being written by process {holder}: stop that first"
+        assert (said["status"], said["ename"], said["evalue"]) == ("error", "StoreLocked", told)
+        page = first.page()
+        wait_for(lambda: first.page() > page)  # undisturbed
+        first.manager.shutdown_kernel(now=True)
+        page = second.page()
+        second.build(api)
+        second.click("step")
+        wait_for(lambda: second.page() == page + 1)
 
 
 def test_running_the_live_cells_again_needs_no_restart(api, tmp_path):

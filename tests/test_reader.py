@@ -91,6 +91,9 @@ class FakeWire:
     def receive(self):  # noqa: D102
         raise AssertionError("it was not asked")
 
+    def forget(self):  # noqa: D102
+        raise AssertionError("it has met nothing")
+
     def fetch(self, page):  # noqa: D102
         return self.server.answer(page)
 
@@ -352,6 +355,47 @@ def test_any_exception_reaches_the_reader():
 
     with reading(Server(30, 10, fail)) as reader, pytest.raises(ZeroDivisionError):
         next(reader)
+
+
+class AskedWire(FakeWire):
+    """Is asked without waiting; pages past the first do not come that way and are for `fetch`."""
+
+    def __init__(self, server):
+        super().__init__(server)
+        self.forgot, self.fetched, self._page = 0, [], 0
+
+    def ask(self, page):  # noqa: D102
+        self._page, self.asking = page, True
+        return True
+
+    def receive(self):  # noqa: D102
+        if self._page > 0 and self._page != self.server.served:
+            return None  # not yet
+        self.asking = False
+        return self.server.answer(self._page) if self._page == 0 else None
+
+    def forget(self):  # noqa: D102
+        self.forgot += 1
+
+    def fetch(self, page):  # noqa: D102
+        self.fetched.append(page)
+        return super().fetch(page)
+
+
+def test_what_nobody_needs_any_more_is_not_fetched_again():
+    """An exchange that fails after the cursor has moved frees its wire, which forgets of it."""
+    server = Server(1000, 10)
+    server.served = None
+    with reading(server, window=3, wire=AskedWire) as reader:
+        assert next(reader).page == 0
+        assert reader.poll(0.01) is None  # pages 1 to 3 are asked for
+        reader._seek(7, 0)
+        for server.served in (1, 2, 3):
+            assert reader.poll(0.01) is None
+        assert sum(wire.forgot for wire in reader.wires) == 3
+        assert [page for wire in reader.wires for page in wire.fetched] == []
+        server.served = 7
+        assert next(reader).page == 7
 
 
 class HangingWire(FakeWire):

@@ -31,9 +31,10 @@ def learned(batches, model=None):
 
 
 def numbers(model):
-    """Return all coefficients and metrics in one array."""
+    """Return all coefficients and metrics in one array, apart from what pages are counted in."""
     values = [value for c in model.coefficients() for value in c[2:]]
-    return np.array(values + [m.value for m in model.metrics()])
+    metrics = [m.value for m in model.metrics() if not m.name.startswith("zero_excluded_at")]
+    return np.array(values + metrics)
 
 
 def reference(columns, formula, alpha=0.05):

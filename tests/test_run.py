@@ -127,6 +127,20 @@ def test_interrupted_after_a_commit(url, tmp_path):
     assert pages_in(db) == len(pages) + 2
 
 
+def test_interrupted_again_and_again(url, tmp_path):
+    """Ctrl-C pressed over and over ends it like the first: 130, one summary, and that is true."""
+    db = tmp_path / "promo.db"
+    with contract_server(rows=5000, slow_ms=20) as slow:
+        process = start("run", "--api", slow, "--db", db, "--json")
+        wait_for(lambda: db.exists() and pages_in(db) >= 3)
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        output, said = process.communicate(timeout=10)
+    assert (process.returncode, said) == (130, "")
+    summary = json.loads(output)
+    assert (summary["status"], summary["pages"]) == ("stopped", pages_in(db))
+
+
 def test_following_ends_by_interrupt(url, tmp_path):
     """With --follow the end is waited at, not taken for the end; Ctrl-C ends the wait with 130."""
     db = tmp_path / "promo.db"

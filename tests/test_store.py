@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 
 from pages import bad, batch, cuts, employees, pages_of, split
 from promo.batch import decode_page
+from promo.cli import main
 from promo.errors import StoreError, StoreLocked, StoreMismatch
 from promo.history import History
 from promo.models.regressions import Regressions
@@ -614,9 +616,43 @@ def nameless(path):
     change(path, ("DELETE FROM stream",))
 
 
-def unsettled(path):
+def without_rows(path):
     line(path, pages_of(employees(20)))
-    change(path, ("UPDATE stream SET settings = '{'",))
+    change(path, ("UPDATE stream SET page_size = -10",))
+
+
+SETTINGS = {
+    "cut off": "{",
+    "deep": "[" * 1_000_000,
+    "deep and whole": "[" * 100_000 + "]" * 100_000,
+    "pickle": "cos\nsystem\n(S'touch exploded'\ntR.",
+    "long number": "9" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_settings_that_are_none_are_refused(stored, opening, settings):
+    """Whatever stands for the settings, in whatever depth, is refused in one short line."""
+    change(stored, ("UPDATE stream SET settings = ?", settings))
+    assert_refused(stored, opening, "does not say what it holds")
+
+
+@pytest.mark.parametrize("settings", ["5", "NaN", '"%s"' % ("x" * 2**23), "[" * 900 + "]" * 900])
+def test_settings_of_another_kind_are_another_streams(stored, settings):
+    """JSON that is not what our settings are is told apart from them, and not shown at length."""
+    change(stored, ("UPDATE stream SET settings = ?", settings))
+    assert_refused(stored, Store, "does not say what it holds|holds a stream with settings")
+
+
+def assert_refused(path, opening, message):
+    """Hold it to be refused in one short line, unchanged."""
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=message) as told:
+        opening(path) if opening is Store.read_only else opening(path, **IDENTITY)
+    assert len(str(told.value)) < 1000
+    assert "\n" not in str(told.value)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])
@@ -627,7 +663,7 @@ def unsettled(path):
         (text, "not an SQLite file; choose another"),
         (newer, "has schema 2, this promo knows up to 1: update"),
         (nameless, "does not say what it holds"),
-        (unsettled, "does not say what it holds"),
+        (without_rows, "holds pages of -10 rows"),
     ],
 )
 def test_what_is_not_ours_is_refused_and_left_alone(path, opening, make, message):
@@ -637,7 +673,7 @@ def test_what_is_not_ours_is_refused_and_left_alone(path, opening, make, message
     with pytest.raises(StoreMismatch, match=message):
         opening(path) if opening is Store.read_only else Store(path, **IDENTITY)
     assert path.read_bytes() == before
-    assert not path.with_name("promo.db-wal").exists() or make in (newer, nameless, unsettled)
+    assert not path.with_name("promo.db-wal").exists() or make in (newer, nameless, without_rows)
 
 
 @pytest.mark.parametrize("place", [".", "/proc/promo.db", "/sys/promo.db", "file.txt/promo.db"])
@@ -648,6 +684,124 @@ def test_a_place_for_no_file_is_refused(tmp_path, place):
         Store(tmp_path / place, **IDENTITY)
     with pytest.raises(StoreError):
         Store.read_only(tmp_path / place)
+
+
+TOUCH = "INSERT INTO event (page, at, kind, detail) VALUES (0, '', 'ran', '{}');"
+STRANGE = {
+    "trigger": [f"CREATE TRIGGER t AFTER INSERT ON page BEGIN {TOUCH} END"],
+    "trigger on what we update": [f"CREATE TRIGGER t BEFORE UPDATE ON stream BEGIN {TOUCH} END"],
+    "view in place of a table": [
+        "ALTER TABLE model RENAME TO old",
+        "CREATE VIEW model AS SELECT name, page, rows, hex(randomblob(1e9)) AS state FROM old",
+    ],
+    "view that never ends": [
+        "DROP TABLE stream",
+        "CREATE VIEW stream AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+        "SELECT max(i) AS source, 10 AS page_size, '{}' AS settings FROM n",
+    ],
+    "table without types": [
+        "DROP TABLE page",
+        "CREATE TABLE page (page, received, inserted, duplicate, conflicting, rejected)",
+    ],
+    "column more": ["ALTER TABLE page ADD COLUMN x TEXT DEFAULT ''"],
+    "column that is reckoned": ["ALTER TABLE data ADD COLUMN x TEXT AS (hex(id)) VIRTUAL"],
+    "index on an expression": ["CREATE INDEX i ON data (abs(competence))"],
+    "table more": ["CREATE TABLE letters (text)"],
+    "virtual table": ["CREATE VIRTUAL TABLE letters USING fts5(text)"],
+    "table less": ["DROP TABLE quarantine"],
+    "statistics": ["ANALYZE"],
+    "schema that does not parse": [
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = 'CREATE TABLE page (((' WHERE name = 'page'",
+    ],
+}
+
+
+@pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])
+@pytest.mark.parametrize("statements", STRANGE.values(), ids=STRANGE)
+def test_a_schema_that_is_not_ours_is_refused(stored, opening, statements, capsys):
+    """Views, triggers, other tables and columns: refused by name before any of them is read."""
+    change(stored, *((statement,) for statement in statements))
+    assert_refused(stored, opening, r"promo\.db( holds a strange| lacks the|: malformed)")
+    assert main(["show", "--db", str(stored)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def too_long(kind):
+    blob = "CAST(zeroblob(40000000) AS TEXT)"
+    return {
+        "settings": f"UPDATE stream SET settings = {blob}",
+        "source": f"UPDATE stream SET source = {blob}",
+        "state": f"UPDATE model SET state = {blob}",
+        "name": f"UPDATE model SET name = {blob} WHERE name = 'moments'",
+        "event": f"INSERT INTO event SELECT 99, 1, '', 'learning_rate', {blob}",
+        "metric": f"UPDATE metric SET name = {blob} WHERE name = 'log_loss'",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["settings", "source", "state", "name", "event", "metric"])
+def test_a_value_longer_than_any_of_ours_is_not_read(stored, kind):
+    """Forty megabytes in whatever field are refused in a short line, and never in memory."""
+    change(stored, (too_long(kind),))
+    tracemalloc.start()
+    try:
+        with pytest.raises(StoreError, match="too big") as told:
+            Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+        assert len(str(told.value)) < 1000
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_pages_than_are_ever_kept_are_refused(stored):
+    """Metrics of 100,000 pages, where at most a thousand are kept, are not read."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)"
+    change(stored, (f"{numbers} INSERT OR IGNORE INTO metric SELECT 'm', 'x', i, 0.0 FROM n",))
+    with pytest.raises(StoreMismatch, match=r"metrics of 2,000 pages or more"):
+        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+
+
+@pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal", ".lock"])
+def test_a_link_beside_it_is_not_followed(stored, opening, end, tmp_path):
+    """Where log, index, journal or lock lead elsewhere, nothing is made or changed there."""
+    precious = tmp_path / "precious.txt"
+    beside = stored.with_name(f"promo.db{end}")
+    for text in ("all my letters", None):
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(precious)
+        precious.write_text(text) if text else precious.unlink()
+        assert_refused(stored, opening, f"promo.db{end} is no file but leads elsewhere; remove it")
+        assert (precious.read_text() if precious.exists() else None) == text
+    beside.unlink()
+    os.mkfifo(beside)
+    assert_refused(stored, opening, "leads elsewhere; remove it")
+
+
+@pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])
+def test_a_pipe_or_device_is_refused_at_once(tmp_path, opening):
+    """What is no plain file is not waited for, not written to and not replaced, links included."""
+    pipe, link = tmp_path / "pipe.db", tmp_path / "link.db"
+    os.mkfifo(pipe)
+    for place in (pipe, "/dev/null", "/dev/zero"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(place)
+        for path in (place, link):
+            with pytest.raises(StoreError, match="is no file but a device, a pipe or a socket"):
+                opening(path) if opening is Store.read_only else opening(path, **IDENTITY)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link.db", "pipe.db"]
+    assert pipe.is_fifo()
+
+
+def test_a_file_cut_off_anywhere_is_refused(stored, tmp_path):
+    """Where a page of the file is missing at its end, it is refused and left as it is."""
+    good, cut = stored.read_bytes(), tmp_path / "cut.db"
+    for length in [99, 100, 4095, *range(4096, len(good), 4096)]:
+        for opening in (Store, Store.read_only):
+            cut.write_bytes(good[:length])
+            assert_refused(cut, opening, r"cut\.db")
+            for end in ("-wal", "-shm"):
+                cut.with_name(f"cut.db{end}").unlink(missing_ok=True)
 
 
 def test_an_empty_file_becomes_a_store(path):
@@ -715,6 +869,8 @@ def hostile():
         "NaN": '{"version":1,"groups":[NaN,NaN]}',
         "future": '{"version":99}',
         "huge": "[" * 1_000_000,
+        "deep and whole": "[" * 100_000 + "]" * 100_000,
+        "deep in the moments": '{"version":1,"groups":%s}' % ("[" * 100_000 + "]" * 100_000),
         "long": json.dumps("x" * 1_000_000),
         "code": "__import__('os').system('touch exploded')",
     }.items():
@@ -723,16 +879,26 @@ def hostile():
     yield "no states", [("DELETE FROM model",)]
     one_more = "INSERT INTO model SELECT 'x', page, rows, '1', '' FROM model LIMIT 1"
     yield "one more model", [(one_more,)]
-    loose = [
-        ("ALTER TABLE model RENAME TO old",),
-        ("CREATE TABLE model (name, page, rows, state, updated_at)",),
-        ("INSERT INTO model SELECT * FROM old",),
-        ("DROP TABLE old",),
-    ]
-    yield "binary pickle", [*loose, (set_state, pickle.dumps(Bomb()))]
-    yield "number", [*loose, (set_state, 5)]
-    yield "NULL", [*loose, (set_state, None)]
-    for name, detail in {"no JSON": "{", "no object": "5", "no fields": "{}"}.items():
+    loosen = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'model'"
+    for name, value in {"binary pickle": pickle.dumps(Bomb()), "number": 5, "NULL": None}.items():
+        yield (
+            f"{name} under our schema",
+            [
+                ("PRAGMA writable_schema = ON",),
+                (loosen, "state TEXT NOT NULL,", "state ANY,"),
+                ("PRAGMA writable_schema = RESET",),
+                (set_state, value),
+                ("PRAGMA writable_schema = ON",),
+                (loosen, "state ANY,", "state TEXT NOT NULL,"),
+            ],
+        )
+    for name, detail in {
+        "no JSON": "{",
+        "no object": "5",
+        "no fields": "{}",
+        "depth": "[" * 100_000,
+        "a word": '{"rows":1,"model":"m","to":"x"}',
+    }.items():
         sql = "INSERT INTO event (page, at, kind, detail) VALUES (1, '', 'learning_rate', ?)"
         yield f"event with {name}", [(sql, detail)]
     yield "no metric", [("DELETE FROM metric WHERE name = 'log_loss'",)]
@@ -747,7 +913,8 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
     with pytest.raises(StoreMismatch, match=r"promo\.db holds"):
         Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
     assert not (tmp_path / "exploded").exists()
-    Store(stored, **IDENTITY).close()
+    with suppress(StoreMismatch):  # but not StoreLocked
+        Store(stored, **IDENTITY).close()
 
 
 def test_a_file_of_another_set_of_models_is_refused(stored):

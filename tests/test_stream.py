@@ -215,7 +215,8 @@ def test_a_lasting_fault_is_told(fault, reason):
     """A fault that lasts is a StreamTimeout of one line: page, address and the last reason."""
     with served(always=fault) as server, pytest.raises(StreamTimeout) as caught:
         next(iter(PageStream(server.url, window=1, deadline=0.2)))
-    assert f"page 0 of {server.url}: no good answer within 0.2 s" in str(caught.value)
+    told = f"page 0 (counted from 0) of {server.url}: no good answer within 0.2 s"
+    assert told in str(caught.value)
     assert reason in str(caught.value)
     assert is_one_line(caught.value)
 

@@ -565,6 +565,24 @@ def test_a_full_disk_fails_and_is_survived(make, clean):
     assert dump(trainer.store) == clean
 
 
+def test_start_over_after_a_recovery_that_failed(trainer, path, clean):
+    """Where even the last commit could not be taken up again, Start over works at its first try."""
+    trainer.run(10)
+    [[size]] = trainer.store.query("PRAGMA page_count")
+    trainer.store.query(f"PRAGMA max_page_count = {size}")
+    aside = path.rename(path.with_name("aside.db"))
+    path.mkdir()  # the file cannot be opened again
+    with pytest.raises(StoreError, match="full"):
+        trainer.run()
+    path.rmdir()
+    aside.rename(path)
+    trainer.start_over()
+    wait_for(lambda: trainer.status == "paused")
+    assert (trainer.error, trainer.snapshot.page, trainer.store.rows) == (None, None, 0)
+    trainer.run()
+    assert dump(trainer.store) == clean
+
+
 def test_a_server_that_is_gone_is_an_error_in_words(path):
     """Nobody listens: after its deadline the trainer fails and names the page and the address."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -29,7 +29,7 @@ from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.ui.controls import status_line
 from promo.ui.table import as_html
-from servers import contract_server
+from servers import ScriptedServer, contract_server, employees
 
 ROWS = 12_000
 RATE = "sgd-logistic"
@@ -102,8 +102,8 @@ def fake_trainer(rate=0.01, **more):
     told = []
     commands = ("play", "pause", "step", "stop", "start_over", "set_speed", "set_learning_rate")
     tell = {name: lambda *args, _name=name: told.append((_name, *args)) for name in commands}
-    return SimpleNamespace(**{"snapshot": snapshot, "status": "idle", "message": "", "told": told}
-                           | tell | more)  # fmt: skip
+    return SimpleNamespace(**{"snapshot": snapshot, "status": "idle", "message": "", "told": told,
+                              "error": None} | tell | more)  # fmt: skip
 
 
 def tree(widget):
@@ -337,6 +337,83 @@ def test_start_over_asks_once_more(trainer):
     wait_for(lambda: page_of(controls) == 1)
     assert trainer.snapshot.learning_rates == {RATE: 0.01}
     assert publisher.errors == []
+
+
+@contextmanager
+def source_changed(make):
+    """Give a panel that Play was pressed on, where the last page learned is not as it was."""
+    with ScriptedServer(employees(46)) as server, make(server.url, server.url) as trainer:
+        trainer.run(3)
+        trainer.stop()
+        trainer.join()
+        server.rows[29] = {**server.rows[29], "competence": 99.0}
+        controls, *_ = build(trainer)
+        controls.play.click()
+        wait_for(lambda: status(controls).startswith("failed"))
+        yield trainer, controls
+        assert controls.problem == ""
+
+
+def competences(trainer):
+    return [row[3] for row in trainer.store.data()]
+
+
+def answers(controls):
+    return [w.description for w in shown(controls.widget) if isinstance(w, Button)][4:]
+
+
+def test_a_changed_source_can_be_gone_on_with_from_the_panel(make):
+    """The panel says what is wrong and asks; told to go on, it learns the rest and asks no more."""
+    with source_changed(make) as (trainer, controls):
+        assert "page 2 (counted from 0) of http" in status(controls)
+        assert "is not what was committed; nothing was overwritten" in status(controls)
+        assert answers(controls) == ["Go on all the same", "Erase and start over"]
+        controls.play.click()  # Play alone looks again, and finds the same
+        wait_for(lambda: len(trainer.store.events("changed")) == 2)
+        wait_for(lambda: trainer.status == "failed")
+        button(controls, "Go on all the same").click()
+        wait_for(lambda: status(controls).startswith("finished"))
+        assert answers(controls) == []
+        assert (len(competences(trainer)), 99.0 in competences(trainer)) == (46, False)
+
+
+def test_a_changed_source_can_be_started_over_with_from_the_panel(make):
+    """Told to start over, the panel is at page 0 and learns the rows as they are now."""
+    with source_changed(make) as (trainer, controls):
+        button(controls, "Erase and start over").click()
+        wait_for(lambda: status(controls).startswith("paused · page 0 "))
+        assert answers(controls) == []
+        assert competences(trainer) == []
+        controls.play.click()
+        wait_for(lambda: status(controls).startswith("finished"))
+        assert (len(competences(trainer)), 99.0 in competences(trainer)) == (46, True)
+
+
+class Tired(Regressions):
+    """Regressions that fail once, at the fourth page."""
+
+    tired = False
+
+    def learn(self, batch):
+        """Learn, or not."""
+        if batch.page == 3 and not self.tired:
+            self.tired = True
+            raise RuntimeError("the model is tired")
+        super().learn(batch)
+
+
+def test_a_failure_says_what_to_do_and_play_does_it(make):
+    """After an error: `failed`, what it was, that Play goes on, and so it does, losing nothing."""
+    with make(models=[SGDLogistic(0.01), Tired()]) as trainer:
+        controls, *_ = build(trainer)
+        controls.play.click()
+        wait_for(lambda: status(controls).startswith("failed · page 3 "))
+        assert "the model is tired" in status(controls)
+        assert status(controls).endswith(" · Play goes on from the last commit")
+        assert (controls.play.description, answers(controls)) == ("Play", [])
+        controls.play.click()
+        wait_for(lambda: page_of(controls) > 4)
+        assert trainer.store.query("SELECT count(*) FROM page WHERE page < 5") == [(5,)]
 
 
 # -- publisher ---------------------------------------------------------------------------------

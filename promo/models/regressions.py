@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from promo.batch import MAX_ABS, Batch
+from promo.models import anytime
+from promo.models.comoments import CoMoments
 from promo.models.least_squares import Fit, least_squares
 from promo.models.moments import Moments, with_group
 from promo.models.results import NAN, Coefficient, Metric, ModelState
+from promo.models.robust import hc1_std_errors
 
 MOMENTS = "moments"
 _MAX_ROWS = 2**53  # beyond it, counting in floating point is not exact
@@ -50,11 +54,16 @@ FORMULAS = (
 _COLUMNS = [formula.columns for formula in FORMULAS]
 _TERMS = [(formula.name, term) for formula in FORMULAS for term in formula.terms]
 _FIT = np.array([at for at, formula in enumerate(FORMULAS) for _ in formula.terms])  # of a term
+_SLOPES = [at for at, (_, term) in enumerate(_TERMS) if term != "intercept"]
+_EMPTY = CoMoments.of(np.empty((2, 0)))
+
+Excluded = Annotated[int, msgspec.Meta(ge=0)] | None
 
 
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
-    groups: tuple[Moments, Moments]  # where promoted is 0, and 1
+    groups: tuple[CoMoments, CoMoments]  # where promoted is 0, and 1
+    excluded: list[Excluded]  # of each slope: the first page that excluded zero
 
 
 class Regressions:
@@ -67,13 +76,16 @@ class Regressions:
     ----------
     alpha
         Intervals have level 1 - alpha, in (0, 1).
+    g
+        Of the confidence sequences, above 0: they are tightest at about 8 g rows (see
+        `promo.models.anytime`). Like alpha to be fixed before the stream.
     """
 
-    def __init__(self, alpha: float = 0.05) -> None:
-        self.alpha = alpha
-        empty = Moments.of(np.empty((2, 0)))
-        self._groups = (empty, empty)
-        self._fits: tuple[Fit, ...] | None = None
+    def __init__(self, alpha: float = anytime.ALPHA, g: float = anytime.G) -> None:
+        self.alpha, self.g = alpha, g
+        self._groups = (_EMPTY, _EMPTY)
+        self._excluded: list[Excluded] = [None] * len(_SLOPES)
+        self._estimate()
 
     def learn(self, batch: Batch) -> None:
         """Add the rows of a batch to the moments of their group."""
@@ -81,50 +93,81 @@ class Regressions:
             return
         rows = np.array([batch.network_ability, batch.competence]).T
         # Each group about its own first row, so that a wild row costs the other group no digits.
-        zeros, ones = self._groups
         self._groups = (
-            zeros + Moments.of(rows[~batch.promoted].T, zeros.origin if zeros.n else None),
-            ones + Moments.of(rows[batch.promoted].T, ones.origin if ones.n else None),
+            self._groups[0].joined(rows[~batch.promoted].T),
+            self._groups[1].joined(rows[batch.promoted].T),
         )
-        self._fits = None
+        self._estimate()
+        for which, at in enumerate(_SLOPES):
+            if self._excluded[which] is None and self._coefficients[at].av_p_value <= self.alpha:
+                self._excluded[which] = batch.page
+
+    @property
+    def together(self) -> Moments:
+        """Moments of network ability, competence and promoted over all rows."""
+        return self._together
 
     @property
     def fits(self) -> tuple[Fit, ...]:
         """One fit for each of `FORMULAS`."""
-        if self._fits is None:
-            together = with_group(*self._groups)
-            self._fits = tuple(
-                least_squares(
-                    together if f.given is None else self._groups[f.given],
-                    0,
-                    columns,
-                )
-                for f, columns in zip(FORMULAS, _COLUMNS, strict=True)
-            )
         return self._fits
 
     def coefficients(self) -> list[Coefficient]:
-        """Return every term of every formula, with t statistics and fixed-n intervals.
+        """Return every term of every formula, with t statistics and both kinds of intervals.
 
-        p-values are two-sided and intervals central, from Student's t with n - k degrees of
-        freedom.
+        p-values are two-sided and fixed-n intervals central, from Student's t with n - k degrees
+        of freedom.
         """
-        estimates = np.array([value for fit in self.fits for value in fit.estimates])
-        std_errors = np.array([value for fit in self.fits for value in fit.std_errors])
-        df = np.array([fit.df_resid or NAN for fit in self.fits])
+        return self._coefficients
+
+    def _estimate(self) -> None:
+        """Work out all that follows from the moments."""
+        zeros, ones = self._groups
+        self._together = with_group(zeros.moments, ones.moments)
+        parts = {None: (zeros, ones), 0: (zeros, _EMPTY), 1: (_EMPTY, ones)}
+        fits: list[Fit] = []
+        robust: list[float] = []
+        for formula, columns in zip(FORMULAS, _COLUMNS, strict=True):
+            groups = parts[formula.given]
+            moments = (
+                self._together
+                if formula.given is None
+                else with_group(groups[0].moments, groups[1].moments)
+            )
+            fit = least_squares(moments, 0, columns)
+            fits.append(fit)
+            robust += hc1_std_errors(fit, moments, columns, groups)
+        self._fits = tuple(fits)
+        self._coefficients = self._inferred(robust)
+
+    def _inferred(self, robust: list[float]) -> list[Coefficient]:
+        """Return the coefficients of the fits, given their robust standard errors."""
+        estimates = np.array([value for fit in self._fits for value in fit.estimates])
+        std_errors = np.array([value for fit in self._fits for value in fit.std_errors])
+        df = np.array([fit.df_resid or NAN for fit in self._fits])
+        rows = np.array([float(fit.n) for fit in self._fits])
         statistics = estimates / std_errors
         p_values = 2 * stdtr(df[_FIT], -abs(statistics))
         radius = stdtrit(df, 1 - self.alpha / 2)[_FIT] * std_errors
-        low, high = estimates - radius, estimates + radius
-        columns = (estimates, std_errors, statistics, p_values, low, high)
-        values = zip(*(column.tolist() for column in columns), strict=True)
+        av_p_values = anytime.p_value(statistics, df[_FIT], rows[_FIT], self.g)
+        av_radius = anytime.radius(df, rows, self.alpha, self.g)[_FIT] * std_errors
+        columns = (
+            *(estimates, std_errors, statistics, p_values),
+            *(estimates - radius, estimates + radius),
+            *(av_p_values, estimates - av_radius, estimates + av_radius),
+        )
+        values = zip(*(column.tolist() for column in columns), robust, strict=True)
         return [Coefficient(*names, *row) for names, row in zip(_TERMS, values, strict=True)]
 
     def metrics(self) -> list[Metric]:
-        """Return rows, R², F and the residual standard error of every formula."""
-        return [
+        """Return rows, R², F, residual standard error; for slopes the first page without zero.
+
+        ``zero_excluded_at TERM`` is the first page at which the confidence sequence excluded
+        zero, NaN before it has.
+        """
+        found = [
             Metric(formula.name, name, value)
-            for formula, fit in zip(FORMULAS, self.fits, strict=True)
+            for formula, fit in zip(FORMULAS, self._fits, strict=True)
             for name, value in (
                 ("rows", float(fit.n)),
                 ("r_squared", fit.r_squared),
@@ -132,35 +175,44 @@ class Regressions:
                 ("residual_std_error", fit.residual_std_error),
             )
         ]
+        for at, page in zip(_SLOPES, self._excluded, strict=True):
+            formula, term = _TERMS[at]
+            value = NAN if page is None else float(page)
+            found.append(Metric(formula, f"zero_excluded_at {term}", value))
+        return found
 
     def states(self) -> list[ModelState]:
         """Return the moments, and for each formula what they amount to."""
-        rows = sum(group.n for group in self._groups)
-        moments = ModelState(MOMENTS, rows, _encode(_State(1, self._groups)))
-        return [moments, *self._summaries()]
+        rows = sum(co.moments.n for co in self._groups)
+        state = _State(2, self._groups, self._excluded)
+        return [ModelState(MOMENTS, rows, _encode(state)), *self._summaries()]
 
     def _summaries(self) -> Iterable[ModelState]:
-        for formula, fit in zip(FORMULAS, self.fits, strict=True):
+        for formula, fit in zip(FORMULAS, self._fits, strict=True):
             summary = {"from": MOMENTS, "df_resid": fit.df_resid, "undefined": fit.reason or None}
             yield ModelState(formula.name, fit.n, _encode(summary))
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over moments as `states` gave them; ValueError if they are none."""
         state = msgspec.json.decode(states[MOMENTS], type=_State)
-        if state.version != 1 or not all(map(_plausible, state.groups)):
+        wrong = state.version != 2 or len(state.excluded) != len(_SLOPES)
+        if wrong or not all(map(_plausible, state.groups)):
             raise ValueError(
-                f"not the moments of two variables, version 1: {states[MOMENTS][:200]}"
+                f"not the moments of two variables, version 2: {states[MOMENTS][:200]}"
             )
-        self._groups, self._fits = state.groups, None
+        self._groups, self._excluded = state.groups, state.excluded
+        self._estimate()
 
 
-def _plausible(group: Moments) -> bool:
+def _plausible(group: CoMoments) -> bool:
     """Whether these can be the moments of two variables within ±1e100."""
-    parts = (group.origin, group.offset, *group.scatter)
+    moments = group.moments
+    parts = (moments.origin, moments.offset, *moments.scatter)
     return (
-        {len(part) for part in (*parts, group.scatter)} == {2}
-        and 0 <= group.n <= _MAX_ROWS
+        {len(part) for part in (*parts, moments.scatter)} == {2}
+        and 0 <= moments.n <= _MAX_ROWS
         and all(abs(value) <= _MAX_SCATTER for part in parts for value in part)
+        and len(group.higher) in (0, 6)
     )
 
 

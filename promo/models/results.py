@@ -15,7 +15,8 @@ class Coefficient(NamedTuple):
     """One term of one model, on the original scale of the data; NaN where undefined.
 
     `ci_low` and `ci_high` bound the fixed-n interval of level 1 - alpha: it holds at one number of
-    rows chosen before looking. The `av_*` values are anytime-valid, NaN until a model offers them.
+    rows chosen before looking. The `av_*` values hold at every number of rows at once (see
+    `promo.models.anytime`). `hc1_std_error` does not assume that errors have equal spread.
     """
 
     model: str
@@ -29,6 +30,7 @@ class Coefficient(NamedTuple):
     av_p_value: float = NAN
     av_low: float = NAN
     av_high: float = NAN
+    hc1_std_error: float = NAN
 
 
 class Metric(NamedTuple):

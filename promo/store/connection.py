@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +17,44 @@ from promo.errors import StoreError, StoreLocked, StoreMismatch
 
 _HOLDER = re.compile(r"process ([1-9][0-9]{0,9})\n")
 _LOOK_AGAIN_S, _NAMED_WITHIN_S = 0.02, 1.0
+MAX_VALUE_BYTES = 16 * 2**20  # of a text or a row; ours are a thousandth of it
+_BESIDE = ("-wal", "-shm", "-journal", ".lock")
 
 
 def connect(uri: str) -> sqlite3.Connection:
-    """Open a connection in autocommit mode, so that transactions are explicit."""
+    """Open a connection in autocommit mode, so that transactions are explicit.
+
+    Whatever the file holds: its schema may call no function that does anything but reckon, and no
+    value of it takes more memory than any of ours could.
+    """
     # The connection is opened by one thread and used by another, never by two at once.
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10
+    )
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def check_files(path: Path) -> None:
+    """Refuse what is no plain file, before anything is opened: a pipe would be waited for.
+
+    Raises
+    ------
+    StoreError
+        The file, or the file that a link leads to, is a device, a pipe or the like; or what lies
+        beside it leads elsewhere, so that writing the store would write there.
+    """
+    with explained(path):
+        real = Path(os.path.realpath(path))
+        if real.exists() and not real.is_file() and not real.is_dir():
+            raise StoreError(f"{path} is no file but a device, a pipe or a socket; choose another")
+        for end in _BESIDE:
+            beside = real.with_name(f"{real.name}{end}")
+            with suppress(FileNotFoundError):
+                if not stat.S_ISREG(beside.lstat().st_mode):
+                    raise StoreError(f"{beside} is no file but leads elsewhere; remove it")
 
 
 @contextmanager

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -12,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promo.errors import StoreError, StoreMismatch
+from promo.history import MAX_PAGES
 from promo.models.results import Coefficient, Metric
-from promo.store.connection import connect, explained
+from promo.store.connection import check_files, connect, explained
 
 APPLICATION_ID = 0x70726F6D  # "prom", in the header of the file
 SCHEMA_VERSION = 1
@@ -59,6 +63,7 @@ class Reader:
             raise
 
     def _connect(self) -> sqlite3.Connection:
+        check_files(self.path)
         if not self.path.exists():
             raise StoreError(f"{self.path} does not exist")
         with explained(self.path):
@@ -74,10 +79,25 @@ class Reader:
             raise StoreMismatch(
                 f"{self.path} has schema {version}, this promo knows up to {SCHEMA_VERSION}: update"
             )
+        self._check_schema()
         try:
             _ = self.source, self.page_size, self.settings
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise StoreMismatch(f"{self.path} does not say what it holds: {error}") from error
+        if self.page_size < 1:
+            raise StoreMismatch(f"{self.path} holds pages of {self.page_size} rows; choose another")
+
+    def _check_schema(self) -> None:
+        """Refuse a view, a trigger or another table before any is read: they may hold code."""
+        found = {row[:3]: row for row in self.query(_SCHEMA)}
+        ours = {row[:3]: row for row in our_schema()}
+        others = [key for key in found | ours if found.get(key) != ours.get(key)]
+        if others:
+            kind, name, _ = others[0]
+            what = "lacks the" if others[0] not in found else "holds a strange"
+            raise StoreMismatch(
+                f"{self.path} {what} {kind} {str(name)[:40]!r}; drop that, or choose another file"
+            )
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -97,17 +117,18 @@ class Reader:
     @property
     def source(self) -> str:
         """Name of the data that the stream reads."""
-        return str(self.query("SELECT source FROM stream")[0][0])
+        return str(self.query("SELECT source FROM stream LIMIT 1")[0][0])
 
     @property
     def page_size(self) -> int:
         """Rows of a full page."""
-        return int(self.query("SELECT page_size FROM stream")[0][0])
+        return int(self.query("SELECT page_size FROM stream LIMIT 1")[0][0])
 
     @property
     def settings(self) -> dict[str, Any]:
         """What was fixed before the stream began."""
-        settings: dict[str, Any] = json.loads(self.query("SELECT settings FROM stream")[0][0])
+        [[text]] = self.query("SELECT settings FROM stream LIMIT 1")
+        settings: dict[str, Any] = json.loads(text)
         return settings
 
     @property
@@ -148,7 +169,10 @@ class Reader:
 
     def kept(self) -> Iterator[tuple[int, list[Coefficient], list[Metric]]]:
         """Yield every page that is kept, ascending, as `coefficients` and `metrics` return it."""
-        for [page] in self.query("SELECT DISTINCT page FROM metric ORDER BY page"):
+        pages = self.query(f"SELECT DISTINCT page FROM metric ORDER BY page LIMIT {2 * MAX_PAGES}")
+        if len(pages) == 2 * MAX_PAGES:
+            raise ValueError(f"metrics of {len(pages):,} pages or more, expected {MAX_PAGES:,}")
+        for [page] in pages:
             yield page, self.coefficients(page), self.metrics(page)
 
     def series(
@@ -185,6 +209,15 @@ class Reader:
         return self.query(f"{sql} ORDER BY rowid", *values)
 
 
+@cache
+def our_schema() -> frozenset[tuple[str, ...]]:
+    """Return all that SQLite notes down of our tables: kind, name, table and text of each."""
+    with closing(connect("file::memory:")) as connection:
+        connection.executescript((files("promo.store") / "schema.sql").read_text())
+        return frozenset(connection.execute(_SCHEMA).fetchall())
+
+
+_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 100"
 _KEPT = "SELECT {} FROM {} WHERE page = coalesce(?, (SELECT max(page) FROM page))"
 
 

@@ -47,6 +47,7 @@ CREATE TABLE coefficient (
     av_p_value REAL,
     av_low REAL,
     av_high REAL,
+    hc1_std_error REAL,
     PRIMARY KEY (page, model, term)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE metric (

@@ -17,11 +17,11 @@ import numpy as np
 
 from promo import __version__
 from promo.batch import Batch, Rejected
-from promo.errors import StoreError, StoreMismatch
+from promo.errors import StoreError, StoreMismatch, shown
 from promo.history import MAX_PAGES, stride
 from promo.models.results import Coefficient, Metric, ModelState
 from promo.store import statements as sql
-from promo.store.connection import connect, explained, lock_file, transaction
+from promo.store.connection import check_files, connect, explained, lock_file, transaction
 from promo.store.reader import APPLICATION_ID, SCHEMA_VERSION, Cursor, Event, Reader
 
 
@@ -78,6 +78,7 @@ class Store(Reader):
         }
         self._synchronous = synchronous
         path = Path(path)
+        check_files(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = lock_file(path)
@@ -96,6 +97,7 @@ class Store(Reader):
         return Reader(path)
 
     def _connect(self) -> sqlite3.Connection:
+        check_files(self.path)
         with explained(self.path):
             self._make()
             connection = connect(self.path.absolute().as_uri())
@@ -158,7 +160,7 @@ class Store(Reader):
         for name, expected in self._expected.items():
             if (value := getattr(self, name)) != expected:
                 raise StoreMismatch(
-                    f"{self.path} holds a stream with {name} {value!r}, not {expected!r}; "
+                    f"{self.path} holds a stream with {name} {shown(value)}, not {expected!r}; "
                     "choose another file (--db), or delete this one"
                 )
         self.query("PRAGMA journal_mode = WAL")  # not before it is known to be ours

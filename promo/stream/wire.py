@@ -165,6 +165,10 @@ class HTTPWire:
             self._failed = error
             return None
 
+    def forget(self) -> None:
+        """Let go of what the page asked for has met: it shall not count against the next one."""
+        self._failed = None
+
     def _waited(self) -> float:
         """Return the seconds since `ask`, without those in which the reader was resting."""
         now = time.monotonic()
@@ -199,7 +203,7 @@ class HTTPWire:
             # The very last attempt may have been cut by the deadline before it could tell.
             reason = self.retry.reason if self.retry else last
             raise StreamTimeout(
-                f"page {page} of {self._stream.base_url}: no good answer within "
+                f"page {page} (counted from 0) of {self._stream.base_url}: no good answer within "
                 f"{self._stream.deadline:g} s; the last one: {reason}"
             ) from last
         finally:

@@ -5,20 +5,25 @@ snapshot in the views of a page.
 """
 
 from promo.ui.board import Board
+from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
 from promo.ui.diagram import causal_diagram
-from promo.ui.figures import CoefficientFigure, LossFigure, SampleFigure
+from promo.ui.figures import LossFigure, SampleFigure
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.stories import StoriesFigure
+from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
 
 __all__ = [
     "Board",
     "CoefficientFigure",
     "CoefficientTable",
+    "ColliderSwitch",
     "Controls",
     "LossFigure",
     "Publisher",
     "SampleFigure",
+    "StoriesFigure",
     "causal_diagram",
     "close_all",
     "close_views",

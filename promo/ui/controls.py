@@ -9,12 +9,14 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from promo.errors import SourceChanged
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.style import sheet
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
 _SURE = "Erase this run and begin again at page 0?"
+_CHANGED = "The API serves other rows than were learned here. Go on with both, or erase this run?"
 
 
 class Controls:
@@ -62,16 +64,17 @@ class Controls:
         self.start_over = _button("Start over", self._ask)
         self._erase = _button("Yes, erase it", self._begin_again, "danger")
         self._keep = _button("No, keep it", self._settle)
-        self._question = widgets.HBox(
-            [widgets.Label(_SURE), self._erase, self._keep],
-            layout=widgets.Layout(display="none", align_items="center"),
-        )
+        self._question = _row(_SURE, self._erase, self._keep)
+        self._go_on = _button("Go on all the same", self._accept)
+        self._restart = _button("Erase and start over", self._begin_again, "danger")
+        self._changed = _row(_CHANGED, self._go_on, self._restart)
         self._connect()
         self.widget = self._laid_out()
         self.update(trainer.snapshot)
 
     def _connect(self) -> None:
-        for button in (self.play, self.step, self.stop, self.start_over, self._erase, self._keep):
+        asked = (self._erase, self._keep, self._go_on, self._restart)
+        for button in (self.play, self.step, self.stop, self.start_over, *asked):
             button.on_click(self._guarded(lambda pressed: pressed.promo_action()))
         self.speed.observe(self._guarded(self._set_speed), "value")
         self.learning_rate.observe(
@@ -83,7 +86,8 @@ class Controls:
         apart = widgets.Box(layout=widgets.Layout(flex="1 1 auto"))
         buttons = widgets.HBox([self.play, self.step, self.stop])
         parts = [buttons, self.speed, self.learning_rate, apart, self.start_over]
-        box = widgets.VBox([sheet(), self.status, widgets.HBox(parts, layout=row), self._question])
+        rows = [widgets.HBox(parts, layout=row), self._question, self._changed]
+        box = widgets.VBox([sheet(), self.status, *rows])
         box.add_class("promo")
         return box
 
@@ -107,6 +111,10 @@ class Controls:
         self._afresh = True
         self.trainer.start_over()
 
+    def _accept(self) -> None:
+        self.trainer.accept_changes = True
+        self.trainer.play()
+
     def _guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(argument: Any) -> None:
             try:
@@ -127,6 +135,8 @@ class Controls:
         self.play.description = "Pause" if busy else "Play"
         self.step.disabled = busy
         self.stop.disabled = status in ("idle", "stopped", "finished", "failed")
+        changed = status == "failed" and isinstance(self.trainer.error, SourceChanged)
+        self._changed.layout.display = "flex" if changed else "none"
         self.status.value = status_line(
             snapshot, status, self.problem or self.trainer.message or snapshot.message
         )
@@ -138,6 +148,12 @@ def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.B
     )
     button.promo_action = action
     return button
+
+
+def _row(question: str, *answers: widgets.Button) -> widgets.HBox:
+    """Return a question with its answers, not shown yet."""
+    hidden = widgets.Layout(display="none", align_items="center", flex_flow="row wrap")
+    return widgets.HBox([widgets.Label(question), *answers], layout=hidden)
 
 
 def status_line(snapshot: Snapshot, status: str, message: str) -> str:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Protocol
+from typing import Any, Protocol
 
 import ipywidgets as widgets
 
@@ -24,20 +24,27 @@ class View(Protocol):
 
     widget: widgets.Widget
 
-    def update(self, snapshot: Snapshot) -> None:
-        """Show a snapshot; only the publisher's thread calls this."""
+    def update(self, snapshot: Any) -> None:
+        """Show a snapshot, None without a trainer; only the publisher's thread calls this."""
+
+
+class _Still:
+    """A trainer that nothing is to be said of."""
+
+    snapshot, status, message = None, "idle", ""
 
 
 class Publisher:
     """Keeps views up to date with a trainer, in a daemon thread, until closed.
 
     A view that fails must not stop the others: it is left out from then on and says why, as does
-    `errors`. Where a view has a `problem`, a change of it is shown like one of the trainer.
+    `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
+    a change of it is shown like one of the trainer.
 
     Parameters
     ----------
     trainer
-        Whose snapshots to show.
+        Whose snapshots to show; None for views that live by the reader's choices alone.
     views
         Updated in this order, one after another, at most `frames_per_s` times a second, and while
         the stream runs no faster than the browser paints with ease (see `Frames`); then one that
@@ -45,9 +52,9 @@ class Publisher:
     """
 
     def __init__(
-        self, trainer: Trainer, views: Sequence[View], frames_per_s: float = FRAMES_PER_S
+        self, trainer: Trainer | None, views: Sequence[View], frames_per_s: float = FRAMES_PER_S
     ) -> None:
-        self.trainer, self.views = trainer, list(views)
+        self.trainer, self.views = trainer or _Still(), list(views)
         self.errors: list[Exception] = []
         self.frames = Frames(1 / frames_per_s)
         self._tick_s = min(1 / frames_per_s, _TICK_S)
@@ -59,18 +66,21 @@ class Publisher:
         _OPEN.append(self)
 
     def _run(self) -> None:
-        said: tuple[str, ...] = ()
+        said: tuple[object, ...] = ()
         while not self._halt.wait(self._tick_s):
             snapshot, status = self.trainer.snapshot, self.trainer.status
-            problems = [getattr(view, "problem", "") for view in self._working]
-            words = (status, self.trainer.message, *problems)
+            asked = [
+                (getattr(view, "choice", None), getattr(view, "problem", ""))
+                for view in self._working
+            ]
+            words = (status, self.trainer.message, *asked)
             runs = status == "running"
             if not self.frames.is_due(hurry=words != said or not runs):
                 continue
             said = words
             self._show((snapshot, *words), snapshot, runs)
 
-    def _show(self, news: object, snapshot: Snapshot, runs: bool) -> None:
+    def _show(self, news: object, snapshot: Snapshot | None, runs: bool) -> None:
         """Make a frame of the views that have not shown the news and do not rest."""
         now, behind = time.monotonic(), []
         for view in self._working:

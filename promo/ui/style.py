@@ -42,6 +42,27 @@ _CSS = """
 .promo .bqplot .plotarea_background { fill: transparent !important; }
 [data-jp-theme-light="false"] .promo .bqplot .dot { opacity: 0.8 !important; }
 .promo .bqplot { background: transparent !important; }
+.promo-stories { display: grid; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr));
+  gap: 8px; width: 100%; }
+.promo-card { border: 1px solid var(--jp-border-color2, #ddd); border-radius: 4px; padding: 6px 8px;
+  margin: 0; justify-content: space-between; overflow: hidden; }
+.promo-card-wide { grid-column: span 2; }
+.promo-card-title { font-size: 11.5px; line-height: 1.35; min-height: 2.7em; }
+.promo-card-drawings { display: flex; flex-wrap: wrap; gap: 2px 6px; min-height: 52px; }
+.promo-card:has(.leads) { border-color: #0072B2; box-shadow: inset 3px 0 0 #0072B2; }
+.promo-card:has(.dead) .promo-dag { opacity: 0.55; }
+.promo-dag line { stroke: currentColor; stroke-width: 2; }
+.promo-dag polygon, .promo-dag text { fill: currentColor; }
+.promo-dag circle { fill: none; stroke: currentColor; stroke-width: 1.5; }
+.promo-dag text { text-anchor: middle; font: 12px sans-serif; }
+.promo-share { display: grid; grid-template-columns: 1fr 4.6em; align-items: center; gap: 0 8px;
+  font-size: 12px; font-variant-numeric: tabular-nums; }
+.promo-share b { text-align: right; white-space: nowrap; }
+.promo-share svg { grid-column: 1 / -1; }
+.promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
+.promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
+.promo td .failed { color: #c2410c; }
+[data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
 .promo button:focus-visible, .promo input:focus-visible, .promo .noUi-handle:focus-visible {
   outline: 2px solid #0072B2; outline-offset: 1px; }
 </style>

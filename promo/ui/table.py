@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from math import isfinite
 
@@ -10,46 +9,63 @@ import ipywidgets as widgets
 
 from promo.models.results import Coefficient
 from promo.snapshot import Snapshot
-from promo.ui.figures import COLLIDER, NULL
 from promo.ui.style import sheet
+from promo.ui.switch import ColliderSwitch
 
-_HEAD = ("term", "estimate", "SE", "t", "p")
+_HEAD = ("term", "estimate", "SE", "p")
 
 
 class CoefficientTable:
-    """Terms of some models: estimate, standard error, t, p, interval, R² and rows."""
+    """Terms of the regressions: estimate, standard error, p, both intervals, R² and rows.
+
+    Parameters
+    ----------
+    switch
+        Says which regressions to show, and with which errors; without one, both and the plain.
+    """
 
     rest_s = 0.5  # nobody reads faster
 
-    def __init__(self, models: Sequence[str] = (NULL, COLLIDER)) -> None:
-        self._models = tuple(models)
+    def __init__(self, switch: ColliderSwitch | None = None) -> None:
+        self._switch = switch or ColliderSwitch()
         self.table = widgets.HTML()
         title = widgets.HTML('<div class="promo-title">The regressions in numbers</div>')
-        key = '<div class="promo-legend">SE: standard error; intervals for one look</div>'
+        key = (
+            '<div class="promo-legend">SE: standard error; p and 95% interval for one look; '
+            "the interval at any time holds whenever you stop</div>"
+        )
         self.widget = widgets.VBox([sheet(), title, widgets.HTML(key), self.table])
         self.widget.add_class("promo")
 
+    @property
+    def choice(self) -> object:
+        """What the reader has chosen; see `Publisher`."""
+        return self._switch.choice
+
     def update(self, snapshot: Snapshot) -> None:
         """Write the table anew if a number has changed."""
-        self.table.value = as_html(snapshot, self._models)
+        self.table.value = as_html(snapshot, self._switch)
 
 
-def as_html(snapshot: Snapshot, models: Sequence[str]) -> str:
-    """Return the table of `models` at a snapshot."""
-    head = "".join(f"<th>{name}</th>" for name in _HEAD) + '<th colspan="2">95% interval</th>'
-    body = "".join(_section(snapshot, model) for model in models)
+def as_html(snapshot: Snapshot, switch: ColliderSwitch) -> str:
+    """Return the table of the regressions that a switch shows, at a snapshot."""
+    head = "".join(f"<th>{name}</th>" for name in _HEAD)
+    head += '<th colspan="2">95% interval</th><th colspan="2">at any time</th>'
+    body = "".join(_section(snapshot, switch, model) for model in switch.formulas)
     return f"<table><thead><tr>{head}</tr></thead>{body}</table>"
 
 
-def _section(snapshot: Snapshot, model: str) -> str:
+def _section(snapshot: Snapshot, switch: ColliderSwitch, model: str) -> str:
     rows, r_squared = snapshot.metric(model, "rows"), snapshot.metric(model, "r_squared")
-    about = f"R² {_number(r_squared, '.4f') or 'not defined'}, {rows:,.0f} rows"
+    robust = ", HC1 errors" if switch.robust.value else ""
+    about = f"R² {_number(r_squared, '.4f') or 'not defined'}, {rows:,.0f} rows{robust}"
     lines = [
-        f'<tr class="first"><th scope="rowgroup" colspan="{len(_HEAD) + 2}">'
+        f'<tr class="first"><th scope="rowgroup" colspan="{len(_HEAD) + 4}">'
         f"<code>{escape(model)}</code> &nbsp; {about}</th></tr>"
     ]
-    for term in snapshot.coefficients:
-        if term.model == model:
+    for found in snapshot.coefficients:
+        if found.model == model:
+            term = switch.coefficient(snapshot, model, found.term)
             cells = "".join(f"<td>{cell}</td>" for cell in _cells(term))
             lines.append(f"<tr>{cells}</tr>")
     return f"<tbody>{''.join(lines)}</tbody>"
@@ -61,8 +77,9 @@ def _cells(c: Coefficient) -> list[str]:
         if not isfinite(c.p_value)
         else ("&lt;0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}")
     )
-    numbers = _number(c.estimate, "+.3f"), _number(c.std_error, ".4f"), _number(c.statistic, "+.1f")
-    return [escape(c.term), *numbers, p, *(_number(v, "+.3f") for v in (c.ci_low, c.ci_high))]
+    bounds = (c.ci_low, c.ci_high, c.av_low, c.av_high)
+    numbers = _number(c.estimate, "+.3f"), _number(c.std_error, ".4f")
+    return [escape(c.term), *numbers, p, *(_number(v, "+.3f") for v in bounds)]
 
 
 def _number(value: float, form: str) -> str:

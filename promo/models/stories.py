@@ -1,0 +1,288 @@
+"""Which causal story survives: the evidence for each of the 11 classes of diagrams, page by page.
+
+A diagram says how likely each variable is, given its causes. Twelve local models, one for each
+variable and each set of causes it may have, put a number on that; a diagram's evidence is the sum
+of three of them, a class's the mean over its diagrams, and its share what Bayes' rule makes of a
+uniform prior over the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import atanh, log1p, nan, sqrt, tanh
+from typing import Annotated, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtr
+
+from promo.batch import MAX_ABS, Batch, Number
+from promo.models import anytime
+from promo.models.graphs import INDEPENDENCIES, VARIABLES, parents, stories
+from promo.models.moments import Moments
+from promo.models.regressions import Regressions
+from promo.models.renewable import Renewable
+from promo.models.results import Coefficient, Metric, ModelState
+
+_CHUNK = 10  # rows that fix the scale, and that are predicted before they are learned, at least
+_SHARE = 8  # later, chunks are an eighth of the rows before, so that large pages cost no more
+_FAR = 1e6  # standard deviations; beyond it a row counts as so far
+_USES = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], np.bool_)  # 1, N, C: P's causes
+
+Floats = NDArray[np.float64]
+_Positive = Annotated[float, msgspec.Meta(gt=0, le=4 * MAX_ABS)]
+_Row = tuple[Number, Number, bool]
+
+
+class _State(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    waiting: list[_Row]
+    learned: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    centre: tuple[Number, Number]
+    scale: tuple[_Positive, _Positive]
+    beta: list[list[float]]
+    curvature: list[list[list[float]]]
+    log_likelihood: list[Annotated[float, msgspec.Meta(le=0)]]
+
+
+class Stories:
+    """The posterior over causal stories, and the independencies by which they stand or fall.
+
+    Network ability and competence, given their causes, are linear and normal, with Zellner's prior
+    of the weight of one row; both enter by R² only, so that neither scale nor shift of the data
+    matters. Promoted is logistic in its causes, learned in one pass with a standard normal prior
+    on the scale of the first ten rows; its evidence is what it would have lost in betting on each
+    row before learning it. What is assumed: no hidden common cause, straight lines.
+
+    Parameters
+    ----------
+    regressions
+        Learn the same rows; their moments serve here too.
+
+    References
+    ----------
+    Geiger, Heckerman (1994). Learning Gaussian networks. Uncertainty in Artificial Intelligence
+    10, 235-243.
+    Liang, Paulo, Molina, Clyde, Berger (2008). Mixtures of g priors for Bayesian variable
+    selection. Journal of the American Statistical Association 103, 410-423, equation 6.
+    Dawid (1984). Present position and potential developments: some personal views. Statistical
+    theory: the prequential approach. Journal of the Royal Statistical Society A 147, 278-292.
+    """
+
+    name = "causal-stories"
+
+    def __init__(self, regressions: Regressions) -> None:
+        self._regressions = regressions
+        self._waiting: list[_Row] = []
+        self._learned = 0
+        self._centre, self._scale = (0.0, 0.0), (1.0, 1.0)
+        self._promoted = Renewable(_USES)
+        self._log_likelihood = np.zeros(len(_USES))
+
+    # -- promoted, given its causes ---------------------------------------------------------
+
+    def learn(self, batch: Batch) -> None:
+        """Bet on each row as the rows before taught to, then learn it."""
+        columns = batch.network_ability, batch.competence, batch.promoted
+        if self._learned:
+            self._bet(*columns)
+            return
+        self._waiting += zip(*(column.tolist() for column in columns), strict=True)
+        if len(self._waiting) >= _CHUNK:
+            n, c, p = (np.array(column) for column in zip(*self._waiting, strict=True))
+            self._waiting = []
+            first = np.stack([n, c])[:, :_CHUNK]
+            centre, deviation = first.mean(axis=1), first.std(axis=1)
+            scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
+            self._centre, self._scale = tuple(centre.tolist()), tuple(scale.tolist())
+            self._bet(n, c, p)
+
+    def _bet(
+        self,
+        network_ability: Floats,
+        competence: Floats,
+        y: NDArray[np.bool_],
+    ) -> None:
+        x = np.empty((len(y), 3))
+        x[:, 0] = 1.0
+        for at, values in enumerate((network_ability, competence)):
+            x[:, at + 1] = (values - self._centre[at]) / self._scale[at]
+        np.clip(x, -_FAR, _FAR, out=x)
+        begin = 0
+        while begin < len(y):
+            chunk = slice(begin, begin + max(_CHUNK, self._learned // _SHARE))
+            rows, outcomes = x[chunk], y[chunk]
+            odds = self._promoted.log_odds(rows)
+            loss = np.logaddexp(0.0, np.where(outcomes, -odds, odds))
+            self._log_likelihood = self._log_likelihood - loss.sum(axis=1)
+            self._promoted.learn(rows, outcomes)
+            begin, self._learned = chunk.stop, self._learned + len(outcomes)
+
+    # -- the stories ------------------------------------------------------------------------
+
+    @property
+    def log_evidence(self) -> Floats:
+        """Log evidence of every story, shape (11,), in nats over that of "all independent"."""
+        n, r = self._regressions.together.n, _Correlations.of(self._regressions.together)
+        bets = self._log_likelihood
+        local = [_log_bayes_factor(n, *each) for each in r.explained] + (bets - bets[0]).tolist()
+        graphs = np.array(local)[_LOCAL].sum(axis=1)
+        evidence: Floats = np.logaddexp.reduceat(graphs, _STARTS) - _LOG_SIZES
+        return evidence
+
+    @property
+    def shares(self) -> Floats:
+        """Posterior probability of every story, shape (11,), from a uniform prior."""
+        return _shares(self.log_evidence)
+
+    def metrics(self) -> list[Metric]:
+        """Return the share of every story, in 0..1, and its log evidence, in nats."""
+        evidence = self.log_evidence
+        values = _shares(evidence).tolist() + evidence.tolist()
+        return [Metric(self.name, name, v) for name, v in zip(_NAMES, values, strict=True)]
+
+    def coefficients(self) -> list[Coefficient]:
+        """Return the (partial) correlation that each independency says is zero.
+
+        Its t statistic and p-values are those of the regression of one on the other (and the
+        third); the intervals are Fisher's, for one look and, in the limit of many rows, for all.
+
+        References
+        ----------
+        Fisher (1921). On the "probable error" of a coefficient of correlation deduced from a small
+        sample. Metron 1, 3-32.
+        """
+        together = self._regressions.together
+        alpha, g, n = self._regressions.alpha, self._regressions.g, max(together.n, 1)
+        found = _Correlations.of(together).each
+        df = [max(n - 2 - len(each.given), 0) or nan for each in INDEPENDENCIES]
+        errors = [sqrt((1 - r) * (1 + r) / free) for r, free in zip(found, df, strict=True)]
+        t = [r / error if error else nan for r, error in zip(found, errors, strict=True)]
+        p = (2 * stdtr(df, -np.abs(t))).tolist()
+        av = anytime.p_value(t, df, n, g).tolist()
+        one, all_ = float(ndtri(1 - alpha / 2)), float(anytime.asymptotic_radius(n, alpha, g))
+        look, looks = (
+            [_fisher(r, f, z) for r, f in zip(found, df, strict=True)] for z in (one, all_)
+        )
+        columns = zip(_TERMS, found, errors, t, p, look, av, looks, strict=True)
+        return [
+            Coefficient(self.name, *row[:5], *row[5], row[6], *row[7])  # type: ignore[call-arg]
+            for row in columns
+        ]
+
+    # -- from day to day --------------------------------------------------------------------
+
+    def states(self) -> list[ModelState]:
+        """Return the logistic models and what they won; the rest follows from the moments."""
+        state = _State(
+            1,
+            self._waiting,
+            self._learned,
+            self._centre,
+            self._scale,
+            self._promoted.beta.tolist(),
+            self._promoted.curvature.tolist(),
+            self._log_likelihood.tolist(),
+        )
+        rows = self._learned + len(self._waiting)
+        return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
+
+    def restore(self, states: Mapping[str, str]) -> None:
+        """Take over a state as `states` gave it; ValueError if it is none."""
+        state = msgspec.json.decode(states[self.name], type=_State)
+        promoted = Renewable(_USES)
+        beta, curvature = np.array(state.beta), np.array(state.curvature)
+        shapes = beta.shape, curvature.shape, len(state.log_likelihood)
+        expected = promoted.beta.shape, promoted.curvature.shape, len(_USES)
+        if state.version != 1 or shapes != expected or len(state.waiting) >= _CHUNK:
+            raise ValueError(f"not the causal stories, version 1: {states[self.name][:200]}")
+        promoted.beta, promoted.curvature = beta, curvature
+        self._promoted, self._waiting, self._learned = promoted, state.waiting, state.learned
+        self._centre, self._scale = state.centre, state.scale
+        self._log_likelihood = np.array(state.log_likelihood)
+
+
+# A local model is a variable with some of its causes: 4 sets for each of 3 variables.
+_SETS = {v: [(), *((w,) for w in VARIABLES if w != v), tuple(w for w in VARIABLES if w != v)]
+         for v in VARIABLES}  # fmt: skip
+_LOCAL = np.array(
+    [
+        [4 * at + _SETS[v].index(parents(graph, v)) for at, v in enumerate(VARIABLES)]
+        for story in stories()
+        for graph in story.graphs
+    ]
+)
+_SIZES = [len(story.graphs) for story in stories()]
+_STARTS = np.cumsum([0, *_SIZES[:-1]])
+_LOG_SIZES = np.log(_SIZES)
+_NAMES = [f"{what} of {story.name}" for what in ("share", "log evidence") for story in stories()]
+_TERMS = [str(each) for each in INDEPENDENCIES]
+
+
+def _shares(evidence: Floats) -> Floats:
+    weight = np.exp(evidence - evidence.max())
+    shares: Floats = weight / weight.sum()
+    return shares
+
+
+class _Correlations(NamedTuple):
+    """Correlations of network ability (n), competence (c) and promoted (p), two given the third.
+
+    NaN where a variable does not vary, or where the third decides one of the two.
+    """
+
+    nc: float
+    pn: float
+    cp: float
+    nc_p: float
+    pn_c: float
+    cp_n: float
+
+    @classmethod
+    def of(cls, together: Moments) -> _Correlations:
+        ((nn, nc, pn), (_, cc, cp), (_, _, pp)) = together.scatter
+        n, c, p = sqrt(nn), sqrt(cc), sqrt(pp)
+        a, b, d = _ratio(nc, n * c), _ratio(pn, n * p), _ratio(cp, c * p)
+        return cls(a, b, d, _partial(a, b, d), _partial(b, a, d), _partial(d, a, b))
+
+    @property
+    def each(self) -> tuple[float, ...]:
+        """In the order of `INDEPENDENCIES`."""
+        return self.nc, self.nc_p, self.pn, self.pn_c, self.cp, self.cp_n
+
+    @property
+    def explained(self) -> Iterator[tuple[int, float]]:
+        """Yield the number of causes and R², set by set, of network ability and competence."""
+        for one, other, rest in ((self.nc, self.pn, self.pn_c), (self.nc, self.cp, self.cp_n)):
+            a, b = _square(one), _square(other)
+            yield from ((0, 0.0), (1, a), (1, b), (2, max(1 - (1 - a) * (1 - _square(rest)), b)))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return min(max(part / whole, -1.0), 1.0) if whole else nan
+
+
+def _partial(r: float, a: float, b: float) -> float:
+    """Return the correlation r of two variables given a third, correlated a and b with them."""
+    left = (1 - a) * (1 + a) * (1 - b) * (1 + b)
+    return _ratio(r - a * b, sqrt(left)) if left > 0 else nan
+
+
+def _square(r: float) -> float:
+    return r * r if r == r else 0.0  # what does not vary explains nothing
+
+
+def _log_bayes_factor(n: int, causes: int, r_squared: float) -> float:
+    """Return the log evidence of a regression over that of the mean alone, with g = n."""
+    if n < causes + 2:
+        return 0.0
+    return ((n - 1 - causes) * log1p(n) - (n - 1) * log1p(n * (1 - r_squared))) / 2
+
+
+def _fisher(r: float, df: float, radius: float) -> tuple[float, float]:
+    """Return Fisher's interval, `radius` standard errors about the transform of r."""
+    if not (df > 1 and abs(r) < 1):
+        return nan, nan
+    middle, reach = atanh(r), radius / sqrt(df - 1)
+    return tanh(middle - reach), tanh(middle + reach)

@@ -1,0 +1,135 @@
+"""Does competence move network ability: its slope with and without `promoted`, honestly bounded."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import bqplot as bq
+import numpy as np
+
+from promo.models.results import Coefficient
+from promo.snapshot import Snapshot
+from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, axis, fit, move
+from promo.ui.style import GREEN, GREY, VERMILLION, key
+from promo.ui.switch import COLLIDER, NULL, ColliderSwitch
+
+NEGLIGIBLE = 0.05  # a slope within it either way is said to be none, for every purpose here
+_NAMES = {NULL: "Without promoted", COLLIDER: "With promoted"}
+
+
+class CoefficientFigure(Figure):
+    """The slope on competence over rows, with the interval for one look inside that for all.
+
+    Parameters
+    ----------
+    switch
+        Says which regressions and intervals to show; one of its own unless given.
+    """
+
+    def __init__(self, switch: ColliderSwitch | None = None) -> None:
+        self.switch = switch or ColliderSwitch()
+        self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=-0.5, max=0.5)
+        scales = {"x": self._x, "y": self._y}
+        self.zero = bq.Lines(x=[0.0, 10.0], y=[0.0, 0.0], scales=scales, colors=[GREY])
+        self.paths, self.bands, self.wide = {}, {}, {}
+        for formula, colour, style in ((NULL, GREEN, "solid"), (COLLIDER, VERMILLION, "dashed")):
+            self.wide[formula], self.bands[formula] = (
+                bq.Lines(
+                    x=NOWHERE, y=np.stack([NOWHERE, NOWHERE]), scales=scales, colors=[colour] * 2,
+                    fill="between", fill_colors=[colour], fill_opacities=[opacity] * 2,
+                    opacities=[edge] * 2, stroke_width=1,
+                )
+                for opacity, edge in ((0.10, 0.35), (0.28, 0.0))
+            )  # fmt: skip
+            self.paths[formula] = bq.Lines(
+                x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=2.5,
+                line_style=style,
+            )  # fmt: skip
+        legend = (
+            key("without promoted", GREEN)
+            + key("with promoted", VERMILLION, dash=DASHED)
+            + "<span>bands: 95% at one look, and wider at any time</span>"
+        )
+        axes = [
+            axis(self._x, "rows", fmt="~s"),
+            axis(self._y, "slope on competence", vertical=True, fmt="+.2f"),
+        ]
+        marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
+        super().__init__("Does competence move network ability?", legend, marks, axes)
+        if switch is None:
+            children = list(self.widget.children)
+            self.widget.children = [*children[:2], self.switch.widget, *children[2:]]
+
+    @property
+    def choice(self) -> object:
+        """What the reader has chosen; see `Publisher`."""
+        return self.switch.choice
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Draw the paths chosen, with their intervals."""
+        rows, shown = np.zeros(1), [np.zeros(1)]
+        for formula, path in self.paths.items():
+            if formula not in self.switch.formulas:
+                for mark in (path, self.bands[formula], self.wide[formula]):
+                    mark.visible = False
+                continue
+            rows, slope, one, all_ = self.switch.path(snapshot, formula, POINTS)
+            move(path, rows, slope)
+            move(self.bands[formula], rows, np.stack([slope - one, slope + one]))
+            bounded = np.isfinite(all_) & self.switch.anytime.value
+            reach = all_[bounded]
+            band = np.stack([slope[bounded] - reach, slope[bounded] + reach])
+            move(self.wide[formula], rows[bounded], band)
+            for mark in (path, self.bands[formula], self.wide[formula]):
+                mark.visible = True
+            if len(rows):
+                settled = rows >= rows[-1] / 10
+                shown += [(slope - one)[settled], (slope + one)[settled]]
+                late = settled[bounded]
+                shown += [band[0][late], band[1][late]]
+        if not snapshot.rows or not len(rows):
+            self.say("No row is learned yet.")
+            return
+        end = max(float(rows[-1]), 1.0)
+        move(self.zero, np.array([0.0, end]), np.zeros(2))
+        self._x.max = end
+        fit(self._y, rows, shown)
+        self.say(" ".join(self._claim(snapshot, formula) for formula in self.switch.formulas))
+
+    def _claim(self, snapshot: Snapshot, formula: str) -> str:
+        slope = self.switch.coefficient(snapshot, formula, "competence")
+        since = snapshot.metric(formula, "zero_excluded_at competence")
+        return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {safe_to_stop(slope, since)}"
+
+
+def in_words(slope: Coefficient) -> str:
+    """Return a slope with both of its intervals, in words."""
+    if not isfinite(slope.ci_low):
+        return "not enough rows yet."
+    look = f"95% at one look {slope.ci_low:+.3f} to {slope.ci_high:+.3f}"
+    at_all = "at any time not bounded yet"
+    if isfinite(slope.av_low):
+        at_all = f"at any time {slope.av_low:+.3f} to {slope.av_high:+.3f}"
+    return f"slope {slope.estimate:+.3f}, {look}, {at_all}."
+
+
+def safe_to_stop(slope: Coefficient, since: float) -> str:
+    """Return whether a reader who looked all the time may stop here, and what to believe then.
+
+    `since` is the first page at which the confidence sequence excluded zero, NaN if none has.
+    """
+    if not isfinite(slope.av_low):
+        return "Safe to stop? Not yet."
+    bound = max(-slope.av_low, slope.av_high)
+    page = f" Zero was first excluded at page {since:,.0f}." if isfinite(since) else ""
+    if not slope.av_low <= 0 <= slope.av_high:
+        side = "above" if slope.av_low > 0 else "below"
+        return f"Safe to stop? Yes: it is {side} zero, at any stopping time.{page}"
+    if bound <= NEGLIGIBLE:
+        return f"Safe to stop? Yes: no slope beyond ±{_up(bound)}, at any stopping time.{page}"
+    return f"Safe to stop? Not yet: up to ±{_up(bound)} is possible.{page}"
+
+
+def _up(bound: float) -> str:
+    """Return a bound rounded up, so that it stays one."""
+    return f"{np.ceil(bound * 1000) / 1000:.3f}"

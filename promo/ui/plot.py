@@ -1,0 +1,85 @@
+"""What figures are made of: a frame with title and sentence, axes, and marks set safely.
+
+Marks are built once and changed in place, x and y together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import bqplot as bq
+import ipywidgets as widgets
+import numpy as np
+from numpy.typing import NDArray
+
+from promo.ui.style import sheet
+
+Floats = NDArray[np.float64]
+DASHED = "6,4"
+POINTS = 250  # of a line: as many as can be told apart, at a quarter of the cost of all
+OFF = -1e9  # the plot: where marks without a point are
+NOWHERE = np.full(2, OFF)
+
+
+class Figure:
+    """A titled bqplot figure with a legend above and a sentence below."""
+
+    def __init__(
+        self, title: str, legend: str, marks: Sequence[bq.Mark], axes: Sequence[bq.Axis]
+    ) -> None:
+        self.note = widgets.HTML()
+        self.figure = bq.Figure(
+            marks=list(marks),
+            axes=list(axes),
+            animation_duration=0,
+            fig_margin={"top": 12, "bottom": 44, "left": 68, "right": 20},
+            layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
+        )
+        head = widgets.HTML(
+            f'<div class="promo-title">{title}</div><div class="promo-legend">{legend}</div>'
+        )
+        self.widget = widgets.VBox(
+            [sheet(), head, self.figure, self.note],
+            layout=widgets.Layout(min_width="320px"),
+        )
+        self.widget.add_class("promo")
+
+    def say(self, sentence: str) -> None:
+        """Put the figure in words."""
+        self.note.value = f'<div class="promo-note">{sentence}</div>'
+
+
+def axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "") -> bq.Axis:
+    """Return an axis whose label keeps clear of its numbers."""
+    return bq.Axis(
+        scale=scale,
+        label=label,
+        side="left" if vertical else "bottom",
+        grid_lines="none",
+        tick_format=fmt,
+        label_offset="52px" if vertical else "32px",
+    )
+
+
+def move(mark: bq.Mark, x: Floats, y: Floats) -> None:
+    """Move a mark: x of shape (n,), y of shape (n,) or, of a band, (2, n)."""
+    if isinstance(mark, bq.Lines) and x.shape[-1] < 2:
+        # A line without a point is an error in the browser; a band of one loses its shape here.
+        x, y = (
+            np.repeat(v, 2, axis=-1) if v.size else np.full((*v.shape[:-1], 2), OFF) for v in (x, y)
+        )
+    with mark.hold_sync():
+        mark.x, mark.y = np.array(x, np.float64), np.array(y, np.float64)
+
+
+def fit(scale: bq.Scale, rows: Floats, series: Sequence[Floats], headroom: float = 0.08) -> None:
+    """Fit a scale to what came after the first tenth of the rows, when all is wild."""
+    settled = rows >= rows[-1] / 10
+    kept = np.concatenate([s[settled] if len(s) == len(rows) else s for s in series])
+    kept = kept[np.isfinite(kept)]
+    if not len(kept):
+        return
+    low, high = float(kept.min()), float(kept.max())
+    span = max(high - low, 1e-2)
+    with scale.hold_sync():
+        scale.min, scale.max = low - 0.08 * span, high + headroom * span

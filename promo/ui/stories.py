@@ -1,0 +1,202 @@
+"""Which causal story survives: the classes of diagrams, drawn, with their share of belief."""
+
+from __future__ import annotations
+
+from html import escape
+from math import exp, hypot, isfinite
+
+import ipywidgets as widgets
+import numpy as np
+
+from promo.models.graphs import INDEPENDENCIES, Graph, Story, implied, stories
+from promo.models.results import Coefficient
+from promo.models.stories import Stories
+from promo.snapshot import Snapshot
+from promo.ui.style import BLUE, sheet
+
+_PLACES = {"network_ability": (17, 15), "competence": (83, 15), "promoted": (50, 51)}
+_LETTERS = {"network_ability": "N", "competence": "C", "promoted": "P"}
+_RADIUS = 11
+_POINTS = 60  # of a share's path
+_DEAD = 0.001  # share below which a card fades
+
+
+class StoriesFigure:
+    """All stories as cards: diagrams that data cannot tell apart stand on one card.
+
+    A card says the share of belief in its story, and draws how it rose and fell. The story chosen
+    below is opened: what it implies, what was found, and by how much an implication fails.
+    """
+
+    rest_s = 0.5
+
+    def __init__(self) -> None:
+        self.shares = [widgets.HTML() for _ in stories()]
+        self.open = widgets.Dropdown(
+            options=[(_plain(story), at) for at, story in enumerate(stories())],
+            value=next(at for at, story in enumerate(stories()) if "->" in story.name),
+            description="Open a story",
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="auto", max_width="460px"),
+        )
+        self.opened, self.note = widgets.HTML(), widgets.HTML()
+        cards = [_card(story, share) for story, share in zip(stories(), self.shares, strict=True)]
+        head = widgets.HTML(
+            '<div class="promo-title">Which causal story survives?</div><div class="promo-legend">'
+            "N network ability, C competence, P promoted. On one card stands what no data of this "
+            "kind can tell apart; the line is the story's share over pages</div>"
+        )
+        grid = widgets.Box(cards)
+        grid.add_class("promo-stories")
+        self.widget = widgets.VBox([sheet(), head, grid, self.note, self.open, self.opened])
+        self.widget.add_class("promo")
+
+    @property
+    def choice(self) -> int:
+        """Which story is opened."""
+        return int(self.open.value)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the shares at a snapshot, and what the open story stands or falls by."""
+        history = snapshot.history.thinned(_POINTS)
+        shares = [snapshot.metric(Stories.name, f"share of {s.name}") for s in stories()]
+        best = int(np.argmax(shares))
+        for at, story in enumerate(stories()):
+            path = history[Stories.name, f"share of {story.name}"]
+            self.shares[at].value = _share(shares[at], path, leads=at == best and len(path) > 0)
+        if not snapshot.rows:
+            self.note.value = _note("Before the first row, every card is as likely as any other.")
+        else:
+            self.note.value = _note(
+                f"After {snapshot.rows:,} rows the share is largest for <b>"
+                f"{escape(_plain(stories()[best]))}</b>: {_percent(shares[best])}. Assumed: no "
+                "hidden common cause, straight lines, all stories equally likely at first."
+            )
+        self.opened.value = _opened(stories()[self.choice], snapshot)
+
+
+def _note(text: str) -> str:
+    return f'<div class="promo-note">{text}</div>'
+
+
+def _plain(story: Story) -> str:
+    """Return a story's name for people."""
+    name = story.name.replace("network_ability", "network ability")
+    return name.replace("->", "→").replace("<-", "←")
+
+
+def _card(story: Story, share: widgets.HTML) -> widgets.VBox:
+    drawings = "".join(diagram(graph) for graph in story.graphs)
+    title = f'<div class="promo-card-title">{escape(_plain(story))}</div>'
+    text = f'{title}<div class="promo-card-drawings">{drawings}</div>'
+    card = widgets.VBox([widgets.HTML(text), share])
+    card.add_class("promo-card")
+    if len(story.graphs) > 3:
+        card.add_class("promo-card-wide")
+    return card
+
+
+def diagram(graph: Graph) -> str:
+    """Return a causal diagram of the three variables as a small SVG element with a title."""
+    arrows = [f"{cause} → {effect}" for cause, effect in sorted(graph)]
+    title = ", ".join(arrows).replace("_", " ") or "no arrows"
+    lines = "".join(_arrow(_PLACES[cause], _PLACES[effect]) for cause, effect in sorted(graph))
+    nodes = "".join(
+        f'<circle cx="{x}" cy="{y}" r="{_RADIUS}"/>'
+        f'<text x="{x}" y="{y + 4}">{_LETTERS[name]}</text>'
+        for name, (x, y) in _PLACES.items()
+    )
+    return (
+        f'<svg class="promo-dag" role="img" viewBox="0 0 100 66" width="76" height="50">'
+        f"<title>{escape(title)}</title>{lines}{nodes}</svg>"
+    )
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    length = hypot(dx, dy)
+    ux, uy = dx / length, dy / length
+    x1, y1 = start[0] + ux * (_RADIUS + 2), start[1] + uy * (_RADIUS + 2)
+    x2, y2 = end[0] - ux * (_RADIUS + 3), end[1] - uy * (_RADIUS + 3)
+    left, right = ((x2 - 8 * ux + side * 4 * uy, y2 - 8 * uy - side * 4 * ux) for side in (1, -1))
+    head = " ".join(f"{x:.1f},{y:.1f}" for x, y in ((x2, y2), left, right))
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2 - 5 * ux:.1f}" y2="{y2 - 5 * uy:.1f}"/>'
+        f'<polygon points="{head}"/>'
+    )
+
+
+def _share(share: float, path: np.ndarray, *, leads: bool) -> str:
+    """Return a card's lower half: its share as a bar and a number, and the way it came."""
+    kind = "leads" if leads else "dead" if share < _DEAD else "lives"
+    line = ""
+    if len(path) > 1:
+        xs = np.linspace(1, 119, len(path))
+        points = " ".join(f"{x:.0f},{23 - 22 * y:.1f}" for x, y in zip(xs, path, strict=True))
+        line = f'<polyline points="{points}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>'
+    return (
+        f'<div class="promo-share {kind}"><div class="promo-bar">'
+        f'<div style="width: {100 * share:.1f}%"></div></div><b>{_percent(share)}</b>'
+        f'<svg viewBox="0 0 120 24" width="100%" height="24" preserveAspectRatio="none" '
+        f'aria-hidden="true">{line}</svg></div>'
+    )
+
+
+def _percent(share: float) -> str:
+    """Return a share for people: never 0 % or 100 % of what only comes close."""
+    if 0.9995 <= share < 1:
+        return "&gt; 99.9%"
+    return f"{share:.1%}" if share >= 0.0005 or share == 0 else "&lt; 0.1%"
+
+
+def _opened(story: Story, snapshot: Snapshot) -> str:
+    """Return what a story implies, and what was found, as HTML."""
+    evidence = {
+        s.name: snapshot.metric(Stories.name, f"log evidence of {s.name}") for s in stories()
+    }
+    behind = max(evidence.values()) - evidence[story.name]
+    if not snapshot.rows:
+        standing = "Nothing is known yet."
+    elif behind == 0:
+        standing = "No other story has as much evidence."
+    else:
+        odds = (
+            f"one to {exp(behind):,.0f}"
+            if behind < 30
+            else f"less than one to 10^{behind / 2.303:,.0f}"
+        )
+        standing = f"It is {behind:,.1f} nats behind the best: the odds are {odds}."
+    says = implied(story.graphs[0])
+    lines = "".join(
+        f"<tr><td>{escape(_readable(str(each)))}</td><td>{'yes' if each in says else 'no'}</td>"
+        f"{_found(snapshot.coefficient(Stories.name, str(each)), each in says)}</tr>"
+        for each in INDEPENDENCIES
+    )
+    return (
+        f'<div class="promo-note"><b>{escape(_plain(story))}.</b> {standing}</div>'
+        "<table><thead><tr><th>independence</th><th>implied</th><th>correlation</th>"
+        f'<th colspan="2">95% at any time</th><th>so</th></tr></thead>'
+        f"<tbody>{lines}</tbody></table>"
+    )
+
+
+def _readable(independence: str) -> str:
+    return independence.replace("_||_", "⊥").replace("network_ability", "network ability")
+
+
+def _found(r: Coefficient, is_implied: bool) -> str:
+    if not isfinite(r.av_low):
+        return "<td></td><td></td><td></td><td>not known yet</td>"
+    gone = not r.av_low <= 0 <= r.av_high
+    far = max(-r.av_low, r.av_high)
+    if is_implied:
+        so = (
+            f'<b class="failed">fails by {abs(r.estimate):.3f}</b>'
+            if gone
+            else f"holds within {far:.3f}"
+        )
+    else:
+        so = "dependent, as it allows" if gone else "none seen"
+    return (
+        f"<td>{r.estimate:+.3f}</td><td>{r.av_low:+.3f}</td><td>{r.av_high:+.3f}</td><td>{so}</td>"
+    )
