@@ -25,7 +25,7 @@ from promo import PageStream, Regressions, SGDLogistic, Store, Trainer, ui
 from promo.embedded import EmbeddedAPI
 
 ROWS = 400_000  # of the API: no turn comes to their end
-SETTLING_S = 0.5  # before the clock starts, so that what opening the dashboard costs is not in it
+SETTLING_S = 1.0  # before the clock starts, so that what opening the dashboard costs is not in it
 _IN_KERNEL = """
 import json
 from benchmarks.dashboard import Live

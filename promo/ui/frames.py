@@ -8,8 +8,8 @@ import anywidget
 import traitlets
 
 # Rest before the next frame, in times what the last took. Flat out, the stream needs the cores:
-# painting gets a tenth of one, but a frame a second as long as that is a fifth at most.
-_REST, _REST_FLAT_OUT = 1.0, 9.0
+# painting gets a thirteenth of one, but a frame a second as long as that is a fifth at most.
+_REST, _REST_FLAT_OUT = 1.0, 12.0
 _REST_ENOUGH_S, _REST_LEAST = 1.0, 4.0
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
