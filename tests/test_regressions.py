@@ -14,7 +14,7 @@ from promo.models.regressions import FORMULAS, MOMENTS, Regressions
 from promo.models.results import Coefficient
 
 TOLERANCE = 1e-10
-NUMBERS = Coefficient._fields[2:8]  # without the av_* of a later day
+NUMBERS = Coefficient._fields[2:8]  # av_* and HC1 have tests of their own
 # Squares that overflow or underflow, numbers that no binary fraction equals, and the limits.
 HARSH = [0.0, 1.0, -1.0, 0.1, 0.3, 1e100, -1e100, 1e-100, -3e-100, 1e-155, 1e-162, 5e-324, 1e16]
 
@@ -188,11 +188,16 @@ harsh_rows = st.lists(
 
 @given(st.lists(harsh_rows, max_size=4))
 def test_no_rows_bring_it_down(pages):
-    """Any allowed numbers in any pages: no exception or warning, no infinity, restorable state."""
+    """Any allowed numbers in any pages: no exception or warning, restorable state, no infinity.
+
+    But for the bounds of a confidence sequence before it has any.
+    """
     model = Regressions()
     for page, rows in enumerate(pages):
         model.learn(batch(page, *(np.array(rows).reshape(-1, 3).T)))
-        assert not np.isinf(numbers(model)).any()
+        bounds = [(c.av_low, c.av_high) for c in model.coefficients()]
+        unbound = sum(pair == (-math.inf, math.inf) for pair in bounds)
+        assert np.isinf(numbers(model)).sum() == 2 * unbound
         twin = Regressions()
         twin.restore(states_of(model))
         assert twin.states() == model.states()
@@ -225,14 +230,29 @@ def test_names_and_order_never_change():
 def broken():
     """Yield states that no run of ours can have left."""
     good = json.loads(states_of(learned(pages_of(employees(30))))[MOMENTS])
-    group = good["groups"][0]
+    zeros, ones = good["groups"]
+    moments, higher, excluded = ones["moments"], ones["higher"], good["excluded"]
     yield "not JSON", "moments"
     yield "empty", ""
     yield "wrong type", "[]"
-    yield "another version", json.dumps({**good, "version": 2})
     yield "unknown field", json.dumps({**good, "more": 1})
-    yield "no version", json.dumps({"groups": good["groups"]})
-    yield "one group", json.dumps({**good, "groups": [group]})
+    yield "no version", json.dumps({"groups": good["groups"], "excluded": excluded})
+    for field, value in [
+        ("version", 1),
+        ("version", 3),
+        ("groups", [ones]),
+        ("groups", [ones] * 3),
+        ("groups", [ones, moments]),
+        ("excluded", excluded[:-1]),
+        ("excluded", [*excluded, None]),
+        ("excluded", [-1, *excluded[1:]]),
+        ("excluded", [0.5, *excluded[1:]]),
+        ("excluded", None),
+    ]:
+        yield f"{field}={str(value)[:30]}", json.dumps({**good, field: value})
+    for value in [None, higher[:-1], [*higher, 0.0], [None, *higher[1:]], [math.nan, *higher[1:]]]:
+        state = {**good, "groups": [zeros, {**ones, "higher": value}]}
+        yield f"higher={str(value)[:30]}", json.dumps(state)
     for field, value in [
         ("n", -1),
         ("n", 1.5),
@@ -243,8 +263,9 @@ def broken():
         ("origin", None),
         ("origin", [1.0]),
         ("origin", [1.0, math.nan]),
+        ("origin", [1.0, 1e101]),
         ("offset", [1.0, math.inf]),
-        ("offset", [1.0, 1e300]),
+        ("offset", [1.0, 1e101]),
         ("offset", [1.0, "2"]),
         ("offset", [None, 1.0]),
         ("scatter", []),
@@ -252,8 +273,10 @@ def broken():
         ("scatter", [[1.0, 0.0]] * 3),
         ("scatter", [[1.0], [1.0]]),
         ("scatter", [[1.0, 0.0], [0.0, 1e308]]),
+        ("scatter", [[1.0, 0.0], [0.0, -1.0]]),
+        ("scatter", [[1.0, 0.5], [0.0, 1.0]]),
     ]:
-        state = {**good, "groups": [good["groups"][1], {**group, field: value}]}
+        state = {**good, "groups": [zeros, {**ones, "moments": {**moments, field: value}}]}
         yield f"{field}={str(value)[:30]}", json.dumps(state)
     yield "overflow", states_of(Regressions())[MOMENTS].replace("0.0", "1e999")
     yield "deep", "[" * 100_000
