@@ -11,6 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from itertools import groupby
+from math import isfinite
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -290,7 +293,8 @@ def _facts(reader: Reader) -> dict[str, Any]:
         "metrics": [m._asdict() for m in reader.metrics()],
     }
     for row in facts["coefficients"] + facts["metrics"]:
-        row.update({key: None for key, value in row.items() if value != value})  # JSON has no NaN
+        # JSON has neither NaN nor infinity.
+        row.update({k: None for k, v in row.items() if isinstance(v, float) and not isfinite(v)})
     return facts
 
 
@@ -302,13 +306,16 @@ def _print_facts(facts: dict[str, Any]) -> None:
         f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
         f"{facts['rejected']:,}"
     )
-    print(f"\n{'model':42} {'term':16} {'estimate':>10} {'std error':>10}  95% interval")
-    for c in facts["coefficients"]:
-        numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
-        estimate, error, low, high = ("" if v is None else f"{v:.4f}" for v in numbers)
-        interval = f"[{low}, {high}]" if low else ""
-        print(f"{c['model']:42} {c['term']:16} {estimate:>10} {error:>10}  {interval}")
-    print(f"\n{'model':42} {'metric':20} {'value':>12}")
-    for m in facts["metrics"]:
-        value = "" if m["value"] is None else f"{m['value']:,.6g}"
-        print(f"{m['model']:42} {m['name']:20} {value:>12}")
+    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  95% interval")
+    for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
+        print(model)
+        for c in coefficients:
+            numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
+            estimate, error, low, high = ("" if v is None else f"{v:.5g}" for v in numbers)
+            interval = f"[{low}, {high}]" if low else ""
+            print(f"  {c['term']:41}{estimate:>12} {error:>12}  {interval}")
+    for model, metrics in groupby(facts["metrics"], key=itemgetter("model")):
+        print(f"\n{model}")
+        for m in metrics:
+            value = "" if m["value"] is None else f"{m['value']:,.6g}"
+            print(f"  {m['name']:63} {value:>12}")
