@@ -94,7 +94,10 @@ class Stories:
             n, c, p = (np.array(column) for column in zip(*self._waiting, strict=True))
             self._waiting = []
             first = np.stack([n, c])[:, :_CHUNK]
-            centre, deviation = first.mean(axis=1), first.std(axis=1)
+            # About the first row, so that equal rows have no spread by rounding.
+            begin = first[:, 0]
+            centre = begin + (first - begin[:, None]).mean(axis=1)
+            deviation = (first - centre[:, None]).std(axis=1)
             scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
             self._centre, self._scale = tuple(centre.tolist()), tuple(scale.tolist())
             self._bet(n, c, p)
