@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pages import batch, cuts, employees, pages_of, split
+from promo.models import anytime
 from promo.models.regressions import FORMULAS, MOMENTS, Regressions
 from promo.models.results import Coefficient
 
@@ -217,6 +218,52 @@ def test_restored_goes_on_as_if_never_stopped(seed, cuts, stop):
     learned(batches[stop:], resumed)
     assert resumed.states() == through.states()
     np.testing.assert_array_equal(numbers(resumed), numbers(through))
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1.0, 30.0]), st.sampled_from([0.05, 0.3]))
+@settings(max_examples=30, deadline=None)
+def test_sequences_are_those_of_the_statistics(seed, g, alpha):
+    """At every page `av_*` follow from t, rows and degrees of freedom, and hold the fixed ones."""
+    model = Regressions(alpha, g)
+    for each in pages_of(employees(80, seed, slope=0.4)):
+        model.learn(each)
+        fits = dict(zip((f.name for f in FORMULAS), model.fits, strict=True))
+        for c in model.coefficients():
+            fit = fits[c.model]
+            if fit.reason:
+                assert all(map(math.isnan, c[2:]))
+                continue
+            t, df = c.estimate / c.std_error, fit.df_resid
+            radius = float(anytime.radius(df, fit.n, alpha, g)) * c.std_error
+            assert c.av_p_value == pytest.approx(float(anytime.p_value(t, df, fit.n, g)))
+            assert (c.av_low, c.av_high) == pytest.approx(
+                (c.estimate - radius, c.estimate + radius)
+            )
+            assert c.av_low < c.ci_low < c.estimate < c.ci_high < c.av_high
+            assert (c.av_p_value <= alpha) == (not c.av_low < 0 < c.av_high)
+
+
+@given(st.integers(0, 2**32), cuts(300), st.sampled_from([0.0, 0.5]))
+@settings(max_examples=30, deadline=None)
+def test_the_first_page_without_zero_is_kept(seed, cuts, slope):
+    """`zero_excluded_at` is the first page whose sequence left zero out, NaN before, never undone.
+
+    Of slopes only: that an intercept is not zero is no claim of anybody.
+    """
+    model, first = Regressions(g=10.0), {}
+    for each in split(employees(300, seed, slope), cuts):
+        model.learn(each)
+        for c in model.coefficients():
+            if c.term != "intercept" and (c.av_low > 0 or c.av_high < 0):
+                first.setdefault((c.model, c.term), each.page)
+        slopes = [c[:2] for c in model.coefficients() if c.term != "intercept"]
+        name = "zero_excluded_at "
+        found = {
+            (m.model, m.name.removeprefix(name)): m.value
+            for m in model.metrics()
+            if m.name.startswith(name)
+        }
+        np.testing.assert_equal(found, {key: float(first.get(key, math.nan)) for key in slopes})
 
 
 def test_names_and_order_never_change():

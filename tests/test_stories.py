@@ -489,3 +489,56 @@ def test_a_broken_state_is_refused(state):
     with pytest.raises(ValueError, match=r"."):
         model.restore({"causal-stories": state})
     assert model.states() == before
+
+
+def leaves(value, path=()):
+    """Yield the path to every number, truth value and null in a decoded state."""
+    if isinstance(value, list | dict):
+        keys = value if isinstance(value, dict) else range(len(value))
+        for key in keys:
+            yield from leaves(value[key], (*path, key))
+    elif not isinstance(value, str):
+        yield path
+
+
+@given(
+    st.sampled_from(["moments", "causal-stories"]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 10**6),
+            st.sampled_from([0, 1, -1, 0.5, -1e3, 1e100, -1e100, 1e300, 5e-324, 2**53, None, True]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+@settings(max_examples=400, deadline=None)
+def test_what_restore_accepts_it_can_live_with(which, changes):
+    """Numbers of a state changed at will: refused, or learned on from without infinity or warning.
+
+    Such shares mean nothing, but a tampered file must not bring the stream down.
+    """
+    states = states_of(learned(pages_of(employees(40, seed=11))))
+    state = json.loads(states[which])
+    paths = list(leaves(state))
+    for at, value in changes:
+        *path, last = paths[at % len(paths)]
+        part = state
+        for key in path:
+            part = part[key]
+        part[last] = value
+    models = new()
+    try:
+        for model in models:
+            model.restore({**states, which: json.dumps(state)})
+    except ValueError:
+        return
+    for each in pages_of(employees(30, seed=12)):
+        learned([each], models)
+        assert np.isfinite(models[1].shares).all()
+        for model in models:
+            model.states()
+            for c in model.coefficients():
+                assert not any(map(math.isinf, c[2:9])), c
+                assert not math.isinf(c.hc1_std_error)
+            assert not any(math.isinf(m.value) for m in model.metrics())
