@@ -29,7 +29,7 @@ check: setup ## check format, lint, types and the fast tests, in under a minute
 	@$(BIN)/mypy
 	@$(BIN)/pytest -m "not slow and not browser" $(ARGS)
 
-soak: setup ## attack it for hours: kills, faults, a million rows; print what was lost
+soak: setup ## attack it for an hour: kills, faults, a million rows; print what was lost
 	@$(BIN)/python tools/soak.py $(ARGS)
 
 audit: setup ## ask whether a pinned version has a known vulnerability

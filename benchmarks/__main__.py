@@ -19,7 +19,7 @@ PARTS: dict[str, Part] = {
     "loop": lambda quick: pipeline.against_plain_loop(*((900, 1) if quick else (3000, 5))),
     "slow": lambda quick: pipeline.against_load_generator(*((500, 1) if quick else (1250, 3))),
     "dashboard": lambda quick: dashboard.measure(
-        *((500, 1) if quick else (1500, 3)), with_browser=not quick
+        *((1.0, 1) if quick else (5.0, 4)), with_browser=not quick
     ),
     "page": lambda quick: page.measure(*((500, 1) if quick else (2000, 3))),
     "memory": lambda quick: footprint.memory_and_file(*((1000, 3000) if quick else (1000, 10_000))),

@@ -2,7 +2,7 @@
 
 `Live` is what the analysis notebook shows, over a trainer that reads as fast as it can. It is the
 same in all three; only who receives the widgets' messages differs. As a program this module is the
-first: `python -m benchmarks.dashboard URL FILE PAGES TURNS`, where nobody receives them.
+first: `python -m benchmarks.dashboard URL FILE SECONDS TURNS`, where nobody receives them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from benchmarks.measure import ROOT, Figures, Result, run_python, take_turns
 from promo import PageStream, Regressions, SGDLogistic, Store, Trainer, ui
 from promo.embedded import EmbeddedAPI
 
-_SETTLED = 100  # pages before the clock starts
+ROWS = 400_000  # of the API: no turn comes to their end
+SETTLING_S = 1.0  # before the clock starts, so that what opening the dashboard costs is not in it
 _IN_KERNEL = """
 import json
 from benchmarks.dashboard import Live
@@ -54,23 +55,30 @@ class Live:
             assert not self._publisher.errors, self._publisher.errors
             self._publisher.close()
 
-    def rate(self, pages: int) -> float:
-        """Learn some pages; return pages per second."""
-        first = self.trainer.run(_SETTLED).rows
-        began = time.perf_counter()
-        last = self.trainer.run(pages).rows
-        seconds = time.perf_counter() - began
-        assert last - first == pages * self.trainer.stream.page_size, "the stream has ended"
-        return pages / seconds
+    def play(self) -> None:
+        """Begin again at page 0, as fast as it goes."""
+        self.trainer.start_over()
+        self.trainer.play()
 
     def mark(self) -> tuple[int, float]:
         """Return pages learned, and the time."""
         return self.trainer.snapshot.rows // self.trainer.stream.page_size, time.perf_counter()
 
-    def rate_open(self, pages: int) -> float:
-        """Learn some pages with the dashboard open."""
+    def rate(self, seconds: float) -> float:
+        """Play for a while; return pages per second."""
+        self.play()
+        time.sleep(SETTLING_S)
+        first, began = self.mark()
+        time.sleep(seconds)
+        last, ended = self.mark()
+        assert self.trainer.status == "running", "the stream has ended"
+        self.trainer.pause()
+        return (last - first) / (ended - began)
+
+    def rate_open(self, seconds: float) -> float:
+        """Play for a while with the dashboard open."""
         self.open()
-        rate = self.rate(pages)
+        rate = self.rate(seconds)
         self.close()
         return rate
 
@@ -94,22 +102,25 @@ def ask(client: BlockingKernelClient, code: str, timeout_s: float = 120) -> Any:
             return json.loads(said.strip().rpartition("\n")[2]) if said else None
 
 
-def measure(pages: int, turns: int, *, with_browser: bool = True) -> list[Result]:
+def measure(seconds: float, turns: int, *, with_browser: bool = True) -> list[Result]:
     """Return one result for each receiver of the messages."""
-    with TemporaryDirectory() as folder, EmbeddedAPI(data=f"{folder}/world.db", port=0) as api:
-        found = run_python("-m", "benchmarks.dashboard", api.url, f"{folder}/1.db", pages, turns)
+    with (
+        TemporaryDirectory() as folder,
+        EmbeddedAPI(data=f"{folder}/world.db", rows=ROWS, port=0) as api,
+    ):
+        found = run_python("-m", "benchmarks.dashboard", api.url, f"{folder}/1.db", seconds, turns)
         nobody = {name: Figures(tuple(values)) for name, values in found.items()}
-        consumer = _in_kernel(api.url, f"{folder}/2.db", pages, turns)
-    results = [
-        _result("no kernel, widgets only", nobody),
-        _result("a kernel and a consumer of its messages", consumer),
-    ]
-    if with_browser:
-        results += browser.measure(2.0, turns)
+        consumer = _in_kernel(api.url, f"{folder}/2.db", seconds, turns)
+        results = [
+            _result("no kernel, widgets only", nobody),
+            _result("a kernel and a consumer of its messages", consumer),
+        ]
+        if with_browser:
+            results += browser.measure(api.url, seconds, turns)
     return results
 
 
-def _in_kernel(url: str, path: str, pages: int, turns: int) -> dict[str, Figures]:
+def _in_kernel(url: str, path: str, seconds: float, turns: int) -> dict[str, Figures]:
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel(env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
     client = manager.blocking_client()
@@ -119,8 +130,8 @@ def _in_kernel(url: str, path: str, pages: int, turns: int) -> dict[str, Figures
         ask(client, _IN_KERNEL.format(url=url, path=path))
         return take_turns(
             turns,
-            closed=lambda: ask(client, f"print(json.dumps(live.rate({pages})))"),
-            open=lambda: ask(client, f"print(json.dumps(live.rate_open({pages})))"),
+            closed=lambda: ask(client, f"print(json.dumps(live.rate({seconds})))"),
+            open=lambda: ask(client, f"print(json.dumps(live.rate_open({seconds})))"),
         )
     finally:
         client.stop_channels()
@@ -134,11 +145,11 @@ def _result(where: str, figures: dict[str, Figures]) -> Result:
     return Result(what, "≥ 0.9", f"{ratio:.2f}", ratio.median >= 0.9, words)
 
 
-def main(url: str, path: str, pages: str, turns: str) -> dict[str, tuple[float, ...]]:
+def main(url: str, path: str, seconds: str, turns: str) -> dict[str, tuple[float, ...]]:
     """Measure where nobody receives the widgets' messages."""
-    live, number = Live(url, str(Path(path))), int(pages)
+    live, each_s = Live(url, str(Path(path))), float(seconds)
     figures = take_turns(
-        int(turns), closed=lambda: live.rate(number), open=lambda: live.rate_open(number)
+        int(turns), closed=lambda: live.rate(each_s), open=lambda: live.rate_open(each_s)
     )
     live.trainer.close()
     return {name: some.values for name, some in figures.items()}

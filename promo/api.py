@@ -28,6 +28,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import promo
+from promo.bounds import BoundedProtocol
 from promo.dataset import MAX_INTEGER, Dataset, Employee, Recipe, ensure_data
 from promo.errors import ServiceError
 from promo.faults import parse
@@ -208,6 +209,7 @@ def run(
     app: ASGIApp = create_app(data, [_bracketed(host), *filter(None, map(str.strip, names))])
     config = uvicorn.Config(
         Faulty(app, DATA_PATH, parse(faults)) if faults else app,
+        http=BoundedProtocol,
         access_log=False,
         log_level="warning",
         server_header=False,

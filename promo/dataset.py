@@ -104,7 +104,7 @@ def ensure_data(path: str | Path, recipe: Recipe) -> None:
     recipe.check()
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with FileLock(path.with_name(f".{path.name}.lock"), mode=0o600):
                 if not path.exists():
                     _generate(path, recipe)

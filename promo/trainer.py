@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
 
+from promo import words
 from promo.changes import check_source
 from promo.errors import PromoError, SourceChanged, StoreError
 from promo.line import Line
@@ -236,15 +237,11 @@ class Trainer:
         """Why the trainer failed, and what to do, or why it waits; else empty."""
         retry = self._retry
         if self._status == "failed":
-            told = _in_words(self.error)
+            told = words.of_error(self.error)
             helps = not self._closed and not isinstance(self.error, SourceChanged)
             return f"{told} · Play goes on from the last commit" if helps else told
         if self._status == "running" and retry:
-            left = max(retry.at - time.monotonic(), 0.0)
-            return (
-                f"page {retry.page} (counted from 0): {retry.reason}; "
-                f"attempt {retry.attempt} in {left:.0f} s"
-            )
+            return words.of_retry(retry)
         return ""
 
     @property
@@ -325,8 +322,7 @@ class Trainer:
         """Obey commands and wait for our turn; False once stopped."""
         with self._condition:
             while not halt.is_set():
-                self._change_rates()
-                self._write_notes()
+                self._obey()
                 if self._stale and time.monotonic() >= self._publish_at:
                     self._publish()
                 if self._budget == 0:
@@ -339,14 +335,14 @@ class Trainer:
                 else:
                     return True
             if halt is self._halt:  # else a later thread obeys, maybe after starting over
-                self._change_rates()
-                self._write_notes()
+                self._obey()
             return False
 
-    def _change_rates(self) -> None:
+    def _obey(self) -> None:
         while self._new_rates:
             self._line.change_rate(*self._new_rates.popitem())
             self._publish()
+        self._write_notes()
 
     def _write_notes(self) -> None:
         while self._notes:
@@ -367,7 +363,7 @@ class Trainer:
         self.error, self._broken = error, True
         with suppress(PromoError):  # the store may be what is broken: then the next start tries
             self._restore()
-            self._line.record("error", reason=_in_words(error))
+            self._line.record("error", reason=words.of_error(error))
 
     def _restore(self, afresh: bool = False) -> None:
         if self._broken:
@@ -388,10 +384,6 @@ class Trainer:
         )
         self._stale, self._publish_at = False, time.monotonic() + _SNAPSHOT_S
         self._condition.notify_all()
-
-
-def _in_words(error: BaseException | None) -> str:
-    return str(error) if isinstance(error, PromoError) else repr(error)
 
 
 _OPEN: weakref.WeakSet[Trainer] = weakref.WeakSet()

@@ -25,6 +25,7 @@ context.set_forkserver_preload(  # not `crash`: the server does not look in this
         "promo.models.sgd",
         "promo.trainer",
         "promo.embedded",
+        "psutil",
         "tqdm",
         "pytest",
     ]

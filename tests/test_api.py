@@ -242,6 +242,40 @@ def test_serve_prints_one_line_and_ends_quietly(tmp_path):
     assert (process.returncode, rest, complaints) == (0, "", "")
 
 
+ENDLESS = {
+    "path": (b"GET /", b"x" * 65_536),
+    "header": (b"GET /api/v1/health HTTP/1.1\r\nX: ", b"x" * 65_536),
+    "headers": (b"GET /api/v1/health HTTP/1.1\r\n", b"X: y\r\n" * 10_000),
+}
+
+
+def test_a_head_without_an_end_is_refused(tmp_path):
+    """Endless paths and headers get a 400 before a few megabytes are sent; others are served."""
+    with serving_process(tmp_path / "data.db") as (_, line):
+        address = "127.0.0.1", int(line.rpartition(":")[2])
+        for begin, more in ENDLESS.values():
+            with socket.create_connection(address, timeout=10) as client:
+                client.sendall(begin)
+                with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                    client.sendall(more * 1000)
+            assert get(address, "/api/v1/data?page=0")[0] == 200
+
+
+def test_a_long_head_that_ends_is_served(tmp_path):
+    """Heads within the bound are answered, also when they come in pieces, one after another."""
+    with serving_process(tmp_path / "data.db") as (_, line):
+        address = "127.0.0.1", int(line.rpartition(":")[2])
+        with socket.create_connection(address, timeout=10) as client:
+            for _ in range(5):
+                client.sendall(b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nX: ")
+                for _ in range(3):
+                    client.sendall(b"x" * 10_000)
+                client.sendall(b"\r\n\r\n")
+                assert client.recv(12) == b"HTTP/1.1 200"
+                while not client.recv(10_000).endswith(b"}"):
+                    pass
+
+
 def test_hosts_come_from_the_environment(tmp_path):
     """`PROMO_API_ALLOWED_HOSTS` adds the names that compose gives the service."""
     environment = {"PROMO_API_ALLOWED_HOSTS": " api , other.example,"}

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from promo.changes import find_change
+from promo.cli import main
 from promo.errors import SourceChanged
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
@@ -86,6 +87,23 @@ def test_an_accepted_change_goes_on(server, path):
         assert len(trainer.store.events("changed")) == 1
         competences = {row[1]: row[3] for row in trainer.store.data()}
     assert competences[server.rows[44]["id"]] != 99.0
+
+
+def test_the_command_line_says_what_to_do(server, tmp_path, capsys):
+    """`promo run` ends in one line that names the page and the option; with that it goes on."""
+    command = ["run", "--api", server.url, "--db", str(tmp_path / "new.db")]
+    assert main(command) == 0
+    change(server, 44)
+    server.rows.extend(employees(60)[46:])
+    capsys.readouterr()
+    assert main(command) == 1
+    output, said = capsys.readouterr()
+    assert (output, said.count("\n")) == ("", 1)
+    assert said.startswith(f"promo: page {LAST} (counted from 0) of {server.url} is not what was")
+    assert "--accept-changes" in said
+    assert main([*command, "--accept-changes"]) == 0
+    assert [row[3] for row in tables(tmp_path / "new.db")[0]].count(99.0) == 0
+    assert len(tables(tmp_path / "new.db")[0]) == 60
 
 
 def test_a_short_last_page_that_grew_is_no_change(server, path):

@@ -123,8 +123,16 @@ def test_making_again_touches_nothing(path):
 
 
 def test_the_file_is_private(path):
-    """Only its owner can read or write the file, whatever the umask allows."""
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    """Only its owner can read or write the file, its lock and their folder, whatever the umask."""
+    path = path.parent / "new folder" / "data.db"
+    before = os.umask(0)
+    try:
+        ensure_data(path, RECIPE)
+    finally:
+        os.umask(before)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == {"data.db": 0o600, ".data.db.lock": 0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(

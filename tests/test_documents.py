@@ -11,6 +11,7 @@ from promo import __version__
 from promo.cli import parser
 
 ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
 README = (ROOT / "README.md").read_text()
 ANALYSIS = (ROOT / "ANALYSIS.md").read_text()
 
@@ -26,7 +27,7 @@ def test_the_numbers_of_the_analysis_are_those_of_the_notebook():
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     printed = "".join(output.get("text", "") for output in outputs)
     quoted = next(block for block in blocks(ANALYSIS) if "slope of network ability" in block)
-    assert len(quoted.splitlines()) == 5
+    assert len(quoted.splitlines()) == 6
     for line in quoted.splitlines():
         assert line in printed
 
@@ -36,6 +37,17 @@ def test_every_local_link_leads_somewhere(document):
     """A file that a document links to is in the repository."""
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text())
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_promises_name_tests_that_there_are():
+    """Each test file that docs/reliability.md names exists, and each promise names one."""
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    named = [re.findall(r"`(test_\w+)`", row[2]) for row in rows]
+    assert len(rows) > 12
+    assert all(named)
+    missing = {name for names in named for name in names if not (TESTS / f"{name}.py").exists()}
+    assert missing == set()
 
 
 def test_every_command_of_the_readme_parses():

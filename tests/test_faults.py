@@ -29,12 +29,15 @@ from promo.embedded import EmbeddedAPI
 from promo.errors import ServiceError, SourceChanged
 from promo.faults import NAMES, PASSING, Plan, parse
 from promo.faulty import Faulty
+from promo.models.regressions import Regressions
+from promo.models.sgd import SGDLogistic
 from promo.stream import wire
 from servers import ScriptedServer
 from tables import dump
 
-SOAK = bool(os.environ.get("PROMO_SOAK"))
-PLANS, PAGES, TRIES = (500, 10_000, 20) if SOAK else (20, 300, 5)
+SOAK = float(os.environ.get("PROMO_SOAK") or 0)
+PLANS, PAGES = int(500 * SOAK) or 20, int(10_000 * SOAK) or 300
+TRIES = 20 if SOAK >= 1 else 5
 ROWS = 247  # the last page, 24, is a short one
 LAST = 24
 SOURCE = "world:collider"
@@ -383,6 +386,41 @@ def test_stop_while_going_on(faulty, tmp_path, stops, fault, record_property):
             trainer.wait(random.random() / 10)
             stop(trainer, stops)
             assert trainer.snapshot.page == 2
+    record_property("tried", TRIES)
+    record_property("times_s", json.dumps(stops[-TRIES:]))
+
+
+class Slow(Regressions):
+    """Regressions that take their time for each page."""
+
+    def learn(self, batch):
+        """Wait, then learn."""
+        threading.Event().wait(0.1)
+        super().learn(batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["commit", "slow model", "its turn", "rest"])
+def test_stop_within_the_line(faulty, tmp_path, stops, where, record_property):
+    """Stop takes effect within 250 ms in a commit, with a slow model, held back, and at rest."""
+    for attempt in range(TRIES):
+        models = [SGDLogistic(), Slow() if where == "slow model" else Regressions()]
+        speed = 1e-9 if where == "its turn" else 50
+        with opened(tmp_path / f"{attempt}.db", faulty.url, models=models, speed=speed) as trainer:
+            commits = threading.Semaphore(0)
+            trainer.store._connection.set_trace_callback(
+                lambda sql: sql == "COMMIT" and commits.release()  # noqa: B023
+            )
+            trainer.step(2) if where == "rest" else trainer.play()
+            for _ in range(2):  # that of `started`, and the first page's
+                assert commits.acquire(timeout=60)
+            if where == "rest":
+                wait_for(lambda: trainer.status == "paused")
+            elif where != "commit":
+                wait_for(lambda: trainer.snapshot.page == 0)
+                trainer.wait(random.random() / 10)
+            stop(trainer, stops)
+            assert trainer.status == "stopped"
     record_property("tried", TRIES)
     record_property("times_s", json.dumps(stops[-TRIES:]))
 

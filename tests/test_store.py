@@ -28,6 +28,7 @@ from promo.batch import decode_page
 from promo.cli import main
 from promo.errors import StoreError, StoreLocked, StoreMismatch
 from promo.history import History
+from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.results import Coefficient, Metric, ModelState
 from promo.models.sgd import SGDLogistic
@@ -425,7 +426,8 @@ def line(path, batches, kills=()):
     while at < len(batches):
         if store is None:
             store = Store(path, **IDENTITY)
-            models = [SGDLogistic(0.1), Regressions()]
+            models, _ = default_models()
+            models[0].learning_rate = 0.1
             if store.page is not None:
                 for model in models:
                     model.restore(store.states)
@@ -727,6 +729,22 @@ def test_a_schema_that_is_not_ours_is_refused(stored, opening, statements, capsy
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_names_that_steer_a_terminal_are_spelled_out(stored, capsys):
+    """Escape sequences in a store's names reach no terminal, plain or as JSON."""
+    escape = "\x1b]0;owned\x07\n"
+    change(
+        stored,
+        ("UPDATE stream SET source = ?", escape),
+        ("UPDATE coefficient SET model = ? || model, term = ? || term", escape, escape),
+        ("UPDATE metric SET model = ? || model, name = ? || name", escape, escape),
+    )
+    for options in ([], ["--json"]):
+        assert main(["show", "--db", str(stored), *options]) == 0
+        output = capsys.readouterr().out
+        assert "owned" in output
+        assert "\x1b" not in output
+
+
 def too_long(kind):
     blob = "CAST(zeroblob(40000000) AS TEXT)"
     return {
@@ -825,6 +843,7 @@ def test_any_name_will_do(tmp_path):
 
 def test_files_are_private(path):
     """The database and what lies beside it are for their owner only, whatever the umask."""
+    path = path.parent / "new folder" / "promo.db"
     before = os.umask(0)
     try:
         with Store(path, **IDENTITY) as store:
@@ -832,6 +851,7 @@ def test_files_are_private(path):
             modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     finally:
         os.umask(before)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     names = ("promo.db", "promo.db-shm", "promo.db-wal", "promo.db.lock")
     assert modes == dict.fromkeys(names, 0o600)
 
@@ -860,6 +880,7 @@ class Bomb:
 def hostile():
     """Yield what somebody may have written into a store, as statements."""
     set_state = "UPDATE model SET state = ? WHERE name = 'moments'"
+    set_stories = "UPDATE model SET state = ? WHERE name = 'causal-stories'"
     bomb = pickle.dumps(Bomb(), protocol=0).decode()
     for name, state in {
         "pickle": bomb,
@@ -875,6 +896,7 @@ def hostile():
         "code": "__import__('os').system('touch exploded')",
     }.items():
         yield name, [(set_state, state)]
+        yield f"{name} of stories", [(set_stories, state)]
     yield "no state", [("DELETE FROM model WHERE name = 'moments'",)]
     yield "no states", [("DELETE FROM model",)]
     one_more = "INSERT INTO model SELECT 'x', page, rows, '1', '' FROM model LIMIT 1"
@@ -911,7 +933,7 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
     monkeypatch.chdir(tmp_path)
     change(stored, *statements)
     with pytest.raises(StoreMismatch, match=r"promo\.db holds"):
-        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), default_models()[0])
     assert not (tmp_path / "exploded").exists()
     with suppress(StoreMismatch):  # but not StoreLocked
         Store(stored, **IDENTITY).close()
@@ -919,7 +941,7 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
 
 def test_a_file_of_another_set_of_models_is_refused(stored):
     """One file is one set of models: fewer or others than it holds are told apart."""
-    for models in ([SGDLogistic()], [Regressions()], []):
+    for models in ([SGDLogistic()], [SGDLogistic(), Regressions()], []):
         with pytest.raises(StoreMismatch, match="holds the models"):
             Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), models)
 
@@ -936,7 +958,7 @@ def test_random_damage_is_told(stored, tmp_path):
         damaged.write_bytes(bytes_)
         with suppress(StoreError):
             store = Store(damaged, **IDENTITY)
-            Trainer(PageStream(SOURCE), store, [SGDLogistic(), Regressions()]).close()
+            Trainer(PageStream(SOURCE), store, default_models()[0]).close()
         for name in ("-wal", "-shm"):
             damaged.with_name(damaged.name + name).unlink(missing_ok=True)
 

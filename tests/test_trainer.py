@@ -27,7 +27,7 @@ from crash import open_trainer
 from pages import batch
 from promo.embedded import EmbeddedAPI
 from promo.errors import StoreError, StoreLocked
-from promo.models.regressions import Regressions
+from promo.models.default import default_models
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
 from strace import child, context
@@ -126,9 +126,15 @@ def bursts(trainer, dice):
         rest(trainer)
 
 
+def with_first(model):
+    """Return the usual models, but for the first."""
+    (_, *others), _ = default_models()
+    return [model, *others]
+
+
 def replay(path, by="rows"):
     """Return the states that rows, pages and events alone lead to."""
-    models = [SGDLogistic(), Regressions()]
+    models, _ = default_models()
     with Store.read_only(path) as reader:
         rows = reader.query(
             "SELECT id, network_ability, competence, promoted FROM data ORDER BY rowid"
@@ -659,7 +665,7 @@ class Fragile(SGDLogistic):
 
 def test_an_exception_in_a_model_surfaces_and_costs_nothing(make, clean):
     """Status, message, event and join tell of it; play goes on from the last commit to the end."""
-    trainer = make([Fragile(17), Regressions()])
+    trainer = make(with_first(Fragile(17)))
     trainer.play()
     with pytest.raises(RuntimeError, match="the model is tired"):
         trainer.join()
@@ -678,7 +684,7 @@ def test_an_exception_in_a_model_surfaces_and_costs_nothing(make, clean):
 
 def test_run_raises_what_the_thread_failed_of(make):
     """The blocking form raises too, and the next one goes on."""
-    trainer = make([Fragile(3), Regressions()])
+    trainer = make(with_first(Fragile(3)))
     with pytest.raises(RuntimeError, match="tired"):
         trainer.run(10)
     assert trainer.run(2).page == 4
@@ -702,7 +708,7 @@ class Blocked(Fragile):
 def test_a_play_after_a_stop_is_not_told_of_a_late_failure(make, clean):
     """Stopped in the midst of a page that then fails, and played on: models and end are clean."""
     model = Blocked(9)
-    trainer = make([model, Regressions()])
+    trainer = make(with_first(model))
     trainer.play()
     assert model.entered.wait(10)
     trainer.stop()
@@ -766,9 +772,7 @@ def test_a_closed_trainer_says_so(trainer, path):
     trainer.close()
     with Store.read_only(path) as reader:
         before = dump(reader)
-    with Store(
-        path, source=trainer.store._expected["source"], page_size=10, settings={"alpha": 0.05}
-    ):
+    with Store(path, **trainer.store._expected):
         for command in (trainer.play, trainer.step, trainer.start_over, trainer.pause):
             command()
         trainer.set_speed(3)
@@ -929,7 +933,7 @@ def test_a_resumed_trainer_shows_what_was_shown_last(make, pages):
     first.set_learning_rate(RATE, 0.2)
     first.run(pages - pages // 2)
     first.close()
-    second = make([SGDLogistic(0.7), Regressions()] if pages else None)
+    second = make(with_first(SGDLogistic(0.7)) if pages else None)
     assert picture(second.snapshot) == picture(first.snapshot)
     assert second.status == "idle"
     second.run(20)

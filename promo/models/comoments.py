@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from promo.models.moments import Moments
 
+_SAFE = 1e100  # scatter below which no fourth power leaves the range
+
 
 class CoMoments(msgspec.Struct, frozen=True):
     """Moments of two variables u and v, and the higher sums in which u is at most squared.
@@ -46,16 +48,14 @@ class CoMoments(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, rows: NDArray[np.float64], origin: Sequence[float] | None = None) -> CoMoments:
         """Accumulate one batch, shape (2, n), about its own means (see `Moments.of`)."""
-        moments = Moments.of(rows, origin)
+        moments, centred = Moments.centred(rows, origin)
         if not moments.n:
             return cls(moments, (0.0,) * 6)
-        u, v = (rows - np.array(moments.origin)[:, None]) - np.array(moments.offset)[:, None]
-        powers = np.empty((len(v), 2))
+        (uu, _), (_, vv) = moments.scatter
+        if uu < _SAFE and vv < _SAFE:  # as always, but for wild rows; the context costs its time
+            return cls(moments, _higher(*centred))
         with np.errstate(over="ignore", invalid="ignore"):
-            powers[:, 0], powers[:, 1] = v, v * v
-            sums = np.array([u * u, u * v, powers[:, 1]]) @ powers
-        (uuv, uuvv), (uvv, uvvv), (vvv, vvvv) = sums.tolist()
-        return cls(moments, _in_range(uuv, uvv, vvv, uuvv, uvvv, vvvv))
+            return cls(moments, _higher(*centred))
 
     def joined(self, rows: NDArray[np.float64]) -> CoMoments:
         """Return this with a batch of rows, shape (2, n), about the origin of those before."""
@@ -91,6 +91,14 @@ class CoMoments(msgspec.Struct, frozen=True):
             uvvv + (3 * b * uvv + a * vvv) + 3 * b * (b * uv + a * vv) + n * a * b * b * b,
             vvvv + 4 * b * vvv + 6 * b * b * vv + n * b * b * b * b,
         )
+
+
+def _higher(u: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[float, ...]:
+    powers = np.empty((len(v), 2))
+    powers[:, 0], powers[:, 1] = v, v * v
+    sums = np.array([u * u, u * v, powers[:, 1]]) @ powers
+    (uuv, uuvv), (uvv, uvvv), (vvv, vvvv) = sums.tolist()
+    return _in_range(uuv, uvv, vvv, uuvv, uvvv, vvvv)
 
 
 def _in_range(*sums: float) -> tuple[float, ...]:

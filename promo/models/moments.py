@@ -56,16 +56,25 @@ class Moments(msgspec.Struct, frozen=True):
         origin
             Shape (d,); the first row unless given.
         """
+        return cls.centred(rows, origin)[0]
+
+    @classmethod
+    def centred(
+        cls, rows: NDArray[np.float64], origin: Sequence[float] | None = None
+    ) -> tuple[Moments, NDArray[np.float64]]:
+        """Return what `of` does, and the deviations from the mean, shape (d, n)."""
         d, n = rows.shape
         if not n:
             zeros = (0.0,) * d
-            return cls(0, zeros if origin is None else tuple(origin), zeros, (zeros,) * d)
-        start = rows[:, 0] if origin is None else np.array(origin)
-        shifted = rows - start[:, None]
+            start = zeros if origin is None else tuple(origin)
+            return cls(0, start, zeros, (zeros,) * d), rows
+        first = rows[:, 0] if origin is None else np.array(origin)
+        shifted = rows - first[:, None]
         offset = np.add.reduce(shifted, 1) / n
         centred = shifted - offset[:, None]
         scatter = centred.dot(centred.T).tolist()  # for ten rows, at half the cost of @
-        return cls(n, tuple(start.tolist()), tuple(offset.tolist()), tuple(map(tuple, scatter)))
+        moments = cls(n, tuple(first.tolist()), tuple(offset.tolist()), tuple(map(tuple, scatter)))
+        return moments, centred
 
     @property
     def mean(self) -> tuple[float, ...]:

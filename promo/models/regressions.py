@@ -85,31 +85,32 @@ class Regressions:
         self.alpha, self.g = alpha, g
         self._groups = (_EMPTY, _EMPTY)
         self._excluded: list[Excluded] = [None] * len(_SLOPES)
+        self._news: int | None = None  # the page that nothing was estimated from yet
         self._estimate()
 
     def learn(self, batch: Batch) -> None:
         """Add the rows of a batch to the moments of their group."""
         if not len(batch.ids):
             return
+        self._catch_up()
         rows = np.array([batch.network_ability, batch.competence]).T
         # Each group about its own first row, so that a wild row costs the other group no digits.
         self._groups = (
             self._groups[0].joined(rows[~batch.promoted].T),
             self._groups[1].joined(rows[batch.promoted].T),
         )
-        self._estimate()
-        for which, at in enumerate(_SLOPES):
-            if self._excluded[which] is None and self._coefficients[at].av_p_value <= self.alpha:
-                self._excluded[which] = batch.page
+        self._news = batch.page
 
     @property
     def together(self) -> Moments:
         """Moments of network ability, competence and promoted over all rows."""
+        self._catch_up()
         return self._together
 
     @property
     def fits(self) -> tuple[Fit, ...]:
         """One fit for each of `FORMULAS`."""
+        self._catch_up()
         return self._fits
 
     def coefficients(self) -> list[Coefficient]:
@@ -118,7 +119,18 @@ class Regressions:
         p-values are two-sided and fixed-n intervals central, from Student's t with n - k degrees
         of freedom.
         """
+        self._catch_up()
         return self._coefficients
+
+    def _catch_up(self) -> None:
+        """Estimate from the page learned last, before anybody asks and before the next."""
+        page, self._news = self._news, None
+        if page is None:
+            return
+        self._estimate()
+        for which, at in enumerate(_SLOPES):
+            if self._excluded[which] is None and self._coefficients[at].av_p_value <= self.alpha:
+                self._excluded[which] = page
 
     def _estimate(self) -> None:
         """Work out all that follows from the moments."""
@@ -165,6 +177,7 @@ class Regressions:
         ``zero_excluded_at TERM`` is the first page at which the confidence sequence excluded
         zero, NaN before it has.
         """
+        self._catch_up()
         found = [
             Metric(formula.name, name, value)
             for formula, fit in zip(FORMULAS, self._fits, strict=True)
@@ -183,6 +196,7 @@ class Regressions:
 
     def states(self) -> list[ModelState]:
         """Return the moments, and for each formula what they amount to."""
+        self._catch_up()
         rows = sum(co.moments.n for co in self._groups)
         state = _State(2, self._groups, self._excluded)
         return [ModelState(MOMENTS, rows, _encode(state)), *self._summaries()]
@@ -200,18 +214,22 @@ class Regressions:
             raise ValueError(
                 f"not the moments of two variables, version 2: {states[MOMENTS][:200]}"
             )
-        self._groups, self._excluded = state.groups, state.excluded
+        self._groups, self._excluded, self._news = state.groups, state.excluded, None
         self._estimate()
 
 
 def _plausible(group: CoMoments) -> bool:
     """Whether these can be the moments of two variables within ±1e100."""
-    moments = group.moments
-    parts = (moments.origin, moments.offset, *moments.scatter)
+    moments, scatter = group.moments, group.moments.scatter
+    parts = (moments.origin, moments.offset, *scatter)
     return (
-        {len(part) for part in (*parts, moments.scatter)} == {2}
+        {len(part) for part in (*parts, scatter)} == {2}
         and 0 <= moments.n <= _MAX_ROWS
-        and all(abs(value) <= _MAX_SCATTER for part in parts for value in part)
+        and all(abs(value) <= MAX_ABS for value in moments.origin)
+        and all(abs(value) <= 4 * MAX_ABS for value in moments.offset)
+        and all(abs(value) <= _MAX_SCATTER for line in scatter for value in line)
+        and scatter[0][0] >= 0 <= scatter[1][1]
+        and scatter[0][1] == scatter[1][0]
         and len(group.higher) in (0, 6)
     )
 

@@ -20,6 +20,7 @@ from scipy.special import ndtri, stdtr
 from promo.batch import MAX_ABS, Batch, Number
 from promo.models import anytime
 from promo.models.graphs import INDEPENDENCIES, VARIABLES, parents, stories
+from promo.models.least_squares import SINGULAR, UNDERFLOW
 from promo.models.moments import Moments
 from promo.models.regressions import Regressions
 from promo.models.renewable import Renewable
@@ -43,7 +44,7 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     scale: tuple[_Positive, _Positive]
     beta: list[list[float]]
     curvature: list[list[list[float]]]
-    log_likelihood: list[Annotated[float, msgspec.Meta(le=0)]]
+    log_likelihood: list[Annotated[float, msgspec.Meta(ge=-MAX_ABS, le=0)]]
 
 
 class Stories:
@@ -65,7 +66,7 @@ class Stories:
     Geiger, Heckerman (1994). Learning Gaussian networks. Uncertainty in Artificial Intelligence
     10, 235-243.
     Liang, Paulo, Molina, Clyde, Berger (2008). Mixtures of g priors for Bayesian variable
-    selection. Journal of the American Statistical Association 103, 410-423, equation 6.
+    selection. Journal of the American Statistical Association 103, 410-423.
     Dawid (1984). Present position and potential developments: some personal views. Statistical
     theory: the prequential approach. Journal of the Royal Statistical Society A 147, 278-292.
     """
@@ -83,7 +84,7 @@ class Stories:
     # -- promoted, given its causes ---------------------------------------------------------
 
     def learn(self, batch: Batch) -> None:
-        """Bet on each row as the rows before taught to, then learn it."""
+        """Bet on each row as the chunks of rows before taught to, then learn it."""
         columns = batch.network_ability, batch.competence, batch.promoted
         if self._learned:
             self._bet(*columns)
@@ -93,7 +94,10 @@ class Stories:
             n, c, p = (np.array(column) for column in zip(*self._waiting, strict=True))
             self._waiting = []
             first = np.stack([n, c])[:, :_CHUNK]
-            centre, deviation = first.mean(axis=1), first.std(axis=1)
+            # About the first row, so that equal rows have no spread by rounding.
+            begin = first[:, 0]
+            centre = begin + (first - begin[:, None]).mean(axis=1)
+            deviation = (first - centre[:, None]).std(axis=1)
             scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
             self._centre, self._scale = tuple(centre.tolist()), tuple(scale.tolist())
             self._bet(n, c, p)
@@ -106,8 +110,9 @@ class Stories:
     ) -> None:
         x = np.empty((len(y), 3))
         x[:, 0] = 1.0
-        for at, values in enumerate((network_ability, competence)):
-            x[:, at + 1] = (values - self._centre[at]) / self._scale[at]
+        with np.errstate(over="ignore"):
+            for at, values in enumerate((network_ability, competence)):
+                x[:, at + 1] = (values - self._centre[at]) / self._scale[at]
         np.clip(x, -_FAR, _FAR, out=x)
         begin = 0
         while begin < len(y):
@@ -191,14 +196,12 @@ class Stories:
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
         state = msgspec.json.decode(states[self.name], type=_State)
-        promoted = Renewable(_USES)
-        beta, curvature = np.array(state.beta), np.array(state.curvature)
-        shapes = beta.shape, curvature.shape, len(state.log_likelihood)
-        expected = promoted.beta.shape, promoted.curvature.shape, len(_USES)
-        if state.version != 1 or shapes != expected or len(state.waiting) >= _CHUNK:
+        waiting = len(state.waiting)
+        wrong = state.version != 1 or len(state.log_likelihood) != len(_USES)
+        if wrong or waiting >= _CHUNK or (waiting and state.learned):
             raise ValueError(f"not the causal stories, version 1: {states[self.name][:200]}")
-        promoted.beta, promoted.curvature = beta, curvature
-        self._promoted, self._waiting, self._learned = promoted, state.waiting, state.learned
+        self._promoted.restore(np.array(state.beta), np.array(state.curvature))
+        self._waiting, self._learned = state.waiting, state.learned
         self._centre, self._scale = state.centre, state.scale
         self._log_likelihood = np.array(state.log_likelihood)
 
@@ -242,7 +245,7 @@ class _Correlations(NamedTuple):
     @classmethod
     def of(cls, together: Moments) -> _Correlations:
         ((nn, nc, pn), (_, cc, cp), (_, _, pp)) = together.scatter
-        n, c, p = sqrt(nn), sqrt(cc), sqrt(pp)
+        n, c, p = (sqrt(scatter) if scatter > UNDERFLOW else 0.0 for scatter in (nn, cc, pp))
         a, b, d = _ratio(nc, n * c), _ratio(pn, n * p), _ratio(cp, c * p)
         return cls(a, b, d, _partial(a, b, d), _partial(b, a, d), _partial(d, a, b))
 
@@ -265,8 +268,10 @@ def _ratio(part: float, whole: float) -> float:
 
 def _partial(r: float, a: float, b: float) -> float:
     """Return the correlation r of two variables given a third, correlated a and b with them."""
-    left = (1 - a) * (1 + a) * (1 - b) * (1 + b)
-    return _ratio(r - a * b, sqrt(left)) if left > 0 else nan
+    free_a, free_b = (1 - a) * (1 + a), (1 - b) * (1 + b)
+    if not min(free_a, free_b) >= SINGULAR:
+        return nan
+    return _ratio(r - a * b, sqrt(free_a * free_b))
 
 
 def _square(r: float) -> float:

@@ -80,7 +80,7 @@ class Store(Reader):
         path = Path(path)
         check_files(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = lock_file(path)
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror}") from error

@@ -10,7 +10,7 @@ import numpy as np
 from promo.models.results import Coefficient
 from promo.models.verdict import NEGLIGIBLE
 from promo.snapshot import Snapshot
-from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, axis, fit, move
+from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, axis, extend, fit, move
 from promo.ui.style import GREEN, GREY, VERMILLION, key
 from promo.ui.switch import COLLIDER, NULL, ColliderSwitch
 
@@ -30,7 +30,8 @@ class CoefficientFigure(Figure):
         self.switch = switch or ColliderSwitch()
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=-0.5, max=0.5)
         scales = {"x": self._x, "y": self._y}
-        self.zero = bq.Lines(x=[0.0, 10.0], y=[0.0, 0.0], scales=scales, colors=[GREY])
+        across = {"x": bq.LinearScale(min=0, max=1), "y": self._y}
+        self.zero = bq.Lines(x=[0.0, 1.0], y=[0.0, 0.0], scales=across, colors=[GREY])
         self.paths, self.bands, self.wide = {}, {}, {}
         for formula, colour, style in ((NULL, GREEN, "solid"), (COLLIDER, VERMILLION, "dashed")):
             self.wide[formula], self.bands[formula] = (
@@ -91,8 +92,7 @@ class CoefficientFigure(Figure):
             self.say("No row is learned yet.")
             return
         end = max(float(rows[-1]), 1.0)
-        move(self.zero, np.array([0.0, end]), np.zeros(2))
-        self._x.max = end
+        extend(self._x, end)
         fit(self._y, rows, shown)
         self.say(" ".join(self._claim(snapshot, formula) for formula in self.switch.formulas))
 

@@ -16,7 +16,7 @@ from promo.ui.style import sheet
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
 _SURE = "Erase this run and begin again at page 0?"
-_CHANGED = "The API serves other rows than were learned here. Go on with both, or erase this run?"
+_CHANGED = "The API no longer serves what was learned here. Go on all the same, or erase this run?"
 
 
 class Controls:
@@ -153,7 +153,7 @@ def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.B
 def _row(question: str, *answers: widgets.Button) -> widgets.HBox:
     """Return a question with its answers, not shown yet."""
     hidden = widgets.Layout(display="none", align_items="center", flex_flow="row wrap")
-    return widgets.HBox([widgets.Label(question), *answers], layout=hidden)
+    return widgets.HBox([widgets.HTML(question), *answers], layout=hidden)
 
 
 def status_line(snapshot: Snapshot, status: str, message: str) -> str:

@@ -8,7 +8,7 @@ import bqplot as bq
 import numpy as np
 
 from promo.snapshot import Snapshot
-from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, Floats, axis, fit, move
+from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, Floats, axis, extend, fit, move
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
@@ -18,7 +18,7 @@ _LABELS = 6  # of learning rates, the newest; bqplot's Label fails when their nu
 class SampleFigure(Figure):
     """Who gets promoted: a sample of the rows, and where the classifier says even odds."""
 
-    rest_s = 1.0  # the dearest to draw, and the one that changes least
+    rest_s = 2.0  # the dearest to draw, and the one that changes least
 
     def __init__(self, model: str = "sgd-logistic") -> None:
         self._model = model
@@ -71,8 +71,9 @@ class LossFigure(Figure):
         self.line = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], stroke_width=2.5)
         self.recent = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[SKY], stroke_width=1)
         self.coin = bq.Lines(
-            x=[0.0, 10.0], y=[log(2)] * 2, scales=scales, colors=[GREY], line_style="dashed"
-        )
+            x=[0.0, 1.0], y=[log(2)] * 2, scales={"x": bq.LinearScale(min=0, max=1), "y": self._y},
+            colors=[GREY], line_style="dashed",
+        )  # fmt: skip
         upright = {"x": self._x, "y": bq.LinearScale(min=0, max=1)}
         self.changes = bq.Lines(
             x=NOWHERE, y=NOWHERE, scales=upright, colors=[VERMILLION], line_style="dotted"
@@ -108,8 +109,7 @@ class LossFigure(Figure):
             self.say("Nothing is predicted yet.")
             return
         end = max(float(rows[-1]), 1.0)
-        move(self.coin, np.array([0.0, end]), np.full(2, log(2)))
-        self._x.max = 1.08 * end  # room for the label of a change just made
+        extend(self._x, 1.08 * end)  # room for the label of a change just made
         fit(self._y, rows, [loss, lately[len(lately) // 10 :], np.full(2, log(2))], headroom=0.2)
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
         area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"

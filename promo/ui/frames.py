@@ -7,7 +7,10 @@ import time
 import anywidget
 import traitlets
 
-_REST = 4.0  # times what a frame took, before the next: so painting takes a fifth of a core
+# Rest before the next frame, in times what the last took. Flat out, the stream needs the cores:
+# painting gets a thirteenth of one, but a frame a second as long as that is a fifth at most.
+_REST, _REST_FLAT_OUT = 1.0, 12.0
+_REST_ENOUGH_S, _REST_LEAST = 1.0, 4.0
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
 
@@ -21,7 +24,7 @@ class Frames(anywidget.AnyWidget):
     Parameters
     ----------
     interval_s
-        Least seconds between two frames; the fixed pace where nothing answers.
+        Least seconds between two frames; twice as many where nothing answers.
     """
 
     _esm = """
@@ -61,13 +64,25 @@ class Frames(anywidget.AnyWidget):
         self._sent_at = time.monotonic()
         self.frame += 1
 
-    def is_due(self, *, hurry: bool = False) -> bool:
-        """Say whether to send a frame now; in a hurry, one that was not painted yet may wait."""
+    def is_due(self, *, hurry: bool = False, flat_out: bool = False) -> bool:
+        """Say whether to send a frame now; in a hurry, one that was not painted yet may wait.
+
+        Where the stream runs flat out, the browser rests for longer.
+        """
         since_s = time.monotonic() - self._sent_at
         if not self.visible or since_s < self._interval_s:
             return False
-        if hurry or self.painted < 0:
+        if hurry:
             return True
+        if self.painted < 0:
+            return since_s >= 2 * self._interval_s
         if self.painted < self.frame:
             return since_s > _LOST_S
-        return since_s > (1 + _REST) * self.took_ms / 1000
+        return since_s > self._rested_s(flat_out)
+
+    def _rested_s(self, flat_out: bool) -> float:
+        took_s = self.took_ms / 1000
+        if not flat_out:
+            return (1 + _REST) * took_s
+        enough_s = max(_REST_ENOUGH_S, _REST_LEAST * took_s)
+        return took_s + min(_REST_FLAT_OUT * took_s, enough_s)

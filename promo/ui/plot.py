@@ -6,6 +6,7 @@ Marks are built once and changed in place, x and y together.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, floor, log2, log10
 
 import bqplot as bq
 import ipywidgets as widgets
@@ -81,5 +82,17 @@ def fit(scale: bq.Scale, rows: Floats, series: Sequence[Floats], headroom: float
         return
     low, high = float(kept.min()), float(kept.max())
     span = max(high - low, 1e-2)
+    # In steps, since a scale that moves has every mark and axis on it drawn again.
+    step = 2.0 ** floor(log2(span / 10))
     with scale.hold_sync():
-        scale.min, scale.max = low - 0.08 * span, high + headroom * span
+        scale.min = step * floor((low - 0.08 * span) / step)
+        scale.max = step * ceil((high + headroom * span) / step)
+
+
+def extend(scale: bq.Scale, end: float) -> None:
+    """Let a scale that begins at 0 reach an end, at least 1, in steps of a tenth or less.
+
+    A scale that moves has every mark and axis on it drawn again: so it moves seldom.
+    """
+    step = 10.0 ** (floor(log10(end)) - 1)
+    scale.max = step * ceil(end / step)

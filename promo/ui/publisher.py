@@ -15,7 +15,8 @@ from promo.trainer import Trainer
 from promo.trainer import close_all as close_trainers
 from promo.ui.frames import Frames
 
-FRAMES_PER_S = 5.0
+FRAMES_PER_S = 10.0
+_FLAT_OUT = 50.0  # pages per second: slower, the stream leaves the cores idle and eyes can follow
 _TICK_S = 0.05
 
 
@@ -50,8 +51,8 @@ class Publisher:
         Whose snapshots to show; None for views that live by the reader's choices alone.
     views
         Updated in this order, one after another, at most `frames_per_s` times a second, and while
-        the stream runs no faster than the browser paints with ease (see `Frames`); then one that
-        has a `rest_s` is also left alone for so many seconds after an update.
+        the stream runs no faster than the browser paints with ease (see `Frames`). While it runs
+        flat out, one that has a `rest_s` is also left alone for so many seconds after an update.
     """
 
     def __init__(
@@ -80,17 +81,18 @@ class Publisher:
             ]
             words = (status, self.trainer.message, *asked)
             runs = status == "running"
-            if not self.frames.is_due(hurry=words != said or not runs):
+            flat_out = runs and snapshot is not None and snapshot.pages_per_s > _FLAT_OUT
+            if not self.frames.is_due(hurry=words != said or not runs, flat_out=flat_out):
                 continue
             said = words
-            self._show((snapshot, *words), snapshot, runs)
+            self._show((snapshot, *words), snapshot, flat_out)
 
-    def _show(self, news: object, snapshot: Snapshot | None, runs: bool) -> None:
+    def _show(self, news: object, snapshot: Snapshot | None, flat_out: bool) -> None:
         """Make a frame of the views that have not shown the news and do not rest."""
         now, behind = time.monotonic(), []
         for view in self._working:
             shown, at = self._shown.get(view, (None, float("-inf")))
-            rests = runs and now < at + getattr(view, "rest_s", 0.0)
+            rests = flat_out and now < at + getattr(view, "rest_s", 0.0)
             if news != shown and not rests:
                 behind.append(view)
         if not behind:
