@@ -494,7 +494,7 @@ def test_notes_while_playing_are_each_written_once(make):
 @pytest.mark.parametrize("end", ["finished", "stopped", "error"])
 def test_a_note_said_while_the_thread_ends_is_not_lost(make, end):
     """Said after the last look at what is to be done, it is written all the same, once."""
-    trainer = make([Fragile(3 if end == "error" else None), Regressions()])
+    trainer = make(with_first(Fragile(3 if end == "error" else None)))
     record = trainer._line.record
 
     def late(kind, **detail):
@@ -516,7 +516,7 @@ def test_a_note_said_while_the_thread_ends_is_not_lost(make, end):
 def test_start_over_forgets_the_notes_before_and_keeps_those_after(make):
     """Though a page is under way: what was said before is gone, what was said after is there."""
     model = Blocked(2)
-    trainer = make([model, Regressions()])
+    trainer = make(with_first(model))
     trainer.note("mine", number=0)
     trainer.play()
     assert model.entered.wait(10)
