@@ -16,10 +16,12 @@ from promo.embedded import EmbeddedAPI
 
 DEADLINE_S = 30
 BUILD = """
-from promo import PageStream, Regressions, SGDLogistic, Store, Trainer, ui
+from promo.models.default import default_models
+from promo import PageStream, Store, Trainer, ui
 stream = PageStream({url!r}, source={source!r})
-store = Store({path!r}, source=stream.source, page_size=10, settings={{"alpha": 0.05}})
-trainer = Trainer(stream, store, [SGDLogistic(learning_rate=0.01), Regressions()], speed=50)
+models, settings = default_models()
+store = Store({path!r}, source=stream.source, page_size=10, settings=settings)
+trainer = Trainer(stream, store, models, speed=50)
 controls = ui.Controls(trainer)
 publisher = ui.Publisher(trainer, [controls, ui.LossFigure()])
 """
