@@ -345,10 +345,11 @@ def paths(tab):
 @pytest.mark.browser
 def test_run_all_shows_a_live_board(board):
     """Run All runs every cell without an error and shows controls, drawn figures and a table."""
-    assert re.match(r"(idle|paused) · page 513 of 10,000 · 5,130 rows", status(board))
+    assert re.match(r"(idle|paused) · page 1,025 of 10,000 · 10,250 rows", status(board))
     assert [is_offered(board, text) for text in ("Play", "Step", "Start over")] == [True] * 3
     assert board.locator(FIGURE).count() == 3
-    assert board.locator(".promo table tbody").count() == 2
+    assert board.locator(".promo tr.first").count() == 2  # a regression each
+    assert board.locator(".promo-card").count() == 11
     wait_for(lambda: board.locator(f"{FIGURE} .dot").count() > 200)
 
 
