@@ -61,8 +61,8 @@ def test_one_batch_is_the_penalised_maximum(seed, rows, weight):
     for beta, curvature, uses in zip(model.beta, model.curvature, USES, strict=True):
         expected, hessian = penalised(x[:, uses], y)
         error = np.sqrt(np.diag(np.linalg.inv(hessian)))
-        assert (np.abs(beta[uses] - expected) < 1e-3 * error).all()
-        np.testing.assert_allclose(curvature[np.ix_(uses, uses)], hessian, rtol=1e-2, atol=1e-2)
+        assert (np.abs(beta[uses] - expected) < 1e-4 * error).all()
+        np.testing.assert_allclose(curvature[np.ix_(uses, uses)], hessian, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_models_side_by_side_are_models_alone():
     together = learned(x, y, 10)
     for at, uses in enumerate(USES):
         alone = learned(x[:, uses], y, 10, Renewable(np.ones((1, uses.sum()), bool)))
-        np.testing.assert_allclose(together.beta[at][uses], alone.beta[0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(together.beta[at][uses], alone.beta[0], rtol=1e-8, atol=1e-9)
         assert (together.beta[at][~uses] == 0).all()
 
 
@@ -140,19 +140,24 @@ def test_separable_rows_stay_within_the_prior(far):
     assert (model.beta[1, 1], model.beta[2, 2]) > (0, -1e-9)
 
 
-def test_a_batch_is_used_once(monkeypatch):
-    """Newton's method needs few steps: in pages of ten, two to four, at no time fifty."""
-    solved = []
-    solve = np.linalg.solve
-    monkeypatch.setattr(np.linalg, "solve", lambda a, b: solved.append(1) or solve(a, b))
-    x, y = rows_of(WORLDS["threshold"], 5000, seed=6)
-    model = Renewable(USES)
-    most = 0
-    for start in range(0, 5000, 10):
-        solved.clear()
+@pytest.mark.parametrize("seed", range(5))
+def test_few_steps_lead_to_the_maximum(seed, monkeypatch):
+    """In pages of ten, Newton's method needs few steps, steps back included; at no time fifty.
+
+    A model that has arrived must not hold up the others, as its rounding once did.
+    """
+    looks = []
+    expit = renewable.expit
+    monkeypatch.setattr(renewable, "expit", lambda odds: looks.append(1) or expit(odds))
+    random = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(2000), 3 * random.normal(size=(2000, 2))])
+    y = random.random(2000) < 1 / (1 + np.exp(-x @ [0, 1, 1]))
+    model, most = Renewable(USES), 0
+    for start in range(0, 2000, 10):
+        looks.clear()
         model.learn(x[start : start + 10], y[start : start + 10])
-        most = max(most, len(solved))
-    assert most <= 10
+        most = max(most, len(looks))
+    assert most <= 15
 
 
 def test_nothing_learned_is_nothing_changed():

@@ -764,7 +764,7 @@ def test_a_value_longer_than_any_of_ours_is_not_read(stored, kind):
     tracemalloc.start()
     try:
         with pytest.raises(StoreError, match="too big") as told:
-            Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+            Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), default_models()[0])
         assert len(str(told.value)) < 1000
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
@@ -776,7 +776,7 @@ def test_more_pages_than_are_ever_kept_are_refused(stored):
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)"
     change(stored, (f"{numbers} INSERT OR IGNORE INTO metric SELECT 'm', 'x', i, 0.0 FROM n",))
     with pytest.raises(StoreMismatch, match=r"metrics of 2,000 pages or more"):
-        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), default_models()[0])
 
 
 @pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])

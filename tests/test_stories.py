@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from scipy.special import logsumexp
@@ -234,13 +234,14 @@ def test_the_collider_shows_in_its_correlations():
     *[st.sampled_from([1.0, -3.0, 1e-60, 1e40])] * 2,
     *[st.sampled_from([0.0, 5.0, -1e3])] * 2,
 )
+@example(1474, 1.0, 1.0, 0.0, -1e3)  # a model that had arrived held up the others, once
 @settings(max_examples=40, deadline=None)
 def test_scale_and_shift_change_nothing(seed, a, b, up, along):
-    """Units, signs and zeros of both abilities leave all evidence as it is, to 1e-6 nats."""
+    """Units, signs and zeros of both abilities leave all evidence as it is, to 1e-8 nats."""
     network_ability, competence, promoted = employees(150, seed)
     plain = learned(pages_of((network_ability, competence, promoted)))
     moved = learned(pages_of((a * (network_ability + up), b * (competence + along), promoted)))
-    np.testing.assert_allclose(moved[1].log_evidence, plain[1].log_evidence, atol=1e-6)
+    np.testing.assert_allclose(moved[1].log_evidence, plain[1].log_evidence, rtol=1e-9, atol=1e-8)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, -1e100])

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 Floats = NDArray[np.float64]
 _STEPS = 50  # of Newton's method at most; two or three are usual
-_CLOSE = 1e-8  # nats to be gained: the step that gains no more is the last
+_CLOSE = 1e-12  # nats to be gained: the step that gains no more is the last
 _LARGEST = 1e40  # beyond what any number of rows within ±1e6 can lead to
 _OVERSHOT = -0.5  # share of the slope at the start of a step; steeper down, it went too far
 
@@ -102,7 +102,8 @@ class Renewable:
             p = expit(beta @ across)
             pull = np.matmul(prior, (before - beta)[:, :, None])[:, :, 0]
             gradient = ((y - p) @ x) * self.uses + pull
-            overshot = np.einsum("mk,mk->m", gradient, step) < _OVERSHOT * rise
+            slope = np.einsum("mk,mk->m", gradient, step)
+            overshot = (slope < _OVERSHOT * rise) & (rise > _CLOSE)  # where it is no rounding
             if overshot.any():  # back half of the way
                 step, rise = step * (overshot / 2)[:, None], rise * (overshot / 2)
                 beta = beta - step
