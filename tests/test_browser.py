@@ -348,7 +348,8 @@ def test_run_all_shows_a_live_board(board):
     assert re.match(r"(idle|paused) · page 1,025 of 10,000 · 10,250 rows", status(board))
     assert [is_offered(board, text) for text in ("Play", "Step", "Start over")] == [True] * 3
     assert board.locator(FIGURE).count() == 3
-    assert board.locator(".promo table tbody").count() == 3  # two regressions, and a story opened
+    assert board.locator(".promo tr.first").count() == 2  # a regression each
+    assert board.locator(".promo-card").count() == 11
     wait_for(lambda: board.locator(f"{FIGURE} .dot").count() > 200)
 
 
