@@ -20,9 +20,11 @@ from promo.batch import decode_page
 from promo.memory import Memory
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
+from promo.models.stories import Stories
 from promo.store import Store
 
 BAR_US = 330
+STORIES_BAR_US = 500
 REFERENCE_US = 1e6 / 190_000  # river's learn_one on the machine that the bar was set on
 NAMED = ("validate", "predict + learn", "commit")  # the bar's own words
 STAGES = (*NAMED, "sift", "states", "results", "memory")
@@ -61,6 +63,13 @@ def measure(pages: int, turns: int) -> list[Result]:
             named.median <= BAR_US,
             words,
         ),
+        Result(
+            "µs per page for the causal stories: learn, evidence, correlations, state",
+            f"≤ {STORIES_BAR_US}",
+            f"{stages['stories']:.0f}",
+            stages["stories"].median <= STORIES_BAR_US,
+            "Beside the above, which is of the classifier and the regressions alone.",
+        ),
     ]
 
 
@@ -80,7 +89,8 @@ def _turn(bodies: list[bytes]) -> dict[str, float]:
         TemporaryDirectory() as folder,
         Store(Path(folder) / "store.db", source="memory", page_size=ROWS) as store,
     ):
-        models = [SGDLogistic(), Regressions()]
+        regressions = Regressions()
+        models, stories = [SGDLogistic(), regressions], Stories(regressions)
         plain = preprocessing.StandardScaler() | linear_model.LogisticRegression()
         memory = Memory(
             store,
@@ -106,6 +116,10 @@ def _turn(bodies: list[bytes]) -> dict[str, float]:
             clock.note("commit")
             memory.add(batch, sifted, coefficients, metrics)
             clock.note("memory")
+            clock.start()
+            stories.learn(sifted.fresh)
+            stories.states(), stories.coefficients(), stories.metrics()
+            clock.note("stories")
             pairs = zip(batch.competence.tolist(), batch.network_ability.tolist(), strict=True)
             rows = [{"competence": c, "network_ability": n} for c, n in pairs]
             clock.start()
