@@ -129,6 +129,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read along has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _service(url: str | None) -> EmbeddedAPI | ExternalAPI:
@@ -265,7 +268,7 @@ def _watch(trainer: Trainer, pages: int | None) -> None:
         trainer.play()
     else:
         trainer.step(pages)
-    first = (trainer.snapshot.page or -1) + 1
+    first = (-1 if trainer.snapshot.page is None else trainer.snapshot.page) + 1
     with tqdm(unit=" pages", initial=first, disable=None, dynamic_ncols=True) as bar:
         while trainer.status in ("running", "retrying"):
             trainer.wait(0.2)

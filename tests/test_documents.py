@@ -27,7 +27,7 @@ def test_the_numbers_of_the_analysis_are_those_of_the_notebook():
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     printed = "".join(output.get("text", "") for output in outputs)
     quoted = next(block for block in blocks(ANALYSIS) if "slope of network ability" in block)
-    assert len(quoted.splitlines()) == 6
+    assert len(quoted.splitlines()) == 7
     for line in quoted.splitlines():
         assert line in printed
 

@@ -17,16 +17,18 @@ from ipywidgets.widgets.widget import _instances as registry
 from comms import Comm, arrays_sent, text_of, texts_of, tree, wait_for, written_down
 from crash import open_trainer
 from promo import ui
+from promo.batch import Batch
 from promo.embedded import EmbeddedAPI
 from promo.models.graphs import INDEPENDENCIES, PAIRS, all_graphs, implied, stories
 from promo.models.peeking import peek
+from promo.models.regressions import Regressions
 from promo.models.results import Coefficient
 from promo.models.robust import robustly
 from promo.models.selection import measured_slope, spurious_slope
-from promo.models.verdict import NEGLIGIBLE, PREDICTABLE, score
+from promo.models.verdict import NEGLIGIBLE, PREDICTABLE, finding, negligible_slope, score
 from promo.ui import lessons
 from promo.ui.coefficients import safe_to_stop
-from promo.ui.sandbox import compare, learned, true_story
+from promo.ui.sandbox import compare, learned, true_story, verdict
 from promo.ui.switch import COLLIDER, NULL
 from promo.world import WORLDS
 
@@ -474,10 +476,10 @@ def test_a_world_is_shown_beside_what_the_stories_say_of_it(name):
     assert world.description in text_of(figure.truth.value)
     shares = {s.name: snapshot.metric("causal-stories", f"share of {s.name}") for s in stories()}
     best, said = max(shares, key=shares.get), text_of(figure.verdict.value)
-    right = best == true_story(world)
+    right = best == true_story(world, 500)
     assert said.startswith("The stories have found the truth" if right else "The stories are wrong")
     assert f"share {shares[best]:.1%}" in said
-    for each in (best, true_story(world)):
+    for each in (best, true_story(world, 500)):
         assert each.replace("_", " ").replace("->", "→").replace("<-", "←") in said
     cards = ui.StoriesFigure()
     cards.update(snapshot)
@@ -712,3 +714,39 @@ def test_no_widget_of_any_view_is_left_when_it_is_closed(trainer, snapshots):
     assert set(registry) == before
     closed = {name for name, kind, *_ in Comm.sent if kind == "comm_close"}
     assert closed == {name for name, kind, *_ in Comm.sent if kind == "comm_open"}
+
+
+def test_no_single_story_is_true_after_the_policy_has_changed():
+    """Up to the change the drifting world has a true story, after it none; the verdict says so."""
+    drift = WORLDS["drift"]
+    assert true_story(drift, 50_000) == "competence - promoted"
+    assert true_story(drift, 50_001) is None
+    assert verdict("drift", learned("drift", 100_000)).startswith("<b>No single story is true")
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (15.0, 1.0), (1.0, 0.01)])
+def test_whether_a_slope_counts_as_none_is_no_matter_of_units(scale):
+    """With competence or network ability in other units, findings and sentences stay the same."""
+    for name in ("collider", "mentoring"):
+        block = WORLDS[name].sample(20_000, 1)
+        model = Regressions()
+        columns = block.network_ability * scale[1], block.competence * scale[0], block.promoted
+        model.learn(Batch.of(*columns))
+        slopes = {c[:2]: c for c in model.coefficients()}
+        numbers = {m.name: m.value for m in model.metrics() if m.model == NULL}
+        small = negligible_slope(
+            slopes[NULL, "competence"], int(numbers["rows"]), numbers["r_squared"]
+        )
+        assert small == pytest.approx(NEGLIGIBLE * scale[1] / scale[0], rel=0.05)
+        found = finding(slopes[NULL, "competence"], small)
+        assert found == {"collider": "zero", "mentoring": "positive"}[name]
+        said = safe_to_stop(slopes[NULL, "competence"], math.nan, small)
+        assert said.startswith("Safe to stop? Yes")
+
+
+def test_a_slope_on_one_side_of_zero_is_never_called_zero():
+    """However small: what excludes zero at any time has a sign."""
+    small = Coefficient("m", "competence", 0.02, av_low=0.01, av_high=0.03)
+    assert finding(small) == "positive"
+    assert finding(small._replace(av_low=-0.03, av_high=-0.01)) == "negative"
+    assert finding(small._replace(av_low=-0.01)) == "zero"

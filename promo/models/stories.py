@@ -128,8 +128,14 @@ class Stories:
 
     @property
     def log_evidence(self) -> Floats:
-        """Log evidence of every story, shape (11,), in nats over that of "all independent"."""
-        n, r = self._regressions.together.n, _Correlations.of(self._regressions.together)
+        """Log evidence of every story, shape (11,), in nats over that of "all independent".
+
+        All the same as long as a variable has not varied: of it nothing can be said.
+        """
+        together = self._regressions.together
+        if not all(together.scatter[i][i] > 0 for i in range(3)):
+            return np.zeros(len(stories()))
+        n, r = together.n, _Correlations.of(together)
         bets = self._log_likelihood
         local = [_log_bayes_factor(n, *each) for each in r.explained] + (bets - bets[0]).tolist()
         graphs = np.array(local)[_LOCAL].sum(axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
+from math import isfinite, sqrt
 from typing import Literal
 
 from promo.models.regressions import FORMULAS
@@ -11,7 +11,9 @@ from promo.models.results import Coefficient
 
 Finding = Literal["negative", "zero", "positive", "undecided"]
 
-NEGLIGIBLE = 0.05  # a slope within it either way counts as zero, here fixed before any stream
+# Standard deviations of network ability for one of competence: a slope within it either way counts
+# as zero. Fixed before any stream.
+NEGLIGIBLE = 0.05
 
 #: The slopes that a reader may predict, as (formula, term).
 PREDICTABLE = tuple(
@@ -20,10 +22,31 @@ PREDICTABLE = tuple(
 )
 
 
+def negligible_slope(alone: Coefficient, rows: int, r_squared: float) -> float:
+    """Return `NEGLIGIBLE` in the units of the data, NaN where they are not known yet.
+
+    Parameters
+    ----------
+    alone
+        The slope of ``network_ability ~ competence``; the ratio of the two standard deviations
+        follows from its standard error.
+    rows, r_squared
+        Of that regression.
+
+    Examples
+    --------
+    >>> negligible_slope(Coefficient("m", "competence", 0.0, std_error=0.02), 10_002, 0.0)
+    0.1
+    """
+    if rows <= 2 or not r_squared < 1:
+        return float("nan")
+    return NEGLIGIBLE * alone.std_error * sqrt((rows - 2) / (1 - r_squared))
+
+
 def finding(slope: Coefficient, negligible: float = NEGLIGIBLE) -> Finding:
     """Return the sign of a slope as far as its confidence sequence decides it.
 
-    "zero" means: within `negligible` either way.
+    "zero" means: not on one side for sure, and within `negligible` either way.
 
     Examples
     --------
@@ -35,13 +58,15 @@ def finding(slope: Coefficient, negligible: float = NEGLIGIBLE) -> Finding:
     low, high = slope.av_low, slope.av_high
     if not (isfinite(low) and isfinite(high)):
         return "undecided"
-    if -negligible <= low and high <= negligible:
-        return "zero"
-    return "positive" if low > 0 else "negative" if high < 0 else "undecided"
+    if low > 0 or high < 0:
+        return "positive" if low > 0 else "negative"
+    return "zero" if -negligible <= low and high <= negligible else "undecided"
 
 
 def score(
-    predictions: dict[str, str], coefficients: Iterable[Coefficient]
+    predictions: dict[str, str],
+    coefficients: Iterable[Coefficient],
+    negligible: float = NEGLIGIBLE,
 ) -> list[tuple[str, str, Finding, str]]:
     """Set predictions beside results.
 
@@ -51,6 +76,8 @@ def score(
         "negative", "zero" or "positive" by formula; others are passed over.
     coefficients
         At the page to be judged by.
+    negligible
+        See `finding`.
 
     Returns
     -------
@@ -62,7 +89,7 @@ def score(
     for formula, term in PREDICTABLE:
         predicted = predictions.get(formula)
         if predicted in ("negative", "zero", "positive"):
-            found = finding(slopes[formula, term])
+            found = finding(slopes[formula, term], negligible)
             verdict = "right" if found == predicted else "open" if found == "undecided" else "wrong"
             lines.append((formula, predicted, found, verdict))
     return lines

@@ -8,7 +8,7 @@ import bqplot as bq
 import numpy as np
 
 from promo.models.results import Coefficient
-from promo.models.verdict import NEGLIGIBLE
+from promo.models.verdict import NEGLIGIBLE, negligible_slope
 from promo.snapshot import Snapshot
 from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, Floats, axis, extend, fit, move
 from promo.ui.style import GREEN, GREY, VERMILLION, key
@@ -99,7 +99,10 @@ class CoefficientFigure(Figure):
         since = snapshot.metric(formula, "zero_excluded_at competence")
         if self.switch.robust.value:
             since = nan  # that page is one by the other errors
-        return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {safe_to_stop(slope, since)}"
+        null = snapshot.coefficient(NULL, "competence")
+        rows, explained = (snapshot.metric(NULL, name) for name in ("rows", "r_squared"))
+        verdict = safe_to_stop(slope, since, negligible_slope(null, int(rows), explained))
+        return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {verdict}"
 
 
 def in_words(slope: Coefficient) -> str:
@@ -113,10 +116,11 @@ def in_words(slope: Coefficient) -> str:
     return f"slope {slope.estimate:+.3f}, {look}, {at_all}."
 
 
-def safe_to_stop(slope: Coefficient, since: float) -> str:
+def safe_to_stop(slope: Coefficient, since: float, negligible: float = NEGLIGIBLE) -> str:
     """Return whether a reader who looked all the time may stop here, and what to believe then.
 
-    `since` is the first page at which the confidence sequence excluded zero, NaN if none has.
+    `since` is the first page at which the confidence sequence excluded zero, NaN if none has;
+    `negligible` a slope that counts as none, in the units of the data.
     """
     if not isfinite(slope.av_low):
         return "Safe to stop? Not yet."
@@ -124,9 +128,9 @@ def safe_to_stop(slope: Coefficient, since: float) -> str:
     page = f" Zero was first excluded at page {since:,.0f}." if isfinite(since) else ""
     if not slope.av_low <= 0 <= slope.av_high:
         side = "above" if slope.av_low > 0 else "below"
-        little = f" but within ±{_up(bound)}" if bound <= NEGLIGIBLE else ""
+        little = f" but within ±{_up(bound)}" if bound <= negligible else ""
         return f"Safe to stop? Yes: it is {side} zero{little}, at any stopping time.{page}"
-    if bound <= NEGLIGIBLE:
+    if bound <= negligible:
         return f"Safe to stop? Yes: no slope beyond ±{_up(bound)}, at any stopping time.{page}"
     return f"Safe to stop? Not yet: up to ±{_up(bound)} is possible.{page}"
 

@@ -66,6 +66,8 @@ class StoriesFigure:
             self.shares[at].value = _share(shares[at], path, leads=at == best and len(path) > 0)
         if not snapshot.rows:
             self.note.value = _note("Before the first row, every card is as likely as any other.")
+        elif max(shares) == min(shares):
+            self.note.value = _note("A variable has not varied: of it nothing can be said.")
         else:
             self.note.value = _note(
                 f"After {snapshot.rows:,} rows the share is largest for <b>"
@@ -161,7 +163,7 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
         standing = "No other story has as much evidence."
     else:
         odds = (
-            f"one to {exp(behind):,.0f}"
+            f"one to {exp(behind):,.{1 if behind < 3 else 0}f}"
             if behind < 30
             else f"less than one to 10^{behind / 2.303:,.0f}"
         )
