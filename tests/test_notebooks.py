@@ -9,6 +9,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from promo.embedded import EmbeddedAPI
+from servers import contract_server, employees
 from tools import notebooks
 
 PATHS = sorted((notebooks.ROOT / "notebooks").glob("*.ipynb"))
@@ -158,11 +159,35 @@ def test_each_cell_can_be_run_again_at_once(path, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", ["mentoring", "threshold"])
+@pytest.mark.parametrize(
+    ("world", "slope", "leader"),
+    [("mentoring", "positive", "all connected"), ("interaction", "zero", "all independent")],
+)
 @each
-def test_it_works_in_another_world(path, world, tmp_path):
-    """With PROMO_API_URL naming a service of other employees, every cell still runs."""
+def test_in_another_world_it_says_what_that_worlds_data_say(path, world, slope, leader, tmp_path):
+    """With PROMO_API_URL naming a service of other employees, verdicts are of their rows."""
     with EmbeddedAPI(world, rows=10_000, data=tmp_path / "data.db", port=0) as api:
-        cells = run(read(path).cells, tmp_path, PROMO_API_URL=api.url)
-    assert api.url in printed(cells)[0]
+        said = printed(run(read(path).cells, tmp_path, PROMO_API_URL=api.url))
+    assert api.url in said[0]
+    assert re.search(rf"the slope is: {slope}\b", "".join(said))
+    assert re.search(rf"the story ahead(:| is) {leader}", "".join(said))
     assert not (tmp_path / "data" / "collider-100000-2021.db").exists()  # it started none itself
+
+
+ODD = {  # by the field that does not vary
+    "all promoted": {"promoted": 1},
+    "nobody varies": {"network_ability": 2.5},
+    "one row": {},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ODD)
+@each
+def test_where_data_say_nothing_it_says_so(path, kind, tmp_path):
+    """Rows that decide nothing stop no cell, and what is not defined is no finding."""
+    rows = [{**row, **ODD[kind]} for row in employees(1 if kind == "one row" else 300)]
+    with contract_server(rows) as url:
+        said = "".join(printed(run(read(path).cells, tmp_path, PROMO_API_URL=url)))
+    assert "nan%" not in said
+    assert not re.search(r"nan, (ex|in)cludes zero|nan to \+?nan, contains zero", said)
