@@ -17,30 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr
 
-from promo.batch import MAX_ABS, Batch, Number
+from promo.batch import Batch, Number
 from promo.models import anytime
 from promo.models.graphs import INDEPENDENCIES, VARIABLES, parents, stories
 from promo.models.moments import Moments
 from promo.models.regressions import Regressions
 from promo.models.renewable import Renewable
 from promo.models.results import Coefficient, Metric, ModelState
+from promo.models.standard import FIRST, Positive, Row, Standard
 
-_CHUNK = 10  # rows that fix the scale, and that are predicted before they are learned, at least
+_CHUNK = FIRST  # rows that are predicted before they are learned, at least
 _SHARE = 8  # later, chunks are an eighth of the rows before, so that large pages cost no more
-_FAR = 1e6  # standard deviations; beyond it a row counts as so far
 _USES = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], np.bool_)  # 1, N, C: P's causes
 
 Floats = NDArray[np.float64]
-_Positive = Annotated[float, msgspec.Meta(gt=0, le=4 * MAX_ABS)]
-_Row = tuple[Number, Number, bool]
 
 
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
-    waiting: list[_Row]
+    waiting: list[Row]
     learned: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     centre: tuple[Number, Number]
-    scale: tuple[_Positive, _Positive]
+    scale: tuple[Positive, Positive]
     beta: list[list[float]]
     curvature: list[list[list[float]]]
     log_likelihood: list[Annotated[float, msgspec.Meta(le=0)]]
@@ -74,7 +72,7 @@ class Stories:
 
     def __init__(self, regressions: Regressions) -> None:
         self._regressions = regressions
-        self._waiting: list[_Row] = []
+        self._waiting: list[Row] = []
         self._learned = 0
         self._centre, self._scale = (0.0, 0.0), (1.0, 1.0)
         self._promoted = Renewable(_USES)
@@ -84,31 +82,10 @@ class Stories:
 
     def learn(self, batch: Batch) -> None:
         """Bet on each row as the rows before taught to, then learn it."""
-        columns = batch.network_ability, batch.competence, batch.promoted
-        if self._learned:
-            self._bet(*columns)
-            return
-        self._waiting += zip(*(column.tolist() for column in columns), strict=True)
-        if len(self._waiting) >= _CHUNK:
-            n, c, p = (np.array(column) for column in zip(*self._waiting, strict=True))
-            self._waiting = []
-            first = np.stack([n, c])[:, :_CHUNK]
-            centre, deviation = first.mean(axis=1), first.std(axis=1)
-            scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
-            self._centre, self._scale = tuple(centre.tolist()), tuple(scale.tolist())
-            self._bet(n, c, p)
+        if (rows := self._standard.admit(batch)) is not None:
+            self._bet(*rows)
 
-    def _bet(
-        self,
-        network_ability: Floats,
-        competence: Floats,
-        y: NDArray[np.bool_],
-    ) -> None:
-        x = np.empty((len(y), 3))
-        x[:, 0] = 1.0
-        for at, values in enumerate((network_ability, competence)):
-            x[:, at + 1] = (values - self._centre[at]) / self._scale[at]
-        np.clip(x, -_FAR, _FAR, out=x)
+    def _bet(self, x: Floats, y: NDArray[np.bool_]) -> None:
         begin = 0
         while begin < len(y):
             chunk = slice(begin, begin + max(_CHUNK, self._learned // _SHARE))
@@ -177,15 +154,15 @@ class Stories:
         """Return the logistic models and what they won; the rest follows from the moments."""
         state = _State(
             1,
-            self._waiting,
+            self._standard.waiting,
             self._learned,
-            self._centre,
-            self._scale,
+            self._standard.centre,
+            self._standard.scale,
             self._promoted.beta.tolist(),
             self._promoted.curvature.tolist(),
             self._log_likelihood.tolist(),
         )
-        rows = self._learned + len(self._waiting)
+        rows = self._learned + len(self._standard.waiting)
         return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
 
     def restore(self, states: Mapping[str, str]) -> None:
@@ -195,11 +172,12 @@ class Stories:
         beta, curvature = np.array(state.beta), np.array(state.curvature)
         shapes = beta.shape, curvature.shape, len(state.log_likelihood)
         expected = promoted.beta.shape, promoted.curvature.shape, len(_USES)
-        if state.version != 1 or shapes != expected or len(state.waiting) >= _CHUNK:
+        if state.version != 1 or shapes != expected:
             raise ValueError(f"not the causal stories, version 1: {states[self.name][:200]}")
         promoted.beta, promoted.curvature = beta, curvature
-        self._promoted, self._waiting, self._learned = promoted, state.waiting, state.learned
-        self._centre, self._scale = state.centre, state.scale
+        fixed = state.learned > 0
+        self._standard = Standard(state.waiting, state.centre, state.scale, fixed)
+        self._promoted, self._learned = promoted, state.learned
         self._log_likelihood = np.array(state.log_likelihood)
 
 
