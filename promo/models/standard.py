@@ -67,7 +67,7 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         return self.regressors(*columns[:2]), columns[2]
 
     def _fix(self, first: Floats) -> None:
-        deviation = first.std(axis=1)
+        deviation = first.std(axis=1) * (np.ptp(first, axis=1) > 0)  # not what rounding makes
         centre = first.mean(axis=1).clip(-MAX_ABS, MAX_ABS)  # it may round to beyond
         scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
         scale = np.maximum(scale, 1 / MAX_ABS**2)  # so that the largest number can be divided by it

@@ -72,9 +72,8 @@ class Stories:
 
     def __init__(self, regressions: Regressions) -> None:
         self._regressions = regressions
-        self._waiting: list[Row] = []
+        self._standard = Standard()
         self._learned = 0
-        self._centre, self._scale = (0.0, 0.0), (1.0, 1.0)
         self._promoted = Renewable(_USES)
         self._log_likelihood = np.zeros(len(_USES))
 
