@@ -58,6 +58,8 @@ class Line:
         try:
             for model in self.models:
                 model.restore({**self._initial, **found})
+                if hasattr(model, "relearn"):  # its state is the rows; see Model
+                    model.relearn(self.store.batches())
             self.memory = Memory(self.store, *self._results())
         except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise StoreMismatch(

@@ -61,7 +61,8 @@ class Model(Protocol):
 
     A model that has an attribute `learning_rate` (and a `name`) can be steered while it runs.
     Pure code: no I/O, no threads. `learn` must test before it trains, and after `restore` of its
-    own `states` a model must go on to the same bits as if it had never stopped.
+    own `states` a model must go on to the same bits as if it had never stopped. A model that has a
+    method `relearn` is shown all stored rows after that, in the order in which they were learned.
     """
 
     def learn(self, batch: Batch) -> None:
