@@ -13,7 +13,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from math import isfinite
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -315,10 +317,8 @@ def _facts(reader: Reader) -> dict[str, Any]:
         "metrics": [m._asdict() for m in reader.metrics()],
     }
     for row in facts["coefficients"] + facts["metrics"]:
-        odd = [
-            key for key, value in row.items() if isinstance(value, float) and not isfinite(value)
-        ]
-        row.update(dict.fromkeys(odd))  # JSON has neither NaN nor infinities
+        # JSON has neither NaN nor infinity.
+        row.update({k: None for k, v in row.items() if isinstance(v, float) and not isfinite(v)})
     return facts
 
 
@@ -330,18 +330,19 @@ def _print_facts(facts: dict[str, Any]) -> None:
         f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
         f"{facts['rejected']:,}"
     )
-    print(f"\n{'model':42} {'term':16} {'estimate':>10} {'std error':>10}  95% interval")
-    for c in facts["coefficients"]:
-        numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
-        estimate, error, low, high = ("" if v is None else f"{v:.4f}" for v in numbers)
-        interval = f"[{low}, {high}]" if low else ""
-        print(
-            f"{_plain(c['model']):42} {_plain(c['term']):16} {estimate:>10} {error:>10}  {interval}"
-        )
-    print(f"\n{'model':42} {'metric':20} {'value':>12}")
-    for m in facts["metrics"]:
-        value = "" if m["value"] is None else f"{m['value']:,.6g}"
-        print(f"{_plain(m['model']):42} {_plain(m['name']):20} {value:>12}")
+    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  95% interval")
+    for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
+        print(_plain(model))
+        for c in coefficients:
+            numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
+            estimate, error, low, high = ("" if v is None else f"{v:.5g}" for v in numbers)
+            interval = f"[{low}, {high}]" if low else ""
+            print(f"  {_plain(c['term']):41}{estimate:>12} {error:>12}  {interval}")
+    for model, metrics in groupby(facts["metrics"], key=itemgetter("model")):
+        print(f"\n{_plain(model)}")
+        for m in metrics:
+            value = "" if m["value"] is None else f"{m['value']:,.6g}"
+            print(f"  {_plain(m['name']):63} {value:>12}")
 
 
 def _plain(text: str) -> str:

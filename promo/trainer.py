@@ -8,6 +8,7 @@ are restored from the last commit before the next page.
 from __future__ import annotations
 
 import atexit
+import json
 import threading
 import time
 import weakref
@@ -119,6 +120,7 @@ class Trainer:
         with self._condition:
             self._halt.set()
             self._new_rates.clear()
+            self._notes.clear()
             self._go(0, afresh=True)
 
     def set_speed(self, pages_per_s: float | None) -> None:
@@ -156,9 +158,12 @@ class Trainer:
 
         Raises
         ------
+        TypeError, ValueError
+            JSON cannot hold the detail.
         StoreError
             It could not be written; it will be, with the next that can.
         """
+        json.dumps(detail)  # what cannot be written must not reach the thread
         with self._condition:
             self._notes.append((kind, detail))
             if self._active:
@@ -294,6 +299,8 @@ class Trainer:
             with self._condition:
                 if halt is self._halt:  # no later thread has been asked for
                     self._active, self._status = False, end
+                    with suppress(PromoError):  # then they wait for the next that can be written
+                        self._write_notes()
                 self._publish()
 
     def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
@@ -327,7 +334,8 @@ class Trainer:
                     self._condition.wait(min(early, _SNAPSHOT_S) if self._stale else early)
                 else:
                     return True
-            self._obey()
+            if halt is self._halt:  # else a later thread obeys, maybe after starting over
+                self._obey()
             return False
 
     def _obey(self) -> None:

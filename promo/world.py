@@ -81,7 +81,7 @@ class World:
         In causal order: parents before children. One called `hidden` is nobody's to see.
     chance
         P(promoted | network ability, competence) of employees whose numbers are given too, for
-        columns of equal shape. What is seen, not what would be done: see `bayes_proba`.
+        columns of equal shape. It is of what is seen: after `do` there is none.
 
     References
     ----------
@@ -129,7 +129,8 @@ class World:
             _set(v, values[v.name]) if v.name in values else v for v in self.variables
         )
         done = ", ".join(f"{name}={value:g}" for name, value in values.items())
-        return replace(self, name=f"{self.name}, do({done})", variables=variables)
+        chance = _unknown if values else self.chance
+        return replace(self, name=f"{self.name}, do({done})", variables=variables, chance=chance)
 
     def sample(self, rows: int, seed: int) -> Employees:
         """Return the first `rows` employees of this world under `seed`.
@@ -165,6 +166,11 @@ class World:
         No classifier that sees these two has a lower expected log loss. `row` is the employees'
         numbers, shape (n,) or one for all: it matters where the policy changes.
 
+        Raises
+        ------
+        ValueError
+            After an intervention, of which what was seen before says nothing.
+
         Examples
         --------
         >>> WORLDS["collider"].bayes_proba([0.0, 2.0], [0.0, -1.0]).round(3).tolist()
@@ -188,6 +194,10 @@ class World:
 def _set(variable: Variable, value: float) -> Variable:
     kind = np.bool_ if variable.name == "promoted" else np.float64
     return Variable(variable.name, (), lambda noise: np.full(len(noise), value, kind))
+
+
+def _unknown(*_: Column) -> Floats:
+    raise ValueError("P(promoted | abilities) is known of what is seen, not of what do(...) makes")
 
 
 def logistic(log_odds: Floats) -> Floats:

@@ -37,15 +37,19 @@ def learn(path, url, source, pages, running):
 
 
 def learn_for_long(path, url, source, stops, said):
-    """Learn up to each number of pages; say the bytes resident and the seconds it took; go on."""
+    """Learn up to each number of pages; say the bytes resident and the seconds; go on.
+
+    The seconds are those by the clock and those of processors.
+    """
     with open_trainer(path, url, source) as trainer:
         for pages in stops:
-            began = time.monotonic()
+            began, worked = time.monotonic(), time.process_time()
             trainer.run(
                 pages - 1 - (-1 if trainer.snapshot.page is None else trainer.snapshot.page)
             )
             gc.collect()
-            said.send((psutil.Process().memory_info().rss, time.monotonic() - began))
+            took = time.monotonic() - began, time.process_time() - worked
+            said.send((psutil.Process().memory_info().rss, *took))
         trainer.play()
         said.send(None)
         threading.Event().wait()

@@ -125,11 +125,13 @@ def test_a_run_asleep_again_and_again(clean, tmp_path):
 
 
 CELL = """
-from promo import EmbeddedAPI, PageStream, Regressions, SGDLogistic, Store, Trainer
+from promo import EmbeddedAPI, PageStream, Store, Trainer
+from promo.models.default import default_models
 api = EmbeddedAPI(rows=3000, data={data!r}, port=0)
 stream = PageStream(api.url, source="x", timeout=0.3, deadline=0.8)
-store = Store({path!r}, source="x", page_size=10, settings={{"alpha": 0.05}})
-trainer = Trainer(stream, store, [SGDLogistic(), Regressions()], speed=150)
+models, settings = default_models()
+store = Store({path!r}, source="x", page_size=10, settings=settings)
+trainer = Trainer(stream, store, models, speed=150)
 trainer.play()
 """
 

@@ -44,11 +44,13 @@ class Lab:
     def __init__(self, folder):
         shutil.copytree(NOTEBOOKS, folder / "notebooks")
         self.notebook = folder / "notebooks" / "01-analysis.ipynb"
-        copy = nbformat.read(self.notebook, as_version=4)
-        for cell in copy.cells:
-            if cell.cell_type == "code":
-                cell.update(outputs=[], execution_count=None)
-        nbformat.write(copy, self.notebook)
+        self.chapter = folder / "notebooks" / "03-causal-stories.ipynb"
+        for notebook in (self.notebook, self.chapter):
+            copy = nbformat.read(notebook, as_version=4)
+            for cell in copy.cells:
+                if cell.cell_type == "code":
+                    cell.update(outputs=[], execution_count=None)
+            nbformat.write(copy, notebook)
         self.home, self.data = folder / "home", folder / "data"
         own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -86,9 +88,9 @@ class Lab:
             error.close()
             return error.code, None
 
-    def query(self, sql):
-        """Ask the notebook's store."""
-        path = self.data / "01-analysis.db"
+    def query(self, sql, notebook="01-analysis"):
+        """Ask a notebook's store."""
+        path = self.data / f"{notebook}.db"
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             return connection.execute(sql).fetchall()
 
@@ -172,15 +174,20 @@ def tab(lab, chromium_path):
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        tab = browser.new_page(viewport={"width": 1400, "height": 1000})
-        tab.set_default_timeout(1000 * DEADLINE_S)
-        tab.problems = []
-        tab.on("pageerror", lambda error: tab.problems.append(f"page error: {error}"))
-        tab.on("console", lambda message: tab.problems.extend(complaint(message)))
-        tab.goto(lab.url)
-        ready(tab, lab)
-        yield tab
+        yield opened(browser, lab, lab.url, [])
         browser.close()
+
+
+def opened(browser, lab, url, problems):
+    """Open an address of Lab in a new page, whose complaints go to a list; wait for its kernel."""
+    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+    tab.set_default_timeout(1000 * DEADLINE_S)
+    tab.problems = problems
+    tab.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+    tab.on("console", lambda message: problems.extend(complaint(message)))
+    tab.goto(url)
+    ready(tab, lab)
+    return tab
 
 
 def complaint(message):
@@ -225,16 +232,16 @@ def show(tab, selector=".promo-status"):
     wait_for(stays, pause=scroll)
 
 
-def wait_until_run(tab, lab):
+def wait_until_run(tab, lab, notebook):
     """Wait for the last cell, or for an error; then save once and look at every cell."""
     prompts = tab.locator(".jp-CodeCell .jp-InputArea-prompt")
     error = tab.locator("[data-mime-type='application/vnd.jupyter.error']")
-    wait_for(lambda: re.match(r"\[\d+\]", prompts.last.text_content()) or error.count(), 60)
-    before = lab.notebook.stat().st_mtime_ns
+    wait_for(lambda: re.match(r"\[\d+\]", prompts.last.text_content()) or error.count(), 120)
+    before = notebook.stat().st_mtime_ns
     menu(tab, "File", "docmanager:save")
-    wait_for(lambda: lab.notebook.stat().st_mtime_ns != before)
+    wait_for(lambda: notebook.stat().st_mtime_ns != before)
     ready(tab, lab)
-    cells = wait_for(lambda: cells_of(lab.notebook))
+    cells = wait_for(lambda: cells_of(notebook))
     assert [output for cell in cells for output in cell.outputs if "ename" in output] == []
     assert [cell.source for cell in cells if not cell.execution_count] == []
 
@@ -254,12 +261,12 @@ def board(tab, lab):
     return tab
 
 
-def run_all(tab, lab, command, accept=False):
+def run_all(tab, lab, command, accept=False, notebook=None):
     """Run all cells; wait until each has run without an error; bring the board in sight."""
     menu(tab, "Run", command)
     if accept:
         tab.locator(".jp-Dialog .jp-mod-accept").click()
-    wait_until_run(tab, lab)
+    wait_until_run(tab, lab, notebook or lab.notebook)
     show(tab)
 
 
@@ -338,7 +345,7 @@ def paths(tab):
 @pytest.mark.browser
 def test_run_all_shows_a_live_board(board):
     """Run All runs every cell without an error and shows controls, drawn figures and a table."""
-    assert re.match(r"(idle|paused) · page 513 of 10,000 · 5,130 rows", status(board))
+    assert re.match(r"(idle|paused) · page 1,025 of 10,000 · 10,250 rows", status(board))
     assert [is_offered(board, text) for text in ("Play", "Step", "Start over")] == [True] * 3
     assert board.locator(FIGURE).count() == 3
     assert board.locator(".promo table tbody").count() == 2

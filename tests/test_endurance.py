@@ -47,15 +47,24 @@ def worn(api, tmp_path_factory):
 
 
 def test_memory_and_time_stay_flat(worn, record_property):
-    """From page 1,000 to the end, memory grows by less than 5 %; a page takes as long as before."""
-    memory, seconds = zip(*worn[1], strict=True)
-    quarter = len(seconds) // 4
-    early = statistics.median(seconds[1 : quarter + 1])
-    slower, more = statistics.median(seconds[-quarter:]) / early, memory[-1] / memory[0]
+    """From page 1,000 to the end, memory grows by less than 5 %, a page's time by less than 10 %.
+
+    That is the time of processors: by the clock it hangs on who else uses them meanwhile.
+    """
+    memory, *times = zip(*worn[1], strict=True)
+    more = memory[-1] / memory[0]
+    by_the_clock, slower = map(growth, times)
     record_property("tried", LAST)
-    record_property("figures", f"memory x {more:.3f}, time per page x {slower:.3f}")
+    told = f"memory x {more:.3f}, time per page x {slower:.3f}, by the clock x {by_the_clock:.3f}"
+    record_property("figures", told)
     assert more < 1.05
-    assert slower < (1.1 if SOAK >= 1 else 2.0)  # what is short, a busy machine makes long
+    assert slower < (1.1 if SOAK >= 1 else 2.0)  # what is short is seldom long enough to tell
+
+
+def growth(seconds):
+    """Return how much longer the last quarter took than the first, its very first part aside."""
+    quarter = len(seconds) // 4
+    return statistics.median(seconds[-quarter:]) / statistics.median(seconds[1 : quarter + 1])
 
 
 def test_recovery_is_quick(worn, api, record_property):

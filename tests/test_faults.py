@@ -295,7 +295,7 @@ def test_an_outage_is_seen_and_recovered_from(clean, faulty, tmp_path, fault):
         wait_for(lambda: trainer.snapshot.message.startswith("page 20 ("))
         seen = trainer.snapshot
         assert (seen.status, seen.page) == ("retrying", 19)
-        what, when = seen.message.partition(": ")[2].split("; ")
+        what, _, when = seen.message.partition(": ")[2].rpartition("; ")
         assert what
         assert when.startswith("attempt ")
         assert when.endswith(" s")

@@ -1,5 +1,6 @@
 """Tests of the live cell in a real kernel, with the messages that JupyterLab sends to widgets."""
 
+import json
 import os
 import queue
 import re
@@ -17,17 +18,25 @@ from promo.embedded import EmbeddedAPI
 
 DEADLINE_S = 30
 BUILD = """
-from promo import PageStream, Regressions, SGDLogistic, Store, Trainer, ui
+from promo import PageStream, Store, Trainer, ui
+from promo.models.default import default_models
+models, settings = default_models()
 stream = PageStream({url!r}, source={source!r})
-store = Store({path!r}, source=stream.source, page_size=10, settings={{"alpha": 0.05}})
-trainer = Trainer(stream, store, [SGDLogistic(learning_rate=0.01), Regressions()], speed=50)
+store = Store({path!r}, source=stream.source, page_size=10, settings=settings)
+trainer = Trainer(stream, store, models, speed=50)
 controls = ui.Controls(trainer)
-publisher = ui.Publisher(trainer, [controls, ui.LossFigure()])
+switch, editor = ui.ColliderSwitch(), ui.StoryEditor(trainer)
+slopes = ui.CoefficientFigure(switch)
+publisher = ui.Publisher(trainer, [controls, ui.LossFigure(), slopes, editor])
+board = ui.Board([controls], [switch], [slopes], [editor])
 """
 WIDGETS = ("play", "step", "stop", "speed", "learning_rate", "start_over", "status")
 IDS = (
     f"{{name: getattr(controls, name).model_id for name in {WIDGETS}}}"
-    " | {'frames': publisher.frames.model_id}"
+    " | {'frames': publisher.frames.model_id, 'write': editor.write.model_id}"
+    " | {name: getattr(switch, name).model_id for name in ('promoted', 'anytime', 'robust')}"
+    " | {f'{one} -> {other}': box.model_id for (one, other), box in editor.arrows.items()}"
+    " | {f'path of {formula}': path.model_id for formula, path in slopes.paths.items()}"
 )
 pytestmark = pytest.mark.slow
 
@@ -106,6 +115,11 @@ class Kernel:
     def kinds(self):
         """List the kinds of events in the store, in order."""
         return [kind for (kind,) in self.query("SELECT kind FROM event ORDER BY seq")]
+
+    def stories(self):
+        """List the arrows of the stories that were written down, in order."""
+        ask = "SELECT json_extract(detail, '$.arrows') FROM event WHERE kind = 'story'"
+        return [json.loads(arrows) for (arrows,) in self.query(ask)]
 
     def rates(self):
         """List the learning rates that were set, in order."""
@@ -203,6 +217,60 @@ def test_widgets_drive_the_trainer_while_a_cell_runs(kernel, tmp_path):
     assert reply["content"]["status"] == "ok"
     assert rests(kernel) == page + 1
     assert kernel.rates() == [0.5]
+
+
+CIRCLE = ("competence -> promoted", "promoted -> competence")
+
+
+@pytest.mark.parametrize("over", ["main shell", "subshell"])
+def test_the_switch_and_the_story_take_effect(kernel, over):
+    """A toggle and check boxes are heard over either shell; figure, message and store say so."""
+    subshell_id = kernel.subshell() if over == "subshell" else None
+    kernel.click("step", subshell_id)
+    wait_for(lambda: kernel.page() == 0)
+    kernel.set("promoted", subshell_id, index=1)
+    kernel.set("robust", subshell_id, value=True)
+    kernel.set("anytime", subshell_id, value=False)
+    wait_for(lambda: kernel.run("", "switch.choice") == "('with', False, True)")
+    visible = partial(kernel.run, "", "[path.visible for path in slopes.paths.values()]")
+    wait_for(lambda: visible() == "[False, True]")
+    for arrow in CIRCLE:
+        kernel.set(arrow, subshell_id, value=True)
+    wait_for(lambda: "in a circle" in kernel.run("", "editor.message.value"))
+    kernel.click("write", subshell_id)
+    kernel.set(CIRCLE[1], subshell_id, value=False)
+    kernel.click("write", subshell_id)
+    wait_for(lambda: kernel.stories() == [[["competence", "promoted"]]])
+    wait_for(lambda: "after 10 rows had been seen" in kernel.run("", "editor.message.value"))
+    assert kernel.run("", "(publisher.errors, controls.problem)") == "([], '')"
+
+
+def test_the_switch_and_the_story_take_effect_while_a_cell_runs(kernel, tmp_path):
+    """Over a subshell the figure follows, and a story is written down, with a cell under way."""
+    subshell_id, flag = kernel.subshell(), tmp_path / "go on"
+    asked = ("promoted", "write", *CIRCLE)
+    for widget in asked:  # ipykernel takes a message where the widget's last answer came from
+        kernel.tell(widget, {"method": "request_state"}, subshell_id)
+    kernel.run("")
+    busy = kernel.client.execute(
+        f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.01)"
+    )
+    kernel.said()
+    kernel.set("promoted", subshell_id, index=0)
+    path = kernel.ids["path of network_ability ~ competence + promoted"]
+    wait_for(
+        lambda: [
+            m for m in kernel.said()
+            if m["comm_id"] == path and m["data"]["state"].get("visible") is False
+        ]
+    )  # fmt: skip
+    kernel.set(CIRCLE[0], subshell_id, value=True)
+    kernel.click("write", subshell_id)
+    wait_for(lambda: kernel.stories() == [[["competence", "promoted"]]])
+    flag.touch()
+    reply = wait_for(lambda: reply_to(kernel, busy))
+    assert reply["content"]["status"] == "ok"
+    assert kernel.run("", "(publisher.errors, switch.choice)") == "([], ('without', True, False))"
 
 
 def reply_to(kernel, message_id):

@@ -21,11 +21,13 @@ from test_kernel import kernel_on
 pytestmark = pytest.mark.slow
 
 CELL = """
-from promo import EmbeddedAPI, PageStream, Regressions, SGDLogistic, Store, Trainer, ui
+from promo import EmbeddedAPI, PageStream, Store, Trainer, ui
+from promo.models.default import default_models
 api = EmbeddedAPI(rows=50_000, data={data!r}, port=0)
 stream = PageStream(api.url, source="x")
-store = Store({path!r}, source="x", page_size=10, settings={{"alpha": 0.05}})
-trainer = Trainer(stream, store, [SGDLogistic(), Regressions()], speed=200)
+models, settings = default_models()
+store = Store({path!r}, source="x", page_size=10, settings=settings)
+trainer = Trainer(stream, store, models, speed=200)
 publisher = ui.Publisher(trainer, [ui.Controls(trainer), ui.LossFigure()])
 trainer.play()
 """

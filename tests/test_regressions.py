@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pages import batch, cuts, employees, pages_of, split
+from promo.models import anytime
 from promo.models.regressions import FORMULAS, MOMENTS, Regressions
 from promo.models.results import Coefficient
 
 TOLERANCE = 1e-10
-NUMBERS = Coefficient._fields[2:8]  # without the av_* of a later day
+NUMBERS = Coefficient._fields[2:8]  # av_* and HC1 have tests of their own
 # Squares that overflow or underflow, numbers that no binary fraction equals, and the limits.
 HARSH = [0.0, 1.0, -1.0, 0.1, 0.3, 1e100, -1e100, 1e-100, -3e-100, 1e-155, 1e-162, 5e-324, 1e16]
 
@@ -188,11 +189,16 @@ harsh_rows = st.lists(
 
 @given(st.lists(harsh_rows, max_size=4))
 def test_no_rows_bring_it_down(pages):
-    """Any allowed numbers in any pages: no exception or warning, no infinity, restorable state."""
+    """Any allowed numbers in any pages: no exception or warning, restorable state, no infinity.
+
+    But for the bounds of a confidence sequence before it has any.
+    """
     model = Regressions()
     for page, rows in enumerate(pages):
         model.learn(batch(page, *(np.array(rows).reshape(-1, 3).T)))
-        assert not np.isinf(numbers(model)).any()
+        bounds = [(c.av_low, c.av_high) for c in model.coefficients()]
+        unbound = sum(pair == (-math.inf, math.inf) for pair in bounds)
+        assert np.isinf(numbers(model)).sum() == 2 * unbound
         twin = Regressions()
         twin.restore(states_of(model))
         assert twin.states() == model.states()
@@ -214,6 +220,52 @@ def test_restored_goes_on_as_if_never_stopped(seed, cuts, stop):
     np.testing.assert_array_equal(numbers(resumed), numbers(through))
 
 
+@given(st.integers(0, 2**32), st.sampled_from([1.0, 30.0]), st.sampled_from([0.05, 0.3]))
+@settings(max_examples=30, deadline=None)
+def test_sequences_are_those_of_the_statistics(seed, g, alpha):
+    """At every page `av_*` follow from t, rows and degrees of freedom, and hold the fixed ones."""
+    model = Regressions(alpha, g)
+    for each in pages_of(employees(80, seed, slope=0.4)):
+        model.learn(each)
+        fits = dict(zip((f.name for f in FORMULAS), model.fits, strict=True))
+        for c in model.coefficients():
+            fit = fits[c.model]
+            if fit.reason:
+                assert all(map(math.isnan, c[2:]))
+                continue
+            t, df = c.estimate / c.std_error, fit.df_resid
+            radius = float(anytime.radius(df, fit.n, alpha, g)) * c.std_error
+            assert c.av_p_value == pytest.approx(float(anytime.p_value(t, df, fit.n, g)))
+            assert (c.av_low, c.av_high) == pytest.approx(
+                (c.estimate - radius, c.estimate + radius)
+            )
+            assert c.av_low < c.ci_low < c.estimate < c.ci_high < c.av_high
+            assert (c.av_p_value <= alpha) == (not c.av_low < 0 < c.av_high)
+
+
+@given(st.integers(0, 2**32), cuts(300), st.sampled_from([0.0, 0.5]))
+@settings(max_examples=30, deadline=None)
+def test_the_first_page_without_zero_is_kept(seed, cuts, slope):
+    """`zero_excluded_at` is the first page whose sequence left zero out, NaN before, never undone.
+
+    Of slopes only: that an intercept is not zero is no claim of anybody.
+    """
+    model, first = Regressions(g=10.0), {}
+    for each in split(employees(300, seed, slope), cuts):
+        model.learn(each)
+        for c in model.coefficients():
+            if c.term != "intercept" and (c.av_low > 0 or c.av_high < 0):
+                first.setdefault((c.model, c.term), each.page)
+        slopes = [c[:2] for c in model.coefficients() if c.term != "intercept"]
+        name = "zero_excluded_at "
+        found = {
+            (m.model, m.name.removeprefix(name)): m.value
+            for m in model.metrics()
+            if m.name.startswith(name)
+        }
+        np.testing.assert_equal(found, {key: float(first.get(key, math.nan)) for key in slopes})
+
+
 def test_names_and_order_never_change():
     """Terms and metrics come in the same order before the first row and ever after."""
     empty, full = Regressions(), learned(pages_of(employees(50)))
@@ -225,14 +277,29 @@ def test_names_and_order_never_change():
 def broken():
     """Yield states that no run of ours can have left."""
     good = json.loads(states_of(learned(pages_of(employees(30))))[MOMENTS])
-    group = good["groups"][0]
+    zeros, ones = good["groups"]
+    moments, higher, excluded = ones["moments"], ones["higher"], good["excluded"]
     yield "not JSON", "moments"
     yield "empty", ""
     yield "wrong type", "[]"
-    yield "another version", json.dumps({**good, "version": 2})
     yield "unknown field", json.dumps({**good, "more": 1})
-    yield "no version", json.dumps({"groups": good["groups"]})
-    yield "one group", json.dumps({**good, "groups": [group]})
+    yield "no version", json.dumps({"groups": good["groups"], "excluded": excluded})
+    for field, value in [
+        ("version", 1),
+        ("version", 3),
+        ("groups", [ones]),
+        ("groups", [ones] * 3),
+        ("groups", [ones, moments]),
+        ("excluded", excluded[:-1]),
+        ("excluded", [*excluded, None]),
+        ("excluded", [-1, *excluded[1:]]),
+        ("excluded", [0.5, *excluded[1:]]),
+        ("excluded", None),
+    ]:
+        yield f"{field}={str(value)[:30]}", json.dumps({**good, field: value})
+    for value in [None, higher[:-1], [*higher, 0.0], [None, *higher[1:]], [math.nan, *higher[1:]]]:
+        state = {**good, "groups": [zeros, {**ones, "higher": value}]}
+        yield f"higher={str(value)[:30]}", json.dumps(state)
     for field, value in [
         ("n", -1),
         ("n", 1.5),
@@ -243,8 +310,9 @@ def broken():
         ("origin", None),
         ("origin", [1.0]),
         ("origin", [1.0, math.nan]),
+        ("origin", [1.0, 1e101]),
         ("offset", [1.0, math.inf]),
-        ("offset", [1.0, 1e300]),
+        ("offset", [1.0, 1e101]),
         ("offset", [1.0, "2"]),
         ("offset", [None, 1.0]),
         ("scatter", []),
@@ -252,8 +320,10 @@ def broken():
         ("scatter", [[1.0, 0.0]] * 3),
         ("scatter", [[1.0], [1.0]]),
         ("scatter", [[1.0, 0.0], [0.0, 1e308]]),
+        ("scatter", [[1.0, 0.0], [0.0, -1.0]]),
+        ("scatter", [[1.0, 0.5], [0.0, 1.0]]),
     ]:
-        state = {**good, "groups": [good["groups"][1], {**group, field: value}]}
+        state = {**good, "groups": [zeros, {**ones, "moments": {**moments, field: value}}]}
         yield f"{field}={str(value)[:30]}", json.dumps(state)
     yield "overflow", states_of(Regressions())[MOMENTS].replace("0.0", "1e999")
     yield "deep", "[" * 100_000

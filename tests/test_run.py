@@ -237,6 +237,17 @@ def test_show_tells_what_is_stored(whole):
     assert any(metric["name"] == "log_loss" for metric in facts["metrics"])
 
 
+def test_show_of_one_row_is_json(tmp_path):
+    """What cannot be told yet, or has no bounds yet, is null: JSON knows no NaN and no infinity."""
+    with contract_server(rows=4) as url:
+        learn(url, tmp_path / "promo.db")
+    code, output, said = promo("show", "--db", tmp_path / "promo.db", "--json")
+    assert (code, said) == (0, "")
+    facts = json.loads(output, parse_constant=pytest.fail)
+    for c in facts["coefficients"]:
+        assert c["av_low"] is None or c["model"] == "causal-stories"  # correlations have bounds
+
+
 def test_show_for_readers(whole):
     """`promo show` says the same in lines that fit a terminal."""
     code, output, said = promo("show", "--db", whole[0])

@@ -28,6 +28,7 @@ from promo.batch import decode_page
 from promo.cli import main
 from promo.errors import StoreError, StoreLocked, StoreMismatch
 from promo.history import History
+from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.results import Coefficient, Metric, ModelState
 from promo.models.sgd import SGDLogistic
@@ -425,7 +426,8 @@ def line(path, batches, kills=()):
     while at < len(batches):
         if store is None:
             store = Store(path, **IDENTITY)
-            models = [SGDLogistic(0.1), Regressions()]
+            models, _ = default_models()
+            models[0].learning_rate = 0.1
             if store.page is not None:
                 for model in models:
                     model.restore(store.states)
@@ -762,7 +764,7 @@ def test_a_value_longer_than_any_of_ours_is_not_read(stored, kind):
     tracemalloc.start()
     try:
         with pytest.raises(StoreError, match="too big") as told:
-            Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+            Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), default_models()[0])
         assert len(str(told.value)) < 1000
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
@@ -774,7 +776,7 @@ def test_more_pages_than_are_ever_kept_are_refused(stored):
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)"
     change(stored, (f"{numbers} INSERT OR IGNORE INTO metric SELECT 'm', 'x', i, 0.0 FROM n",))
     with pytest.raises(StoreMismatch, match=r"metrics of 2,000 pages or more"):
-        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), default_models()[0])
 
 
 @pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])
@@ -878,6 +880,7 @@ class Bomb:
 def hostile():
     """Yield what somebody may have written into a store, as statements."""
     set_state = "UPDATE model SET state = ? WHERE name = 'moments'"
+    set_stories = "UPDATE model SET state = ? WHERE name = 'causal-stories'"
     bomb = pickle.dumps(Bomb(), protocol=0).decode()
     for name, state in {
         "pickle": bomb,
@@ -893,6 +896,7 @@ def hostile():
         "code": "__import__('os').system('touch exploded')",
     }.items():
         yield name, [(set_state, state)]
+        yield f"{name} of stories", [(set_stories, state)]
     yield "no state", [("DELETE FROM model WHERE name = 'moments'",)]
     yield "no states", [("DELETE FROM model",)]
     one_more = "INSERT INTO model SELECT 'x', page, rows, '1', '' FROM model LIMIT 1"
@@ -929,7 +933,7 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
     monkeypatch.chdir(tmp_path)
     change(stored, *statements)
     with pytest.raises(StoreMismatch, match=r"promo\.db holds"):
-        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), [SGDLogistic(), Regressions()])
+        Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), default_models()[0])
     assert not (tmp_path / "exploded").exists()
     with suppress(StoreMismatch):  # but not StoreLocked
         Store(stored, **IDENTITY).close()
@@ -937,7 +941,7 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
 
 def test_a_file_of_another_set_of_models_is_refused(stored):
     """One file is one set of models: fewer or others than it holds are told apart."""
-    for models in ([SGDLogistic()], [Regressions()], []):
+    for models in ([SGDLogistic()], [SGDLogistic(), Regressions()], []):
         with pytest.raises(StoreMismatch, match="holds the models"):
             Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), models)
 
@@ -954,7 +958,7 @@ def test_random_damage_is_told(stored, tmp_path):
         damaged.write_bytes(bytes_)
         with suppress(StoreError):
             store = Store(damaged, **IDENTITY)
-            Trainer(PageStream(SOURCE), store, [SGDLogistic(), Regressions()]).close()
+            Trainer(PageStream(SOURCE), store, default_models()[0]).close()
         for name in ("-wal", "-shm"):
             damaged.with_name(damaged.name + name).unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from crash import open_trainer
 from pages import batch
 from promo.embedded import EmbeddedAPI
 from promo.errors import StoreError, StoreLocked
-from promo.models.regressions import Regressions
+from promo.models.default import default_models
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
 from strace import child, context
@@ -126,9 +126,15 @@ def bursts(trainer, dice):
         rest(trainer)
 
 
+def with_first(model):
+    """Return the usual models, but for the first."""
+    (_, *others), _ = default_models()
+    return [model, *others]
+
+
 def replay(path, by="rows"):
     """Return the states that rows, pages and events alone lead to."""
-    models = [SGDLogistic(), Regressions()]
+    models, _ = default_models()
     with Store.read_only(path) as reader:
         rows = reader.query(
             "SELECT id, network_ability, competence, promoted FROM data ORDER BY rowid"
@@ -271,6 +277,7 @@ commands = st.one_of(
     st.tuples(st.just("join"), st.sampled_from([0, 0.01])),
     st.tuples(st.just("wait"), st.sampled_from([0, 0.01])),
     st.just(("start_over",)),
+    st.just(("note",)),
 )
 
 
@@ -286,23 +293,41 @@ class Commands(RuleBasedStateMachine):
             file.unlink()
         self.open()
 
+        self.numbers, self.noted, self.perhaps = count(), set(), set()
+
     def open(self):
         """Open the file."""
         self.trainer = open_trainer(self.path, self.api.url, self.api.source)
 
     def say(self, name, *values):
-        """Give one command."""
-        getattr(self.trainer, name)(*values)
+        """Give one command; each note has a number of its own."""
+        if name == "note":
+            number = next(self.numbers)
+            (self.noted if self.sure else self.perhaps).add(number)
+            self.trainer.note("mine", number=number)
+        else:
+            getattr(self.trainer, name)(*values)
+
+    def expect(self, *commands, sure=True):
+        """Prepare for commands: of notes beside a `start_over` nobody knows whether they stay."""
+        if ("start_over",) in commands:
+            self.perhaps |= self.noted
+            self.noted = set()
+            if len(commands) == 1:  # after whatever was said
+                self.perhaps = set()
+        self.sure = sure and (("start_over",) not in commands)
 
     @rule(command=commands)
     def one(self, command):
         """One command from this thread."""
+        self.expect(command)
         self.say(*command)
 
     @rule(threads=st.lists(st.lists(commands, max_size=6), min_size=2, max_size=4))
     def burst(self, threads):
         """Commands from several threads at once."""
         failed = []
+        self.expect(*(command for commands in threads for command in commands))
 
         def say_all(commands):
             try:
@@ -326,6 +351,7 @@ class Commands(RuleBasedStateMachine):
         self.trainer.stop()
         self.trainer.join()
         self.trainer.set_speed(None)
+        self.each_note_is_there_once()
         before = page(self.trainer)
         self.trainer.step(pages)
         assert rest(self.trainer) == min(before + pages, PAGES - 1)
@@ -334,6 +360,7 @@ class Commands(RuleBasedStateMachine):
     def reopen(self, others):
         """Close, from two threads while a third gives commands, and open again."""
         last = self.trainer
+        self.expect(*others, ("close",), sure=False)
 
         def after():
             for command in others:
@@ -350,6 +377,12 @@ class Commands(RuleBasedStateMachine):
         before, after_ = last.snapshot, self.trainer.snapshot
         assert (after_.page, after_.rows) == (before.page, before.rows)
 
+    def each_note_is_there_once(self):
+        """No note is lost, or there twice; of those that were forgotten none is there."""
+        found = [event.detail["number"] for event in self.trainer.store.events("mine", last=10**6)]
+        assert len(found) == len({*found})
+        assert self.noted <= {*found} <= self.noted | self.perhaps
+
     @invariant()
     def sound(self):
         """Status is one of the words, nothing has failed, and the file adds up."""
@@ -363,6 +396,7 @@ class Commands(RuleBasedStateMachine):
         self.trainer.stop()
         self.trainer.join()
         wait_for(lambda: not trainer_threads(), 2.0)
+        self.each_note_is_there_once()
         self.trainer.close()
         states = {**self.trainer._line._initial, **self.trainer_states()}
         assert replay(self.path) == states
@@ -386,6 +420,141 @@ def test_any_commands_in_any_order_from_any_thread(api, path):
             phases=[Phase.generate],  # what threads do cannot be shrunk
         ),
     )
+
+
+# -- notes --------------------------------------------------------------------------------------
+
+
+def notes(trainer):
+    """Return page, rows and number of each note in the store, in order."""
+    events = trainer.store.events("mine", last=10**6)
+    return [(e.page, e.detail["rows"], e.detail["number"]) for e in events]
+
+
+def test_a_note_at_rest_is_written_at_once(make):
+    """Before the start, paused, stopped, finished: there when `note` returns, with the next page.
+
+    Nothing else changes: no page, no snapshot, no thread.
+    """
+    trainer = make()
+    written = []
+
+    def note():
+        threads, snapshot = trainer_threads(), trainer.snapshot
+        trainer.note("mine", number=len(written))
+        written.append((trainer.snapshot.rows // 10, trainer.snapshot.rows, len(written)))
+        assert notes(trainer) == written
+        assert (trainer_threads(), trainer.snapshot) == (threads, snapshot)
+
+    note()
+    note()
+    trainer.run(3)
+    trainer.pause()
+    assert trainer.status == "paused"
+    trainer.note("mine", number=2)
+    written.append((3, 30, 2))
+    wait_for(lambda: notes(trainer) == written)  # the thread that rests writes it
+    trainer.stop()
+    trainer.join()
+    note()
+    trainer.run()
+    trainer.join()
+    note()
+    assert [at for at, *_ in written] == [0, 0, 3, 3, PAGES - 1]  # which is short: it may grow
+    trainer.close()
+    with pytest.raises(StoreError, match="closed"):
+        trainer.note("mine", number=99)
+    trainer = make()
+    assert notes(trainer) == written
+
+
+def test_notes_while_playing_are_each_written_once(make):
+    """From several threads at any moments, to the end and past it: each once, between two pages."""
+    trainer = make(speed=800)
+    numbers = count()
+
+    def note():
+        for _ in range(20):
+            trainer.note("mine", number=next(numbers))
+            trainer.wait(0.01)
+
+    writers = [threading.Thread(target=note) for _ in range(3)]
+    trainer.play()
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    trainer.join()
+    found = notes(trainer)
+    assert sorted(number for *_, number in found) == list(range(60))
+    assert all(rows // 10 == at for at, rows, _ in found)
+    assert [at for at, *_ in found] == sorted(at for at, *_ in found)
+
+
+@pytest.mark.parametrize("end", ["finished", "stopped", "error"])
+def test_a_note_said_while_the_thread_ends_is_not_lost(make, end):
+    """Said after the last look at what is to be done, it is written all the same, once."""
+    trainer = make(with_first(Fragile(3 if end == "error" else None)))
+    record = trainer._line.record
+
+    def late(kind, **detail):
+        record(kind, **detail)
+        if kind == end and not notes(trainer):
+            trainer.note("mine", number=7)
+
+    trainer._line.record = late
+    with suppress(RuntimeError):
+        trainer.run(None if end == "finished" else 5)
+        trainer.stop()
+        trainer.join()
+    wait_for(lambda: not trainer._active)
+    assert [number for *_, number in notes(trainer)] == [7]
+    trainer.run(1)
+    assert len(notes(trainer)) == 1
+
+
+def test_start_over_forgets_the_notes_before_and_keeps_those_after(make):
+    """Though a page is under way: what was said before is gone, what was said after is there."""
+    model = Blocked(2)
+    trainer = make(with_first(model))
+    trainer.note("mine", number=0)
+    trainer.play()
+    assert model.entered.wait(10)
+    trainer.note("mine", number=1)
+    trainer.start_over()
+    trainer.note("mine", number=2)
+    trainer.set_learning_rate(RATE, 0.5)
+    model.at = None  # it need not fail
+    model.told.set()
+    wait_for(lambda: trainer.status == "paused" and trainer.snapshot.page is None)
+    wait_for(lambda: notes(trainer) == [(0, 0, 2)])
+    wait_for(lambda: trainer.snapshot.learning_rates == {RATE: 0.5})
+    trainer.run(2)
+    assert notes(trainer) == [(0, 0, 2)]
+
+
+def test_a_note_that_json_cannot_hold_is_refused_at_once(trainer):
+    """It raises in the caller's thread, whatever the trainer is doing, and harms nothing."""
+    for _ in range(2):
+        with pytest.raises(TypeError, match="JSON"):
+            trainer.note("mine", number=object())
+        trainer.run(2)
+    assert notes(trainer) == []
+
+
+def test_a_note_that_could_not_be_written_is_written_later(make):
+    """On a full disk it raises and waits; with room again it is there, once."""
+    trainer = make()
+    trainer.run(1)
+    trainer.stop()
+    trainer.join()
+    [[size]] = trainer.store.query("PRAGMA page_count")
+    trainer.store.query(f"PRAGMA max_page_count = {size}")
+    with pytest.raises(StoreError, match="full"):
+        trainer.note("mine", number=1, text="x" * 100_000)
+    trainer.store.query("PRAGMA max_page_count = 100000")
+    trainer.run(1)
+    assert notes(trainer) == [(1, 10, 1)]
 
 
 # -- learning rate and speed --------------------------------------------------------------------
@@ -496,7 +665,7 @@ class Fragile(SGDLogistic):
 
 def test_an_exception_in_a_model_surfaces_and_costs_nothing(make, clean):
     """Status, message, event and join tell of it; play goes on from the last commit to the end."""
-    trainer = make([Fragile(17), Regressions()])
+    trainer = make(with_first(Fragile(17)))
     trainer.play()
     with pytest.raises(RuntimeError, match="the model is tired"):
         trainer.join()
@@ -515,7 +684,7 @@ def test_an_exception_in_a_model_surfaces_and_costs_nothing(make, clean):
 
 def test_run_raises_what_the_thread_failed_of(make):
     """The blocking form raises too, and the next one goes on."""
-    trainer = make([Fragile(3), Regressions()])
+    trainer = make(with_first(Fragile(3)))
     with pytest.raises(RuntimeError, match="tired"):
         trainer.run(10)
     assert trainer.run(2).page == 4
@@ -539,7 +708,7 @@ class Blocked(Fragile):
 def test_a_play_after_a_stop_is_not_told_of_a_late_failure(make, clean):
     """Stopped in the midst of a page that then fails, and played on: models and end are clean."""
     model = Blocked(9)
-    trainer = make([model, Regressions()])
+    trainer = make(with_first(model))
     trainer.play()
     assert model.entered.wait(10)
     trainer.stop()
@@ -603,9 +772,7 @@ def test_a_closed_trainer_says_so(trainer, path):
     trainer.close()
     with Store.read_only(path) as reader:
         before = dump(reader)
-    with Store(
-        path, source=trainer.store._expected["source"], page_size=10, settings={"alpha": 0.05}
-    ):
+    with Store(path, **trainer.store._expected):
         for command in (trainer.play, trainer.step, trainer.start_over, trainer.pause):
             command()
         trainer.set_speed(3)
@@ -766,7 +933,7 @@ def test_a_resumed_trainer_shows_what_was_shown_last(make, pages):
     first.set_learning_rate(RATE, 0.2)
     first.run(pages - pages // 2)
     first.close()
-    second = make([SGDLogistic(0.7), Regressions()] if pages else None)
+    second = make(with_first(SGDLogistic(0.7)) if pages else None)
     assert picture(second.snapshot) == picture(first.snapshot)
     assert second.status == "idle"
     second.run(20)

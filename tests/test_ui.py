@@ -8,20 +8,19 @@ import threading
 import time
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import ClassVar
 
 import bqplot as bq
-import comm
 import numpy as np
 import pytest
-from comm.base_comm import BaseComm, CommManager
 from hypothesis import given
 from hypothesis import strategies as st
 from ipywidgets import HTML, Box, Button, VBox, Widget
 from ipywidgets.widgets.widget import _instances as registry
 
+from comms import Comm, arrays_sent, shown, text_of, texts_of, tree, wait_for, written_down
 from promo import ui
 from promo.embedded import EmbeddedAPI
+from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
@@ -38,28 +37,10 @@ TOLD_S = 0.1  # a callback only tells the trainer: it returns within this, on a 
 NOWHERE = -1e9
 
 
-class Comm(BaseComm):
-    """Writes down what is sent to the browser, buffers copied as they were."""
-
-    sent: ClassVar = []
-
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
-        """Keep every message; the newest are last."""
-        self.sent.append((self.comm_id, msg_type, data, [bytes(b) for b in buffers or ()]))
-
-
 @pytest.fixture(autouse=True)
 def _comms(monkeypatch):
-    """Give widgets comms of ours; in the end nothing of promo's may be left open."""
-    manager = CommManager()
-    monkeypatch.setattr(comm, "create_comm", Comm)
-    monkeypatch.setattr(comm, "get_comm_manager", lambda: manager)
-    before = set(registry)
-    Comm.sent = []
-    yield
-    ui.close_all()
-    for name in set(registry) - before:
-        registry[name].close()
+    with written_down(monkeypatch):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +56,7 @@ def make(api, tmp_path):
     def make(url=api.url, source=None, models=None):
         stream = PageStream(url, source=source or api.source)
         store = Store(tmp_path / "promo.db", source=stream.source, page_size=10, settings={})
-        return Trainer(stream, store, models or [SGDLogistic(0.01), Regressions()])
+        return Trainer(stream, store, models or default_models()[0])
 
     return make
 
@@ -84,13 +65,6 @@ def make(api, tmp_path):
 def trainer(make):
     with make() as trainer:
         yield trainer
-
-
-def wait_for(condition, deadline_s=10.0):
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 def fake_trainer(rate=0.01, **more):
@@ -107,25 +81,9 @@ def fake_trainer(rate=0.01, **more):
                               "error": None} | tell | more)  # fmt: skip
 
 
-def tree(widget):
-    """List a widget and all the children below it."""
-    return [widget, *(w for child in getattr(widget, "children", ()) for w in tree(child))]
-
-
-def shown(widget):
-    """List the widgets of a tree that are not hidden."""
-    if widget.layout.display == "none":
-        return []
-    return [widget, *(w for child in getattr(widget, "children", ()) for w in shown(child))]
-
-
 def button(controls, text):
     (found,) = [w for w in shown(controls.widget) if getattr(w, "description", "") == text]
     return found
-
-
-def text_of(markup):
-    return html.unescape(re.sub(r"<[^>]+>", "", markup))
 
 
 def status(controls):
@@ -709,14 +667,6 @@ ODD = {
 }
 
 
-def arrays_sent():
-    """Yield every array sent so far, with the name of what it was sent for."""
-    for _, _, data, buffers in Comm.sent:
-        state = data.get("state", {})
-        for (name, *_), buffer in zip(data.get("buffer_paths", ()), buffers, strict=True):
-            yield name, np.frombuffer(buffer, state[name]["dtype"]).reshape(state[name]["shape"])
-
-
 def check(figures, table, snapshot):
     """Show a snapshot twice; check all that is on the page and all that was sent."""
     Comm.sent.clear()
@@ -754,6 +704,21 @@ def test_figures_send_clean_arrays_whatever_the_rows(make, rows):
         controls, figures, table = views(trainer)
         check(figures, table, trainer.snapshot)
         controls.update(trainer.snapshot)
+        cards = ui.StoriesFigure()
+        for cards.open.value in range(11):
+            cards.update(trainer.snapshot)
+            assert not re.search(r"\b(nan|inf)\b", " ".join(texts_of(cards.widget)))
+
+
+def test_a_slope_that_is_not_defined_hides_nothing_of_the_other(make):
+    """Where all are promoted the slope without `promoted` is drawn and told to the last row."""
+    figure = ui.CoefficientFigure()
+    with learned(make, ODD["all promoted"]) as trainer:
+        figure.update(trainer.snapshot)
+    assert figure.paths[NULL].x[-1] == figure.zero.x[-1] == 40
+    assert figure.figure.axes[0].scale.max >= 40
+    assert "Without promoted: slope" in text_of(figure.note.value)
+    assert "With promoted: not enough rows yet." in text_of(figure.note.value)
 
 
 def test_figures_stay_small_however_long_the_stream(trainer):
@@ -837,7 +802,7 @@ def test_every_figure_says_in_words_what_it_shows(trainer):
         figure.update(trainer.snapshot)
         assert re.search(r"\d\.\d\d", text_of(figure.note.value))
         texts = [text_of(w.value) for w in tree(figure.widget) if isinstance(w, HTML)]
-        assert len([text for text in texts if text.strip()]) >= 3
+        assert len([text for text in texts if text.strip()]) >= 2  # the style sheet says nothing
         assert all(isinstance(w, Widget) for w in tree(figure.widget))
     assert isinstance(table.widget, Box)
 

@@ -26,20 +26,18 @@ def log_evidence(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) ->
     n
         Rows, above 0.
     g
-        Rows at which the sequence is nearly its tightest, about eight times g; above 0 and fixed
-        before the stream.
+        At n of about eight times g the sequence is narrower than with any other g; above 0 and
+        fixed before the stream.
 
     References
     ----------
-    Lindon, Ham, Tingley, Bojinov (2022). Anytime-valid inference in linear models and
-    regression-adjusted causal inference. arXiv 2210.08589.
+    Lindon, Ham, Tingley, Bojinov (2022). Anytime-valid linear models and regression adjusted
+    causal inference in randomized experiments. arXiv 2210.08589.
     """
     t, nu, rows = (np.asarray(each, np.float64) for each in (statistic, df, n))
+    t = np.minimum(np.abs(t), 1e100)  # whose square is no infinity; larger ones say no more
     r, s = g / (g + rows), t * t / nu
-    # log[(1 + s) / (1 + rs)] without infinity for the largest t: divide by s where s is large.
-    small = np.minimum(s, 1e200)
-    gain = np.log1p(small) - np.log1p(r * small)
-    evidence: Floats = 0.5 * np.log(r) + (nu + 1) / 2 * gain
+    evidence: Floats = 0.5 * np.log(r) + (nu + 1) / 2 * (np.log1p(s) - np.log1p(r * s))
     return evidence
 
 
@@ -57,7 +55,7 @@ def asymptotic_p_value(statistic: ArrayLike, n: ArrayLike, g: float) -> Floats:
 
 
 def p_value(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) -> Floats:
-    """Return p-values, in (0, 1], that stay below alpha at any look with chance alpha at most.
+    """Return p-values, in [0, 1], that stay below alpha at any look with chance alpha at most.
 
     For parameters see `log_evidence`.
 
@@ -86,9 +84,9 @@ def radius(df: ArrayLike, n: ArrayLike, alpha: float, g: float) -> Floats:
     """
     nu, rows = (np.asarray(each, np.float64) for each in (df, n))
     r = g / (g + rows)
-    q = (r * alpha * alpha) ** (1 / (nu + 1))
-    room = q - r
-    inside: Floats = np.sqrt(nu * (1 - q) / np.where(room > 0, room, np.nan))
+    short = -np.expm1(np.log(r * alpha * alpha) / (nu + 1))  # of 1, with all its digits
+    room = 1 - r - short
+    inside: Floats = np.sqrt(nu * short / np.where(room > 0, room, np.nan))
     return np.where(room > 0, inside, np.where(np.isnan(room), np.nan, np.inf))
 
 

@@ -58,7 +58,7 @@ def check_acyclic(arrows: Iterable[Arrow]) -> Graph:
     Raises
     ------
     ValueError
-        They lead in a circle; the message says along which variables.
+        They lead in a circle, or to what is no variable; the message says where.
 
     Examples
     --------
@@ -68,13 +68,16 @@ def check_acyclic(arrows: Iterable[Arrow]) -> Graph:
     ValueError: competence -> promoted -> competence leads in a circle: nothing causes itself
     """
     graph = frozenset(arrows)
+    if unknown := sorted({v for arrow in graph for v in arrow} - {*VARIABLES}):
+        raise ValueError(f"{unknown[0]} is none of {', '.join(VARIABLES)}")
     if circle := _circle(graph):
         raise ValueError(f"{' -> '.join(circle)} leads in a circle: nothing causes itself")
     return graph
 
 
 def _circle(graph: Graph) -> tuple[str, ...]:
-    routes = [*combinations(VARIABLES, 2), VARIABLES, VARIABLES[::-1]]
+    itself, pairs = combinations(VARIABLES, 1), combinations(VARIABLES, 2)
+    routes = [*itself, *pairs, VARIABLES, VARIABLES[::-1]]
     for route in routes:
         around = (*route, route[0])
         if graph.issuperset(pairwise(around)):

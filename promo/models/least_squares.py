@@ -10,9 +10,9 @@ import msgspec
 from promo.models.moments import Moments
 from promo.models.results import NAN
 
-_SINGULAR = 1e-12  # share of a regressor's scatter that the others must leave unexplained
+SINGULAR = 1e-12  # share of a regressor's scatter that the others must leave unexplained
 _PERFECT = 1e-14  # share of the response's scatter below which a residual is rounding
-_UNDERFLOW = 1e-280  # scatter below which squares and quotients would not stay in range
+UNDERFLOW = 1e-280  # scatter below which squares and quotients would not stay in range
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ def least_squares(moments: Moments, response: int, regressors: Sequence[int]) ->
         v, q = scatter[z][response] / t, mean[z] / t
         r = scatter[x][z] / (s * t)
     free = (1 - r) * (1 + r)  # share of a regressor that the other leaves unexplained
-    if free < _SINGULAR:
+    if free < SINGULAR:
         return _undefined(n, k, "the regressors are collinear")
     standard = (u - r * v) / free, (v - r * u) / free
     slopes = [b / scale for b, scale in zip(standard, scales, strict=False)]
@@ -114,4 +114,4 @@ def _with_errors(
 
 
 def _in_range(scatter: float) -> float:
-    return scatter if scatter > _UNDERFLOW else 0.0
+    return scatter if scatter > UNDERFLOW else 0.0

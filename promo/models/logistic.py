@@ -6,7 +6,6 @@ Everything is estimated on the scale of the first ten rows and told on that of t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -21,8 +20,6 @@ from promo.models.scores import Count, bounded
 from promo.models.standard import Standard
 
 Floats = NDArray[np.float64]
-_Beta = Annotated[float, msgspec.Meta(ge=-1e22, le=1e22)]  # no run of ours comes near it
-_Curvature = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
 
 # A term is a product of two of (1, network ability, competence), by their positions.
 _LINEAR = {(0, 0): "intercept", (0, 1): "network_ability", (0, 2): "competence"}
@@ -37,8 +34,8 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     learned: Count
     standard: Standard
-    beta: list[_Beta]
-    curvature: list[list[_Curvature]]
+    beta: list[float]
+    curvature: list[list[float]]
 
 
 class RenewableLogistic:
@@ -197,20 +194,7 @@ class RenewableLogistic:
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
         state = msgspec.json.decode(states[self.name], type=_State)
-        k = len(self._terms)
-        sizes = {len(state.beta), len(state.curvature), *map(len, state.curvature)}
-        wrong = state.version != 1 or sizes != {k} or state.standard.fixed != (state.learned > 0)
-        if wrong or not _plausible(np.array(state.curvature)):
+        if state.version != 1 or state.standard.fixed != (state.learned > 0):
             raise ValueError(f"not a {self.name}, version 1: {states[self.name][:200]}")
+        self._model.restore(np.array([state.beta]), np.array([state.curvature]))
         self._standard, self._learned = state.standard, state.learned
-        self._model.beta = np.array([state.beta])
-        self._model.curvature = np.array([state.curvature])
-
-
-def _plausible(curvature: Floats) -> bool:
-    """Whether this can be the identity and a sum of squares, but for rounding."""
-    diagonal = curvature.diagonal()
-    if diagonal.min() < 1:
-        return False
-    scaled = curvature / np.sqrt(diagonal[:, None] * diagonal)
-    return bool(abs(scaled - scaled.T).max() < 1e-6 and abs(scaled).max() < 1 + 1e-6)

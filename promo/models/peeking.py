@@ -39,7 +39,7 @@ def peek(
     streams, rows
         How many streams, and how long each is.
     every
-        Rows between two looks.
+        Rows between two looks, at least 3.
     alpha, g
         As in `promo.models.anytime`.
     seed

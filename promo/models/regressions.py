@@ -220,12 +220,16 @@ class Regressions:
 
 def _plausible(group: CoMoments) -> bool:
     """Whether these can be the moments of two variables within ±1e100."""
-    moments = group.moments
-    parts = (moments.origin, moments.offset, *moments.scatter)
+    moments, scatter = group.moments, group.moments.scatter
+    parts = (moments.origin, moments.offset, *scatter)
     return (
-        {len(part) for part in (*parts, moments.scatter)} == {2}
+        {len(part) for part in (*parts, scatter)} == {2}
         and 0 <= moments.n <= _MAX_ROWS
-        and all(abs(value) <= _MAX_SCATTER for part in parts for value in part)
+        and all(abs(value) <= MAX_ABS for value in moments.origin)
+        and all(abs(value) <= 4 * MAX_ABS for value in moments.offset)
+        and all(abs(value) <= _MAX_SCATTER for line in scatter for value in line)
+        and scatter[0][0] >= 0 <= scatter[1][1]
+        and scatter[0][1] == scatter[1][0]
         and len(group.higher) in (0, 6)
     )
 

@@ -12,7 +12,8 @@ from scipy.special import expit
 
 Floats = NDArray[np.float64]
 _STEPS = 50  # of Newton's method at most; two or three are usual
-_CLOSE = 1e-8  # nats to be gained: the step that gains no more is the last
+_CLOSE = 1e-12  # nats to be gained: the step that gains no more is the last
+_LARGEST = 1e40  # beyond what any number of rows within ±1e6 can lead to
 _OVERSHOT = -0.5  # share of the slope at the start of a step; steeper down, it went too far
 
 
@@ -57,6 +58,35 @@ class Renewable:
         self.beta = np.zeros((m, k))
         self.curvature = np.tile(np.eye(k), (m, 1, 1))
 
+    def restore(self, beta: Floats, curvature: Floats) -> None:
+        """Take over what an object of the same models had learned.
+
+        Raises
+        ------
+        ValueError
+            These are no such arrays: other shapes, no positive definite curvature.
+        """
+        fresh = Renewable(self.uses)
+        if (beta.shape, curvature.shape) != (fresh.beta.shape, fresh.curvature.shape):
+            raise ValueError(f"estimates of shape {beta.shape}, expected {fresh.beta.shape}")
+        used = self.uses[:, :, None] & self.uses[:, None, :]
+        diagonal = curvature.diagonal(axis1=1, axis2=2)
+        sound = (
+            (np.abs(beta) < _LARGEST).all()
+            and (np.abs(curvature) < _LARGEST).all()
+            and (beta[~self.uses] == 0).all()
+            and (diagonal >= 1).all()
+            and (curvature[~used] == fresh.curvature[~used]).all()
+        )
+        if not sound:
+            raise ValueError("estimates or curvature that no rows lead to")
+        size = np.sqrt(diagonal)
+        scaled = curvature / (size[:, :, None] * size[:, None, :])
+        if not (np.abs(scaled - scaled.transpose(0, 2, 1)) < 1e-6).all():
+            raise ValueError("curvature that is not symmetric")
+        np.linalg.cholesky(scaled * self._more)  # or an error, which is a ValueError
+        self.beta, self.curvature = beta, curvature
+
     def log_odds(self, x: Floats) -> Floats:
         """Return the log odds of rows of shape (n, k), shape (m, n)."""
         odds: Floats = self.beta @ x.T
@@ -72,7 +102,8 @@ class Renewable:
             p = expit(beta @ across)
             pull = np.matmul(prior, (before - beta)[:, :, None])[:, :, 0]
             gradient = ((y - p) @ x) * self.uses + pull
-            overshot = np.einsum("mk,mk->m", gradient, step) < _OVERSHOT * rise
+            slope = np.einsum("mk,mk->m", gradient, step)
+            overshot = (slope < _OVERSHOT * rise) & (rise > _CLOSE)  # where it is no rounding
             if overshot.any():  # back half of the way
                 step, rise = step * (overshot / 2)[:, None], rise * (overshot / 2)
                 beta = beta - step

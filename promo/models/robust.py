@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple
 
 from scipy.special import stdtr, stdtrit
@@ -14,7 +14,7 @@ from promo.models.least_squares import Fit
 from promo.models.moments import Moments
 from promo.models.results import NAN, Coefficient
 
-_UNDERFLOW = 1e-280  # a sum below it has lost what it was a sum of
+_UNDERFLOW = 1e-300  # what a sum of fourth powers may have lost to the end of the range
 
 
 class _Squares(NamedTuple):
@@ -62,11 +62,12 @@ def hc1_std_errors(
     if not all(error > 0 for error in fit.std_errors) or not all(co.higher for co in groups):
         return (NAN,) * k
     # With v and the group as regressors, whichever of them is none, by numbers that are zero.
-    at_v, at_group = (regressors.index(i) + 1 if i in regressors else 0 for i in (1, 2))
-    b, c = (fit.estimates[at] if at else 0.0 for at in (at_v, at_group))
+    b, c = (fit.estimates[regressors.index(i) + 1] if i in regressors else 0.0 for i in (1, 2))
     vv, vg, gg = _inverse(together, regressors)
     mean_v, mean_group = together.mean[1], together.mean[2]
-    intercept = slope_v = slope_group = 0.0
+    # What a row weighs in a coefficient is linear in v: a constant, and so much a unit.
+    units = (-mean_v * vv - mean_group * vg, vv, vg)
+    variances = [0.0, 0.0, 0.0]  # of intercept, slope of v, slope of the group
     for group, co in enumerate(groups):
         if not co.moments.n:
             continue
@@ -74,17 +75,21 @@ def hc1_std_errors(
         ahead_u, ahead_v = _ahead(together, co.moments)
         ahead_group = group - mean_group
         squares = _squares(co, b, ahead_u - b * ahead_v - c * ahead_group)
-        # What a row weighs in a slope is linear in v: a constant and so much a unit.
-        constant_v, constant_group = (
-            vv * ahead_v + vg * ahead_group,
-            vg * ahead_v + gg * ahead_group,
-        )
-        slope_v += _weighted(squares, constant_v, vv)
-        slope_group += _weighted(squares, constant_group, vg)
-        constant = 1 / n - mean_v * constant_v - mean_group * constant_group
-        intercept += _weighted(squares, constant, -mean_v * vv - mean_group * vg)
-    found = {0: intercept, at_v: slope_v, at_group: slope_group} | {0: intercept}
-    return tuple(sqrt(found[i] * n / (n - k)) if found[i] >= 0 else NAN for i in range(k))
+        slope_v = vv * ahead_v + vg * ahead_group
+        slope_group = vg * ahead_v + gg * ahead_group
+        constants = 1 / n - mean_v * slope_v - mean_group * slope_group, slope_v, slope_group
+        for i, (constant, unit) in enumerate(zip(constants, units, strict=True)):
+            variances[i] += (
+                constant * (constant * squares.e + 2 * unit * squares.ev)
+                + unit * unit * squares.evv
+            )
+    lost = _UNDERFLOW * (1 + b * b)
+    return tuple(
+        sqrt(variances[i] * n / (n - k))
+        if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] < inf
+        else NAN
+        for i, usual in zip((0, *regressors), fit.std_errors, strict=True)
+    )
 
 
 def _ahead(together: Moments, group: Moments) -> list[float]:
@@ -111,13 +116,6 @@ def _squares(co: CoMoments, b: float, d: float) -> _Squares:
         (uuv - 2 * b * uvv + b * b * vvv) + 2 * d * (uv - b * vv),
         (uuvv - 2 * b * uvvv + b * b * vvvv) + 2 * d * (uvv - b * vvv) + d * d * vv,
     )
-
-
-def _weighted(squares: _Squares, a: float, c: float) -> float:
-    """Return the sum of e²(a + c v)², NaN if a part of it is too small to be told."""
-    if c and squares.evv < _UNDERFLOW:
-        return NAN
-    return a * (a * squares.e + 2 * c * squares.ev) + c * (c * squares.evv)
 
 
 def robustly(

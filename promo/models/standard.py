@@ -67,10 +67,11 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         return self.regressors(*columns[:2]), columns[2]
 
     def _fix(self, first: Floats) -> None:
-        deviation = first.std(axis=1) * (np.ptp(first, axis=1) > 0)  # not what rounding makes
-        centre = first.mean(axis=1).clip(-MAX_ABS, MAX_ABS)  # it may round to beyond
+        # About the first row, so that equal rows have no spread by rounding.
+        begin = first[:, 0]
+        centre = begin + (first - begin[:, None]).mean(axis=1)
+        deviation = (first - centre[:, None]).std(axis=1)
         scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
-        scale = np.maximum(scale, 1 / MAX_ABS**2)  # so that the largest number can be divided by it
         self.centre, self.scale = tuple(centre.tolist()), tuple(scale.tolist())
         self.waiting, self.fixed = [], True
 
@@ -78,6 +79,7 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         """Return 1, network ability and competence on the scale, shape (n, 3), within `FAR`."""
         x = np.empty((len(competence), 3))
         x[:, 0] = 1.0
-        for at, values in enumerate((network_ability, competence)):
-            x[:, at + 1] = (values - self.centre[at]) / self.scale[at]
+        with np.errstate(over="ignore"):
+            for at, values in enumerate((network_ability, competence)):
+                x[:, at + 1] = (values - self.centre[at]) / self.scale[at]
         return np.clip(x, -FAR, FAR, out=x)

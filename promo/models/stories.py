@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr
 
-from promo.batch import Batch, Number
+from promo.batch import MAX_ABS, Batch, Number
 from promo.models import anytime
 from promo.models.graphs import INDEPENDENCIES, VARIABLES, parents, stories
+from promo.models.least_squares import SINGULAR, UNDERFLOW
 from promo.models.moments import Moments
 from promo.models.regressions import Regressions
 from promo.models.renewable import Renewable
@@ -41,7 +42,7 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     scale: tuple[Positive, Positive]
     beta: list[list[float]]
     curvature: list[list[list[float]]]
-    log_likelihood: list[Annotated[float, msgspec.Meta(le=0)]]
+    log_likelihood: list[Annotated[float, msgspec.Meta(ge=-MAX_ABS, le=0)]]
 
 
 class Stories:
@@ -63,7 +64,7 @@ class Stories:
     Geiger, Heckerman (1994). Learning Gaussian networks. Uncertainty in Artificial Intelligence
     10, 235-243.
     Liang, Paulo, Molina, Clyde, Berger (2008). Mixtures of g priors for Bayesian variable
-    selection. Journal of the American Statistical Association 103, 410-423, equation 6.
+    selection. Journal of the American Statistical Association 103, 410-423.
     Dawid (1984). Present position and potential developments: some personal views. Statistical
     theory: the prequential approach. Journal of the Royal Statistical Society A 147, 278-292.
     """
@@ -80,7 +81,7 @@ class Stories:
     # -- promoted, given its causes ---------------------------------------------------------
 
     def learn(self, batch: Batch) -> None:
-        """Bet on each row as the rows before taught to, then learn it."""
+        """Bet on each row as the chunks of rows before taught to, then learn it."""
         if (rows := self._standard.admit(batch)) is not None:
             self._bet(*rows)
 
@@ -167,16 +168,13 @@ class Stories:
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
         state = msgspec.json.decode(states[self.name], type=_State)
-        promoted = Renewable(_USES)
-        beta, curvature = np.array(state.beta), np.array(state.curvature)
-        shapes = beta.shape, curvature.shape, len(state.log_likelihood)
-        expected = promoted.beta.shape, promoted.curvature.shape, len(_USES)
-        if state.version != 1 or shapes != expected:
+        waiting, fixed = len(state.waiting), state.learned > 0
+        wrong = state.version != 1 or len(state.log_likelihood) != len(_USES)
+        if wrong or waiting >= FIRST or (waiting and fixed):
             raise ValueError(f"not the causal stories, version 1: {states[self.name][:200]}")
-        promoted.beta, promoted.curvature = beta, curvature
-        fixed = state.learned > 0
+        self._promoted.restore(np.array(state.beta), np.array(state.curvature))
         self._standard = Standard(state.waiting, state.centre, state.scale, fixed)
-        self._promoted, self._learned = promoted, state.learned
+        self._learned = state.learned
         self._log_likelihood = np.array(state.log_likelihood)
 
 
@@ -219,7 +217,7 @@ class _Correlations(NamedTuple):
     @classmethod
     def of(cls, together: Moments) -> _Correlations:
         ((nn, nc, pn), (_, cc, cp), (_, _, pp)) = together.scatter
-        n, c, p = sqrt(nn), sqrt(cc), sqrt(pp)
+        n, c, p = (sqrt(scatter) if scatter > UNDERFLOW else 0.0 for scatter in (nn, cc, pp))
         a, b, d = _ratio(nc, n * c), _ratio(pn, n * p), _ratio(cp, c * p)
         return cls(a, b, d, _partial(a, b, d), _partial(b, a, d), _partial(d, a, b))
 
@@ -242,8 +240,10 @@ def _ratio(part: float, whole: float) -> float:
 
 def _partial(r: float, a: float, b: float) -> float:
     """Return the correlation r of two variables given a third, correlated a and b with them."""
-    left = (1 - a) * (1 + a) * (1 - b) * (1 + b)
-    return _ratio(r - a * b, sqrt(left)) if left > 0 else nan
+    free_a, free_b = (1 - a) * (1 + a), (1 - b) * (1 + b)
+    if not min(free_a, free_b) >= SINGULAR:
+        return nan
+    return _ratio(r - a * b, sqrt(free_a * free_b))
 
 
 def _square(r: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, nan
 
 import bqplot as bq
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from promo.models.results import Coefficient
 from promo.models.verdict import NEGLIGIBLE
 from promo.snapshot import Snapshot
-from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, axis, extend, fit, move
+from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, Floats, axis, extend, fit, move
 from promo.ui.style import GREEN, GREY, VERMILLION, key
 from promo.ui.switch import COLLIDER, NULL, ColliderSwitch
 
@@ -56,10 +56,8 @@ class CoefficientFigure(Figure):
             axis(self._y, "slope on competence", vertical=True, fmt="+.2f"),
         ]
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
-        super().__init__("Does competence move network ability?", legend, marks, axes)
-        if switch is None:
-            children = list(self.widget.children)
-            self.widget.children = [*children[:2], self.switch.widget, *children[2:]]
+        own = [] if switch else [self.switch.widget]
+        super().__init__("Does competence move network ability?", legend, marks, axes, own)
 
     @property
     def choice(self) -> object:
@@ -68,37 +66,39 @@ class CoefficientFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the paths chosen, with their intervals."""
-        rows, shown = np.zeros(1), [np.zeros(1)]
+        end, shown = 1.0, [np.zeros(1)]
         for formula, path in self.paths.items():
-            if formula not in self.switch.formulas:
-                for mark in (path, self.bands[formula], self.wide[formula]):
-                    mark.visible = False
-                continue
-            rows, slope, one, all_ = self.switch.path(snapshot, formula, POINTS)
-            move(path, rows, slope)
-            move(self.bands[formula], rows, np.stack([slope - one, slope + one]))
-            bounded = np.isfinite(all_) & self.switch.anytime.value
-            reach = all_[bounded]
-            band = np.stack([slope[bounded] - reach, slope[bounded] + reach])
-            move(self.wide[formula], rows[bounded], band)
+            chosen = formula in self.switch.formulas
+            if chosen:
+                rows, bounds = self._draw(snapshot, formula)
+                end, shown = max([end, *rows[-1:].tolist()]), shown + bounds
             for mark in (path, self.bands[formula], self.wide[formula]):
-                mark.visible = True
-            if len(rows):
-                settled = rows >= rows[-1] / 10
-                shown += [(slope - one)[settled], (slope + one)[settled]]
-                late = settled[bounded]
-                shown += [band[0][late], band[1][late]]
-        if not snapshot.rows or not len(rows):
+                mark.visible = chosen
+        if not snapshot.rows:
             self.say("No row is learned yet.")
             return
-        end = max(float(rows[-1]), 1.0)
+        move(self.zero, np.array([0.0, end]), np.zeros(2))
         extend(self._x, end)
-        fit(self._y, rows, shown)
+        fit(self._y, np.array([end]), shown)
         self.say(" ".join(self._claim(snapshot, formula) for formula in self.switch.formulas))
+
+    def _draw(self, snapshot: Snapshot, formula: str) -> tuple[Floats, list[Floats]]:
+        """Draw one path; return its rows, and the bounds that the scale is to hold."""
+        rows, slope, one, all_ = self.switch.path(snapshot, formula, POINTS)
+        bounded = np.isfinite(all_) & self.switch.anytime.value
+        look = np.stack([slope - one, slope + one])
+        looks = np.stack([slope - all_, slope + all_])[:, bounded]
+        move(self.paths[formula], rows, slope)
+        move(self.bands[formula], rows, look)
+        move(self.wide[formula], rows[bounded], looks)
+        settled = rows >= rows[-1:].sum() / 10
+        return rows, [*look[:, settled], *looks[:, settled[bounded]]]
 
     def _claim(self, snapshot: Snapshot, formula: str) -> str:
         slope = self.switch.coefficient(snapshot, formula, "competence")
         since = snapshot.metric(formula, "zero_excluded_at competence")
+        if self.switch.robust.value:
+            since = nan  # that page is one by the other errors
         return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {safe_to_stop(slope, since)}"
 
 
@@ -124,7 +124,8 @@ def safe_to_stop(slope: Coefficient, since: float) -> str:
     page = f" Zero was first excluded at page {since:,.0f}." if isfinite(since) else ""
     if not slope.av_low <= 0 <= slope.av_high:
         side = "above" if slope.av_low > 0 else "below"
-        return f"Safe to stop? Yes: it is {side} zero, at any stopping time.{page}"
+        little = f" but within ±{_up(bound)}" if bound <= NEGLIGIBLE else ""
+        return f"Safe to stop? Yes: it is {side} zero{little}, at any stopping time.{page}"
     if bound <= NEGLIGIBLE:
         return f"Safe to stop? Yes: no slope beyond ±{_up(bound)}, at any stopping time.{page}"
     return f"Safe to stop? Not yet: up to ±{_up(bound)} is possible.{page}"

@@ -38,7 +38,7 @@ class StoryEditor:
         arrows: Iterable[Arrow] = (),
         predictions: dict[str, str] | None = None,
     ) -> None:
-        self._trainer, self._said = trainer, ""
+        self._trainer, self._said, self._rows = trainer, "", 0
         drawn, guessed = set(arrows), predictions or {}
         self.arrows = {
             arrow: widgets.Checkbox(
@@ -74,7 +74,9 @@ class StoryEditor:
         boxes = widgets.VBox([*self.arrows.values()])
         row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 24px")
         top = widgets.HBox([boxes, self.drawing], layout=row)
-        parts = [sheet(), head, top, *self.predictions.values(), self.write, self.message]
+        signs = widgets.VBox([*self.predictions.values()])
+        signs.add_class("promo-predictions")
+        parts = [sheet(), head, top, signs, self.write, self.message]
         box = widgets.VBox(parts)
         box.add_class("promo")
         return box
@@ -90,8 +92,11 @@ class StoryEditor:
     def _write(self, _: widgets.Button) -> None:
         try:
             graph = check_acyclic(self._drawn())
+        except ValueError:
+            return  # `update` says why
+        try:
             predictions = {formula: box.value for formula, box in self.predictions.items()}
-            seen = self._trainer.snapshot.rows
+            self._rows = seen = self._trainer.snapshot.rows
             self._trainer.note("story", arrows=sorted(map(list, graph)), predictions=predictions)
         except Exception as error:  # a callback's exception is shown nowhere else
             self._said = escape(str(error) or repr(error))
@@ -103,14 +108,18 @@ class StoryEditor:
                 f"{escape('; '.join(says)) or 'no independence at all'}."
             )
 
-    def update(self, _: Snapshot) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         """Draw the arrows, or say why they make no story."""
+        if snapshot.rows < self._rows:
+            self._said = ""  # started over: what was written down is gone
+        self._rows = snapshot.rows
         drawn = self._drawn()
         try:
             check_acyclic(drawn)
             problem = ""
         except ValueError as error:
-            problem = f'<span class="promo-problem">{escape(str(error))}.</span>'
+            said = str(error).replace("->", "→").replace("_", " ")
+            problem = f'<span class="promo-problem">{escape(said)}.</span>'
         named = [(a.replace("_", " "), b.replace("_", " ")) for a, b in drawn]
         self.drawing.value = causal_diagram("Your story", named)
         self.message.value = f'<div class="promo-note">{problem or self._said}</div>'

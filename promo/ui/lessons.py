@@ -13,9 +13,9 @@ from promo.models.results import Coefficient
 from promo.models.selection import measured_slope, spurious_slope
 from promo.snapshot import Snapshot
 from promo.ui.plot import DASHED, NOWHERE, Figure, axis, move
-from promo.ui.style import BLUE, GREEN, GREY, VERMILLION, key
+from promo.ui.style import BLUE, GREEN, GREY, VERMILLION, key, row_layout
 
-_STEPS = np.linspace(0, 5, 21)
+_STRENGTHS = np.linspace(0, 5, 101)
 _SEED = 2021
 _WATCHED_S = 10.0  # from the first look to the last
 
@@ -32,29 +32,30 @@ class SelectionFigure(Figure):
         )  # fmt: skip
         scales = {"x": bq.LinearScale(min=0, max=5.1), "y": bq.LinearScale(min=-0.5, max=0.05)}
         self.theory = bq.Lines(
-            x=_STEPS, y=spurious_slope(_STEPS), scales=scales, colors=[GREY], stroke_width=2
-        )
+            x=_STRENGTHS, y=spurious_slope(_STRENGTHS), scales=scales, colors=[GREY],
+            stroke_width=2,
+        )  # fmt: skip
         self._measured: dict[float, Coefficient] = {}
         self.intervals = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[VERMILLION])
         self.points = bq.Scatter(
             x=NOWHERE, y=NOWHERE, scales=scales, colors=[VERMILLION], marker="circle",
             default_size=24,
         )  # fmt: skip
-        self.now = bq.Scatter(
-            x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], marker="diamond", default_size=110
-        )
+        self.now = bq.Scatter(  # hollow, so that the interval within can be seen
+            x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], marker="diamond",
+            default_size=260, fill=False, stroke_width=2,
+        )  # fmt: skip
         legend = (
             key("theory", GREY)
             + key(f"measured on {rows:,} employees, 95% at one look", VERMILLION, marker="circle")
-            + key("now", BLUE, marker="circle")
+            + key("now", BLUE, marker="diamond")
         )
         axes = [
             axis(scales["x"], "weight of both abilities in promotion"),
             axis(scales["y"], "slope given promoted", vertical=True, fmt="+.2f"),
         ]
         marks = [self.theory, self.intervals, self.points, self.now]
-        super().__init__("A slope out of selection", legend, marks, axes)
-        self.widget.children = [self.widget.children[0], self.strength, *self.widget.children[1:]]
+        super().__init__("A slope out of selection", legend, marks, axes, [self.strength])
 
     @property
     def choice(self) -> float:
@@ -115,18 +116,17 @@ class PeekingFigure(Figure):
             axis(self._y, "streams that cried wolf", vertical=True, fmt=".0%"),
         ]
         marks = [self.promise, self.fixed, self.anytime]
-        super().__init__("What peeking does", legend, marks, axes)
-        controls = widgets.HBox([self.watch, self.look])
-        self.widget.children = [self.widget.children[0], controls, *self.widget.children[1:]]
+        controls = widgets.HBox([self.watch, self.look], layout=row_layout())
+        super().__init__("What peeking does", legend, marks, axes, [controls])
 
     def _watch(self, _: widgets.Button) -> None:
         self._began = time.monotonic()
 
     @property
     def choice(self) -> int:
-        """How many looks have been taken: by now, while it is watched; else as the slider says."""
-        gone = (time.monotonic() - self._began) / _WATCHED_S
-        return max(1, int(gone * self._looks)) if gone < 1 else int(self.look.value)
+        """How many looks have been taken: as the slider says, while it is watched those by now."""
+        gone = min((time.monotonic() - self._began) / _WATCHED_S, 1.0)
+        return max(1, min(int(gone * self._looks), int(self.look.value)))
 
     @property
     def seen(self) -> Peeking:

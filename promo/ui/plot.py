@@ -23,10 +23,15 @@ NOWHERE = np.full(2, OFF)
 
 
 class Figure:
-    """A titled bqplot figure with a legend above and a sentence below."""
+    """A titled bqplot figure, its legend and its controls above it and a sentence below."""
 
     def __init__(
-        self, title: str, legend: str, marks: Sequence[bq.Mark], axes: Sequence[bq.Axis]
+        self,
+        title: str,
+        legend: str,
+        marks: Sequence[bq.Mark],
+        axes: Sequence[bq.Axis],
+        controls: Sequence[widgets.Widget] = (),
     ) -> None:
         self.note = widgets.HTML()
         self.figure = bq.Figure(
@@ -40,7 +45,7 @@ class Figure:
             f'<div class="promo-title">{title}</div><div class="promo-legend">{legend}</div>'
         )
         self.widget = widgets.VBox(
-            [sheet(), head, self.figure, self.note],
+            [sheet(), head, *controls, self.figure, self.note],
             layout=widgets.Layout(min_width="320px"),
         )
         self.widget.add_class("promo")

@@ -21,7 +21,7 @@ from promo.snapshot import Snapshot
 from promo.ui.diagram import causal_diagram
 from promo.ui.plot import DASHED, NOWHERE, Figure, Floats, axis, move
 from promo.ui.stories import StoriesFigure
-from promo.ui.style import BLUE, GREY, VERMILLION, key, sheet
+from promo.ui.style import BLUE, GREY, VERMILLION, key, row_layout, sheet
 from promo.world import WORLDS, Employees, World
 
 SEED = 2021
@@ -92,8 +92,13 @@ class WorldFigure:
         )
         self.truth, self.verdict = widgets.HTML(), widgets.HTML()
         self._stories = StoriesFigure()
-        row = widgets.HBox([self.world, self.rows], layout=_row())
-        self.widget = widgets.VBox([sheet(), row, self.truth, self.verdict, self._stories.widget])
+        row = widgets.HBox([self.world, self.rows], layout=row_layout())
+        head = widgets.HTML(
+            '<div class="promo-title">Worlds to break it</div><div class="promo-legend">What is '
+            "true in a world that we made, and below it what the stories say of its rows</div>"
+        )
+        parts = [sheet(), head, row, self.truth, self.verdict, self._stories.widget]
+        self.widget = widgets.VBox(parts)
         self.widget.add_class("promo")
 
     @property
@@ -187,9 +192,8 @@ class DoFigure(Figure):
         )
         self._across = axis(self._x, "network ability")
         axes = [self._across, axis(self._y, "density", vertical=True, fmt=".2f")]
-        super().__init__("Seeing is not doing", legend, self.lines, axes)
-        controls = widgets.HBox([self.world, self.action, self.value], layout=_row())
-        self.widget.children = [self.widget.children[0], controls, *self.widget.children[1:]]
+        controls = widgets.HBox([self.world, self.action, self.value], layout=row_layout())
+        super().__init__("Seeing is not doing", legend, self.lines, axes, [controls])
 
     @property
     def choice(self) -> object:
@@ -204,8 +208,12 @@ class DoFigure(Figure):
         as_is, seen, done = compare(world, action, value, self._count)
         shown = "competence" if action == "network_ability" else "network_ability"
         self._across.label = shown.replace("_", " ")
+        peak = 0.6
         for line, people in zip(self.lines, (as_is, seen, done), strict=True):
-            move(line, *_density(getattr(people, shown)))
+            x, y = _density(getattr(people, shown))
+            move(line, x, y)
+            peak = max(peak, float(y.max()))  # high above a few people who are alike
+        self._y.max = peak
         name = action.replace("_", " ")
         what = "promoted" if action == "promoted" else f"{name} {value:+.1f}"
         means = "; ".join(
@@ -246,7 +254,3 @@ def _density(values: Floats) -> tuple[Floats, Floats]:
 
 def _choose_world() -> widgets.Dropdown:
     return widgets.Dropdown(options=[*WORLDS], description="World", style=_WIDE)
-
-
-def _row() -> widgets.Layout:
-    return widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 16px")

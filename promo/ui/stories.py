@@ -174,8 +174,8 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
     )
     return (
         f'<div class="promo-note"><b>{escape(_plain(story))}.</b> {standing}</div>'
-        "<table><thead><tr><th>independence</th><th>implied</th><th>correlation</th>"
-        f'<th colspan="2">95% at any time</th><th>so</th></tr></thead>'
+        '<table class="promo-findings"><thead><tr><th>independence</th><th>implied</th>'
+        '<th>correlation</th><th colspan="2">95% at any time</th><th>verdict</th></tr></thead>'
         f"<tbody>{lines}</tbody></table>"
     )
 

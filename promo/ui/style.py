@@ -35,6 +35,10 @@ _CSS = """
 .promo th:first-child, .promo td:first-child { text-align: left; }
 .promo tr.first th { border: none; white-space: normal; padding-top: 10px; font-weight: normal;
   color: var(--jp-ui-font-color2, #555); }
+.promo table.promo-findings td { vertical-align: top; }
+.promo table.promo-findings td:first-child, .promo table.promo-findings td:last-child {
+  white-space: normal; }
+.promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 8px; }
 .promo table code { background: none; font-size: 11px; padding: 0; }
 .promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
 .promo .bqplot .axis path, .promo .bqplot .axis line {
@@ -59,11 +63,15 @@ _CSS = """
   font-size: 12px; font-variant-numeric: tabular-nums; }
 .promo-share b { text-align: right; white-space: nowrap; }
 .promo-share svg { grid-column: 1 / -1; }
+.promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
+.promo-predictions label { max-width: 100%; }
+.promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
 .promo td .failed { color: #c2410c; }
 [data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
-.promo button:focus-visible, .promo input:focus-visible, .promo .noUi-handle:focus-visible {
+.promo button:focus-visible, .promo input:focus-visible, .promo select:focus-visible,
+.promo .noUi-handle:focus-visible {
   outline: 2px solid #0072B2; outline-offset: 1px; }
 </style>
 """
@@ -74,10 +82,17 @@ def sheet() -> widgets.HTML:
     return widgets.HTML(_CSS, layout=widgets.Layout(height="0px", margin="0px", display="block"))
 
 
+def row_layout() -> widgets.Layout:
+    """Return the layout of a row of controls, wrapped where there is no room."""
+    return widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 16px")
+
+
 def key(text: str, colour: str, *, dash: str = "", marker: str = "") -> str:
     """Return an entry of a legend: a small line or marker and what it stands for."""
     if marker == "circle":
         mark = f'<circle cx="7" cy="6" r="4" fill="{colour}"/>'
+    elif marker == "diamond":
+        mark = f'<path d="M7 1l5 5-5 5-5-5z" fill="{colour}"/>'
     elif marker == "cross":
         mark = f'<path d="M7 1v10M2 6h10" stroke="{colour}" stroke-width="3"/>'
     else:

@@ -12,6 +12,7 @@ from promo.models.results import Coefficient
 from promo.models.robust import robustly
 from promo.snapshot import Snapshot
 from promo.ui.plot import Floats
+from promo.ui.style import row_layout
 
 NULL = "network_ability ~ competence"
 COLLIDER = "network_ability ~ competence + promoted"
@@ -35,12 +36,13 @@ class ColliderSwitch:
             value="both",
             description="Promoted in the regression",
             style={"description_width": "initial", "button_width": "auto"},
+            layout=widgets.Layout(width="auto"),
         )
         self.anytime = _check("intervals at any time", True)
         self.robust = _check("robust errors (HC1)", False)
         self.widget = widgets.HBox(
             [self.promoted, self.anytime, self.robust],
-            layout=widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 16px"),
+            layout=row_layout(),
         )
 
     @property

@@ -1,0 +1,77 @@
+"""What tests of widgets need without a browser: comms that write down what is sent, and looks."""
+
+import html
+import re
+import time
+from contextlib import contextmanager
+from typing import ClassVar
+
+import comm
+import numpy as np
+from comm.base_comm import BaseComm, CommManager
+from ipywidgets import HTML
+from ipywidgets.widgets.widget import _instances as registry
+
+from promo import ui
+
+
+class Comm(BaseComm):
+    """Writes down what is sent to the browser, buffers copied as they were."""
+
+    sent: ClassVar = []
+
+    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
+        """Keep every message; the newest are last."""
+        self.sent.append((self.comm_id, msg_type, data, [bytes(b) for b in buffers or ()]))
+
+
+@contextmanager
+def written_down(monkeypatch):
+    """Give widgets comms of ours; in the end nothing of promo's may be left open."""
+    manager = CommManager()
+    monkeypatch.setattr(comm, "create_comm", Comm)
+    monkeypatch.setattr(comm, "get_comm_manager", lambda: manager)
+    before = set(registry)
+    Comm.sent = []
+    yield
+    ui.close_all()
+    for name in set(registry) - before:
+        registry[name].close()
+
+
+def arrays_sent():
+    """Yield every array sent so far, with the name of what it was sent for."""
+    for _, _, data, buffers in Comm.sent:
+        state = data.get("state", {})
+        for (name, *_), buffer in zip(data.get("buffer_paths", ()), buffers, strict=True):
+            yield name, np.frombuffer(buffer, state[name]["dtype"]).reshape(state[name]["shape"])
+
+
+def wait_for(condition, deadline_s=10.0):
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def tree(widget):
+    """List a widget and all the children below it."""
+    return [widget, *(w for child in getattr(widget, "children", ()) for w in tree(child))]
+
+
+def shown(widget):
+    """List the widgets of a tree that are not hidden."""
+    if widget.layout.display == "none":
+        return []
+    return [widget, *(w for child in getattr(widget, "children", ()) for w in shown(child))]
+
+
+def text_of(markup):
+    """Return what a reader sees of HTML."""
+    return html.unescape(re.sub(r"<[^>]+>", "", re.sub(r"(?s)<style>.*?</style>", "", markup)))
+
+
+def texts_of(widget):
+    """Return all that the HTML of a tree says, each with a space between."""
+    return [text_of(w.value.replace("<", " <")) for w in tree(widget) if isinstance(w, HTML)]

@@ -1,0 +1,222 @@
+"""Tests of `promo.models.renewable`: the likelihood's maximum, in one pass."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize
+
+from promo.models import renewable
+from promo.models.renewable import Renewable
+from promo.world import WORLDS
+
+USES = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], bool)
+
+
+def rows_of(world, rows, seed):
+    """Return regressors with a constant, shape (rows, 3), and outcomes."""
+    network_ability, competence, promoted = world.sample(rows, seed)
+    return np.column_stack([np.ones(rows), network_ability, competence]), promoted
+
+
+def learned(x, y, size, model=None):
+    model = model or Renewable(USES)
+    for start in range(0, len(y), size):
+        model.learn(x[start : start + size], y[start : start + size])
+    return model
+
+
+def penalised(x, y):
+    """Return the maximum of log likelihood and standard normal prior, by scipy, and the Hessian."""
+
+    def loss(beta):
+        odds = x @ beta
+        return np.logaddexp(0, np.where(y, -odds, odds)).sum() + beta @ beta / 2
+
+    def slope(beta):
+        return x.T @ (1 / (1 + np.exp(-x @ beta)) - y) + beta
+
+    beta = optimize.minimize(loss, np.zeros(x.shape[1]), jac=slope, method="BFGS", tol=1e-9).x
+    p = 1 / (1 + np.exp(-x @ beta))
+    return beta, np.eye(x.shape[1]) + (x * (p * (1 - p))[:, None]).T @ x
+
+
+def test_examples_in_docstrings():
+    """Every example in the module's documentation gives what it shows."""
+    assert doctest.testmod(renewable).failed == 0
+
+
+@given(st.integers(0, 2**32), st.integers(0, 400), st.sampled_from([0.2, 1.0, 4.0]))
+@settings(max_examples=30, deadline=None)
+def test_one_batch_is_the_penalised_maximum(seed, rows, weight):
+    """All rows at once: estimate and curvature of every model are those that scipy finds."""
+    random = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(rows), random.normal(size=(rows, 2))])
+    y = random.random(rows) < 1 / (1 + np.exp(-weight * x.sum(axis=1)))
+    model = learned(x, y, max(rows, 1))
+    for beta, curvature, uses in zip(model.beta, model.curvature, USES, strict=True):
+        expected, hessian = penalised(x[:, uses], y)
+        error = np.sqrt(np.diag(np.linalg.inv(hessian)))
+        assert (np.abs(beta[uses] - expected) < 1e-4 * error).all()
+        np.testing.assert_allclose(curvature[np.ix_(uses, uses)], hessian, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_in_pages_of_ten():
+    """Within .15 standard errors of statsmodels on all rows at once, errors within 1 %."""
+    x, y = rows_of(WORLDS["collider"], 100_000, seed=1)
+    assert_near_maximum(learned(x, y, 10), x, y, 0.15)
+
+
+@pytest.mark.parametrize(("size", "far"), [(10, 0.3), (1000, 0.06)])
+def test_pages_lose_little_to_all_rows_at_once(size, far):
+    """STATISTICS 3: few standard errors from the maximum on all rows, fewer in larger pages."""
+    x, y = rows_of(WORLDS["collider"], 20_000, seed=2)
+    assert_near_maximum(learned(x, y, size), x, y, far)
+
+
+def assert_near_maximum(model, x, y, far):
+    for beta, curvature, uses in zip(model.beta, model.curvature, USES, strict=True):
+        fit = sm.Logit(y, x[:, uses]).fit(disp=False)
+        assert (np.abs(beta[uses] - fit.params) < far * fit.bse).all()
+        inner = curvature[np.ix_(uses, uses)]
+        np.testing.assert_allclose(np.sqrt(np.diag(np.linalg.inv(inner))), fit.bse, rtol=0.02)
+
+
+def test_intervals_cover():
+    """STATISTICS 3: of 200 streams in pages of ten, 95 % intervals hold the truth in 90 to 98 %."""
+    random = np.random.default_rng(3)
+    inside = np.zeros(3)
+    for _ in range(200):
+        x = np.column_stack([np.ones(300), random.normal(size=(300, 2))])
+        y = random.random(300) < 1 / (1 + np.exp(-x @ [0, 1, 1]))
+        model = learned(x, y, 10, Renewable(USES[3:]))
+        error = np.sqrt(np.diag(np.linalg.inv(model.curvature[0])))
+        inside += np.abs(model.beta[0] - [0, 1, 1]) < 1.96 * error
+    assert (inside / 200 > 0.9).all()
+    assert (inside / 200 < 0.99).all()
+
+
+def test_models_side_by_side_are_models_alone():
+    """What a model learns does not depend on its neighbours, nor on regressors it does not use."""
+    x, y = rows_of(WORLDS["threshold"], 500, seed=4)
+    together = learned(x, y, 10)
+    for at, uses in enumerate(USES):
+        alone = learned(x[:, uses], y, 10, Renewable(np.ones((1, uses.sum()), bool)))
+        np.testing.assert_allclose(together.beta[at][uses], alone.beta[0], rtol=1e-8, atol=1e-9)
+        assert (together.beta[at][~uses] == 0).all()
+
+
+harsh = st.sampled_from([0.0, 1.0, -1.0, 1e6, -1e6, 1e-300, 3.0])
+harsh_rows = st.lists(st.tuples(harsh, harsh, st.booleans()), max_size=8)
+
+
+@given(st.lists(harsh_rows, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_no_rows_bring_it_down(pages):
+    """Separable, collinear, constant, extreme: finite estimates, curvature that can be restored."""
+    model = Renewable(USES)
+    for rows in pages:
+        columns = np.array(rows).reshape(-1, 3)
+        x = np.column_stack([np.ones(len(rows)), columns[:, :2]])
+        model.learn(x, columns[:, 2].astype(bool))
+        assert np.isfinite(model.log_odds(x)).all()
+        assert np.isfinite(model.beta).all()
+        Renewable(USES).restore(model.beta, model.curvature)
+
+
+@pytest.mark.parametrize("far", [1.0, 1e3, 1e6])
+def test_separable_rows_stay_within_the_prior(far):
+    """Outcomes that a line separates have no maximum of likelihood; the prior keeps it finite."""
+    x = np.column_stack([np.ones(2000), np.linspace(-far, far, 2000), np.zeros(2000)])
+    random = np.random.default_rng(5)
+    random.shuffle(x)
+    model = learned(x, x[:, 1] > 0, 10)
+    assert np.abs(model.beta).max() < 30
+    assert (model.beta[1, 1], model.beta[2, 2]) > (0, -1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_steps_lead_to_the_maximum(seed, monkeypatch):
+    """In pages of ten, Newton's method needs few steps, steps back included; at no time fifty.
+
+    A model that has arrived must not hold up the others, as its rounding once did.
+    """
+    looks = []
+    expit = renewable.expit
+    monkeypatch.setattr(renewable, "expit", lambda odds: looks.append(1) or expit(odds))
+    random = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(2000), 3 * random.normal(size=(2000, 2))])
+    y = random.random(2000) < 1 / (1 + np.exp(-x @ [0, 1, 1]))
+    model, most = Renewable(USES), 0
+    for start in range(0, 2000, 10):
+        looks.clear()
+        model.learn(x[start : start + 10], y[start : start + 10])
+        most = max(most, len(looks))
+    assert most <= 15
+
+
+def test_nothing_learned_is_nothing_changed():
+    """A batch of no rows changes no bit."""
+    x, y = rows_of(WORLDS["collider"], 100, seed=7)
+    model = learned(x, y, 10)
+    before = model.beta.tolist(), model.curvature.tolist()
+    model.learn(x[:0], y[:0])
+    assert (model.beta.tolist(), model.curvature.tolist()) == before
+
+
+@given(st.integers(0, 12))
+@settings(deadline=None, max_examples=13)
+def test_restored_goes_on_as_if_never_stopped(stop):
+    """Estimates and curvature, through lists of floats, go on to the same bits."""
+    x, y = rows_of(WORLDS["collider"], 120, seed=8)
+    through, first, resumed = learned(x, y, 10), Renewable(USES), Renewable(USES)
+    learned(x[: 10 * stop], y[: 10 * stop], 10, first)
+    resumed.restore(np.array(first.beta.tolist()), np.array(first.curvature.tolist()))
+    learned(x[10 * stop :], y[10 * stop :], 10, resumed)
+    assert resumed.beta.tolist() == through.beta.tolist()
+    assert resumed.curvature.tolist() == through.curvature.tolist()
+
+
+def broken():
+    """Yield estimates and curvatures that no rows lead to."""
+    beta, curvature = np.zeros((4, 3)), np.tile(np.eye(3), (4, 1, 1))
+
+    def changed(array, at, value):
+        array = array.copy()
+        array[at] = value
+        return array
+
+    yield "fewer models", beta[:3], curvature[:3]
+    yield "fewer regressors", beta[:, :2], curvature
+    yield "no matrices", beta, curvature[:, 0]
+    yield "NaN", changed(beta, (3, 1), math.nan), curvature
+    yield "NaN beside the diagonal", beta, changed(curvature, (3, 0, 1), math.nan)
+    yield "infinite", beta, changed(curvature, (3, 1, 1), math.inf)
+    yield "huge", changed(beta, (3, 1), 1e60), curvature
+    yield "huge curvature", beta, changed(curvature, (3, 1, 1), 1e60)
+    yield "unused", changed(beta, (0, 1), 0.5), curvature
+    yield "unused curvature", beta, changed(curvature, (0, 1, 1), 2.0)
+    yield "lopsided", beta, changed(curvature, (3, 0, 1), 0.5)
+    yield "negative", beta, changed(curvature, (3, 1, 1), -2.0)
+    yield "huge beside the diagonal", beta, changed(curvature, (3, 1, 0), 1e308)
+    indefinite = changed(changed(curvature, (3, 0, 1), 2.0), (3, 1, 0), 2.0)
+    yield "indefinite", beta, indefinite
+    yield "less than the prior", beta, changed(curvature, (3, 1, 1), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("beta", "curvature"), [pytest.param(*arrays, id=name) for name, *arrays in broken()]
+)
+def test_a_broken_state_is_refused(beta, curvature):
+    """What is none raises ValueError and leaves the models as they were."""
+    x, y = rows_of(WORLDS["collider"], 100, seed=9)
+    model = learned(x, y, 10)
+    before = model.beta.tolist(), model.curvature.tolist()
+    with pytest.raises(ValueError, match=r"."):
+        model.restore(beta, curvature)
+    assert (model.beta.tolist(), model.curvature.tolist()) == before
