@@ -168,9 +168,9 @@ class Board:
         g: float = anytime.G,
     ) -> None:
         self._experts = (*experts, *([best] if best else []))
-        self._racing = len(experts)
+        self.racing = [expert.name for expert in experts]
         self.names = [expert.name for expert in self._experts]
-        k, pairs = len(self.names), max(self._racing * (self._racing - 1) / 2, 1)
+        k, pairs = len(self.names), max(len(experts) * (len(experts) - 1) / 2, 1)
         self._alpha, self._g = alpha / pairs, g
         self.whole, self._block, self._before = (Tally.none(k) for _ in range(3))
         self._means, self._scatter = np.zeros(k), np.zeros((k, k))
@@ -220,14 +220,14 @@ class Board:
         n, k = self.whole.rows, len(self.names)
         if n < 2:
             return np.full((4, k), NAN)
-        leader = int(np.argmin(self._means[: self._racing]))
+        leader = int(np.argmin(self._means[: len(self.racing)]))
         own = self._scatter.diagonal()
         spread = own + own[leader] - 2 * self._scatter[leader]  # of the differences
         error = np.sqrt(np.maximum(spread, 0.0)) / n
         radius = error * anytime.asymptotic_radius(n, self._alpha, self._g)
         behind = self._means - self._means[leader]
         found = np.array([behind, behind - radius, behind + radius, self._means - self._means[-1]])
-        found[:3, self._racing :] = NAN
+        found[:3, len(self.racing) :] = NAN
         return found
 
     def states(self) -> list[ModelState]:
