@@ -28,9 +28,9 @@ class Choice(NamedTuple):
     """An expert that may run, and what it takes to.
 
     Its price is microseconds a row for predicting, learning and telling its state, at pages of 10
-    and of 1,000 rows: medians of 20,000 rows of collider (the costly ones: 2,000), one expert after
-    the other in one process on two shared 2 GHz cores, by ``python -m benchmarks.prediction
-    price``. Where river's `learn_one` takes longer than 5 µs, so does all of this.
+    and of 1,000 rows: medians of 20,000 rows of collider (the costly ones: 4,000), one expert after
+    the other in one process on two shared cores, by ``python -m benchmarks.prediction
+    price``. Where river's `learn_one` takes longer than 4 µs, so does all of this.
     """
 
     make: Callable[[], Expert]
@@ -38,14 +38,14 @@ class Choice(NamedTuple):
 
 
 EXPERTS = {
-    SGDLogistic.name: Choice(SGDLogistic, (7.3, 4.0)),
-    BaseRate.name: Choice(BaseRate, (0.4, 0.1)),
-    "renewable-logistic": Choice(RenewableLogistic, (11.5, 0.3)),
-    "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (11.5, 0.3)),
-    NaiveBayes.name: Choice(NaiveBayes, (15.0, 8.0)),
-    "hoeffding-tree": Choice(hoeffding_tree, (65.0, 65.0)),
-    "nearest-neighbours": Choice(nearest_neighbours, (90.0, 90.0)),
-    "random-forest": Choice(random_forest, (1400.0, 1400.0)),
+    SGDLogistic.name: Choice(SGDLogistic, (5.6, 4.2)),
+    BaseRate.name: Choice(BaseRate, (0.2, 0.1)),
+    "renewable-logistic": Choice(RenewableLogistic, (9.7, 0.2)),
+    "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (10.6, 0.2)),
+    NaiveBayes.name: Choice(NaiveBayes, (3.7, 1.0)),
+    "hoeffding-tree": Choice(hoeffding_tree, (24.0, 21.0)),
+    "nearest-neighbours": Choice(nearest_neighbours, (52.0, 35.0)),
+    "random-forest": Choice(random_forest, (510.0, 550.0)),
 }
 MIXTURE = Mixture.name  # of the other experts that are chosen
 USUAL = (SGDLogistic.name,)
