@@ -86,3 +86,15 @@ def test_no_such_choice(names):
     """Nobody at all, nobody to mix, or somebody unknown: ValueError says whom to choose of."""
     with pytest.raises(ValueError, match="random-forest"):
         default_models(names)
+
+
+def test_memory_is_constant():
+    """Twice the rows make the states of the full set no longer than a few more digits."""
+    models, _ = default_models(FULL, "world:collider")
+    lengths = []
+    for each in pages_of(WORLDS["collider"].sample(40_000, seed=3), 500):
+        for model in models:
+            model.learn(each)
+        lengths.append(sum(len(state.state) for model in models for state in model.states()))
+    assert max(lengths[40:]) < 1.1 * max(lengths[:40])
+    assert max(lengths) < 30_000

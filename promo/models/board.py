@@ -92,21 +92,17 @@ class Tally:
         """
         if not self.rows:
             return np.full((4, self.sums.shape[1]), NAN)
-        others, ones = self.bins.astype(np.float64)
-        below = np.cumsum(others, axis=1) - others / 2
-        return np.vstack([self.sums / self.rows, _ratio((ones * below).sum(axis=1), self._pairs)])
+        others, ones = self.bins
+        through = others.cumsum(axis=1)  # so many others at most as likely, of whom half are tied
+        won = (ones * (through - others / 2)).sum(axis=1)
+        pairs = through[:, -1] * ones.sum(axis=1).astype(np.float64)
+        return np.concatenate((self.sums / self.rows, _ratio(won, pairs)[None]))
 
     @property
     def roc_auc_error(self) -> Floats:
         """Bound on what binning costs ROC AUC, shape (K,)."""
         others, ones = self.bins.astype(np.float64)
-        return _ratio((ones * others).sum(axis=1) / 2, self._pairs)
-
-    @property
-    def _pairs(self) -> Floats:
-        others, ones = self.bins.sum(axis=2).astype(np.float64)
-        pairs: Floats = others * ones
-        return pairs
+        return _ratio((ones * others).sum(axis=1) / 2, others.sum(axis=1) * ones.sum(axis=1))
 
     def calibration(self, at: int, bins: int = 16) -> Floats:
         """Return a calibration curve, of the expert at place `at`, shape (3, bins).
@@ -177,10 +173,10 @@ class Board:
         self.losses: Floats = np.empty((k, 0))
         said = {metric[:2] for expert in self._experts for metric in expert.metrics()}
         kinds = ("rows", *_SCORES, *(f"recent_{name}" for name in _SCORES), *_LEAD)
+        kinds = kinds if best else kinds[:-1]
         keys = [(name, kind) for kind in kinds for name in self.names]
-        self._keys = [(at, *key) for at, key in enumerate(keys) if key not in said]
-        if best is None:
-            self._keys = [key for key in self._keys if key[2] != "excess"]
+        self._places = [at for at, key in enumerate(keys) if key not in said]
+        self._models, self._kinds = zip(*(keys[at] for at in self._places), strict=True)
 
     @property
     def recent(self) -> Tally:
@@ -210,10 +206,10 @@ class Board:
     def metrics(self) -> list[Metric]:
         """Return the scores of every expert, over all rows and lately, and its place."""
         k = len(self.names)
-        rows = np.full(k, float(self.whole.rows))
-        parts = (rows, *self.whole.scores, *self.recent.scores, *self._lead())
-        values = np.concatenate(parts).tolist()
-        return [Metric(name, kind, values[at]) for at, name, kind in self._keys]
+        rows = np.full((1, k), float(self.whole.rows))
+        every = np.concatenate((rows, self.whole.scores, self.recent.scores, self._lead()))
+        values = every.ravel()[self._places].tolist()
+        return [*map(Metric, self._models, self._kinds, values)]
 
     def _lead(self) -> Floats:
         """Return distance to the leader, its interval, and to the best possible, shape (4, K)."""
