@@ -79,9 +79,10 @@ def default_models(
     regressions = Regressions()
     others: list[Model] = [regressions, Stories(regressions)]
     chosen = [name for name in (*EXPERTS, MIXTURE) if name in names]
-    settings = {"alpha": regressions.alpha, "g": regressions.g, "models": chosen}
+    settings: dict[str, Any] = {"alpha": regressions.alpha, "g": regressions.g}
     if chosen == [SGDLogistic.name]:
         return (*experts, *others), settings
+    settings["models"] = chosen
     racing: list[Expert] = [*experts, *([Mixture(experts)] if MIXTURE in names else [])]
     world = known_world(source)
     best = BestPossible(world) if world else None
