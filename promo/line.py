@@ -38,13 +38,14 @@ class Line:
         self.restore()
 
     def learn(self, batch: Batch) -> None:
-        """Take one page from batch to commit: the whole line in seven lines."""
+        """Take one page from batch to commit: the whole line in eight lines."""
         sifted = self.store.sift(batch)
         for model in self.models:
             model.learn(sifted.fresh)
         states = [state for model in self.models for state in model.states()]
         coefficients, metrics = self._results()
-        self.store.commit(batch, sifted, states, coefficients, metrics)
+        events = [e for model in self.models if hasattr(model, "events") for e in model.events()]
+        self.store.commit(batch, sifted, states, coefficients, metrics, events)
         self.memory.add(batch, sifted, coefficients, metrics)
 
     def restore(self) -> None:
@@ -58,6 +59,8 @@ class Line:
         try:
             for model in self.models:
                 model.restore({**self._initial, **found})
+                if hasattr(model, "relearn"):  # its state is the rows; see Model
+                    model.relearn(self.store.batches())
             self.memory = Memory(self.store, *self._results())
         except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise StoreMismatch(

@@ -21,7 +21,7 @@ ONLY = {
 }
 # Models are pure code: no input or output, no threads, no clocks on the screen.
 NOT_IN_MODELS = {*ONLY, "threading", "asyncio", "concurrent", "multiprocessing", "socket", "tqdm"}
-BESIDE_MODELS = {"models", "batch", "errors", "history"}
+BESIDE_MODELS = {"models", "batch", "errors", "history", "world"}  # world: see `World.bayes_proba`
 
 
 def imports(path):

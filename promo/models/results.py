@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from promo.batch import Batch
 
@@ -42,6 +42,13 @@ class Metric(NamedTuple):
     value: float
 
 
+class Event(NamedTuple):
+    """Something that a model has found out on a page; `detail` holds what JSON can."""
+
+    kind: str
+    detail: dict[str, Any]
+
+
 class ModelState(NamedTuple):
     """All that a model has learned from `rows` rows, as JSON."""
 
@@ -62,7 +69,9 @@ class Model(Protocol):
 
     A model that has an attribute `learning_rate` (and a `name`) can be steered while it runs.
     Pure code: no I/O, no threads. `learn` must test before it trains, and after `restore` of its
-    own `states` a model must go on to the same bits as if it had never stopped.
+    own `states` a model must go on to the same bits as if it had never stopped. A model that has a
+    method `relearn` is shown all stored rows after that, in the order in which they were learned;
+    one that has a method `events` is asked after every page what it has found out.
     """
 
     def learn(self, batch: Batch) -> None:

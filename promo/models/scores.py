@@ -7,6 +7,8 @@ from math import log
 from typing import Annotated
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from promo.models.results import NAN
 
@@ -14,6 +16,11 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Total = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
 _BINS = 128
 _EPSILON = 1e-15  # a probability of exactly 0 or 1 would make one row outweigh all others
+
+
+def bounded(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return probabilities kept from 0 and 1, where one row could outweigh all others."""
+    return np.minimum(np.maximum(probabilities, _EPSILON), 1 - _EPSILON)
 
 
 class Scores(msgspec.Struct, forbid_unknown_fields=True):

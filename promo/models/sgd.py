@@ -62,6 +62,7 @@ class SGDLogistic:
             optim.SGD(learning_rate), intercept_lr=learning_rate
         )
         self.learning_rate = learning_rate
+        self.predicted: NDArray[np.float64] = np.empty(0)  # of the last page, before it was learned
 
     @property
     def learning_rate(self) -> float:
@@ -83,7 +84,9 @@ class SGDLogistic:
     def learn(self, batch: Batch) -> None:
         """Predict the batch by the model as it is, score, then learn row by row."""
         outcomes = batch.promoted.tolist()
-        self.scores.update(self._predict(batch), outcomes)
+        predicted = self._predict(batch)
+        self.predicted = np.array(predicted, np.float64)
+        self.scores.update(predicted, outcomes)
         scaler, regression = self._scaler, self._regression
         for (competence, ability), y in zip(_pairs(batch), outcomes, strict=True):
             x = {"competence": competence, "network_ability": ability}

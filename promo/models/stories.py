@@ -25,23 +25,21 @@ from promo.models.moments import Moments
 from promo.models.regressions import Regressions
 from promo.models.renewable import Renewable
 from promo.models.results import Coefficient, Metric, ModelState
+from promo.models.standard import FIRST, Positive, Row, Standard
 
-_CHUNK = 10  # rows that fix the scale, and that are predicted before they are learned, at least
+_CHUNK = FIRST  # rows that are predicted before they are learned, at least
 _SHARE = 8  # later, chunks are an eighth of the rows before, so that large pages cost no more
-_FAR = 1e6  # standard deviations; beyond it a row counts as so far
 _USES = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], np.bool_)  # 1, N, C: P's causes
 
 Floats = NDArray[np.float64]
-_Positive = Annotated[float, msgspec.Meta(gt=0, le=4 * MAX_ABS)]
-_Row = tuple[Number, Number, bool]
 
 
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
-    waiting: list[_Row]
+    waiting: list[Row]
     learned: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     centre: tuple[Number, Number]
-    scale: tuple[_Positive, _Positive]
+    scale: tuple[Positive, Positive]
     beta: list[list[float]]
     curvature: list[list[list[float]]]
     log_likelihood: list[Annotated[float, msgspec.Meta(ge=-MAX_ABS, le=0)]]
@@ -75,9 +73,8 @@ class Stories:
 
     def __init__(self, regressions: Regressions) -> None:
         self._regressions = regressions
-        self._waiting: list[_Row] = []
+        self._standard = Standard()
         self._learned = 0
-        self._centre, self._scale = (0.0, 0.0), (1.0, 1.0)
         self._promoted = Renewable(_USES)
         self._log_likelihood = np.zeros(len(_USES))
 
@@ -85,35 +82,10 @@ class Stories:
 
     def learn(self, batch: Batch) -> None:
         """Bet on each row as the chunks of rows before taught to, then learn it."""
-        columns = batch.network_ability, batch.competence, batch.promoted
-        if self._learned:
-            self._bet(*columns)
-            return
-        self._waiting += zip(*(column.tolist() for column in columns), strict=True)
-        if len(self._waiting) >= _CHUNK:
-            n, c, p = (np.array(column) for column in zip(*self._waiting, strict=True))
-            self._waiting = []
-            first = np.stack([n, c])[:, :_CHUNK]
-            # About the first row, so that equal rows have no spread by rounding.
-            begin = first[:, 0]
-            centre = begin + (first - begin[:, None]).mean(axis=1)
-            deviation = (first - centre[:, None]).std(axis=1)
-            scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
-            self._centre, self._scale = tuple(centre.tolist()), tuple(scale.tolist())
-            self._bet(n, c, p)
+        if (rows := self._standard.admit(batch)) is not None:
+            self._bet(*rows)
 
-    def _bet(
-        self,
-        network_ability: Floats,
-        competence: Floats,
-        y: NDArray[np.bool_],
-    ) -> None:
-        x = np.empty((len(y), 3))
-        x[:, 0] = 1.0
-        with np.errstate(over="ignore"):
-            for at, values in enumerate((network_ability, competence)):
-                x[:, at + 1] = (values - self._centre[at]) / self._scale[at]
-        np.clip(x, -_FAR, _FAR, out=x)
+    def _bet(self, x: Floats, y: NDArray[np.bool_]) -> None:
         begin = 0
         while begin < len(y):
             chunk = slice(begin, begin + max(_CHUNK, self._learned // _SHARE))
@@ -188,27 +160,27 @@ class Stories:
         """Return the logistic models and what they won; the rest follows from the moments."""
         state = _State(
             1,
-            self._waiting,
+            self._standard.waiting,
             self._learned,
-            self._centre,
-            self._scale,
+            self._standard.centre,
+            self._standard.scale,
             self._promoted.beta.tolist(),
             self._promoted.curvature.tolist(),
             self._log_likelihood.tolist(),
         )
-        rows = self._learned + len(self._waiting)
+        rows = self._learned + len(self._standard.waiting)
         return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
         state = msgspec.json.decode(states[self.name], type=_State)
-        waiting = len(state.waiting)
+        waiting, fixed = len(state.waiting), state.learned > 0
         wrong = state.version != 1 or len(state.log_likelihood) != len(_USES)
-        if wrong or waiting >= _CHUNK or (waiting and state.learned):
+        if wrong or waiting >= FIRST or (waiting and fixed):
             raise ValueError(f"not the causal stories, version 1: {states[self.name][:200]}")
         self._promoted.restore(np.array(state.beta), np.array(state.curvature))
-        self._waiting, self._learned = state.waiting, state.learned
-        self._centre, self._scale = state.centre, state.scale
+        self._standard = Standard(state.waiting, state.centre, state.scale, fixed)
+        self._learned = state.learned
         self._log_likelihood = np.array(state.log_likelihood)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from promo.batch import Batch
 from promo.errors import StoreError, StoreMismatch
 from promo.history import MAX_PAGES
 from promo.models.results import Coefficient, Metric
@@ -202,6 +203,13 @@ class Reader:
         names = ("received", "inserted", "duplicate", "conflicting", "rejected")
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
         return dict(zip(names, self.query(f"SELECT {sums} FROM page")[0], strict=True))
+
+    def batches(self, rows: int = 1000) -> Iterator[Batch]:
+        """Yield all rows in order of arrival, so many at a time; pages are not told apart."""
+        for first in range(0, self.rows, rows):  # as rowid has no gaps
+            found = self.data("rowid > ? AND rowid <= ?", first, first + rows)
+            _, ids, *columns = zip(*found, strict=True)
+            yield Batch.of(*columns, ids=ids)
 
     def data(self, where: str = "1", *values: object) -> list[tuple[int, int, float, float, int]]:
         """Return (arrival, id, network ability, competence, promoted), in order of arrival."""

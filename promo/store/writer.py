@@ -20,6 +20,7 @@ from promo.batch import Batch, Rejected
 from promo.errors import StoreError, StoreMismatch, shown
 from promo.history import MAX_PAGES, stride
 from promo.models.results import Coefficient, Metric, ModelState
+from promo.models.results import Event as FoundOut
 from promo.store import statements as sql
 from promo.store.connection import check_files, connect, explained, lock_file, transaction
 from promo.store.reader import APPLICATION_ID, SCHEMA_VERSION, Cursor, Event, Reader
@@ -230,6 +231,7 @@ class Store(Reader):
         states: Sequence[ModelState],
         coefficients: Sequence[Coefficient],
         metrics: Sequence[Metric],
+        events: Iterable[FoundOut] = (),
     ) -> None:
         """Write a page and all that was learned from it in one transaction.
 
@@ -261,6 +263,8 @@ class Store(Reader):
                 fresh.ids
             ):  # a short page that has grown, learned in two parts
                 self._insert_event(page, "grown", {"rows": rows - len(fresh.ids)}, now)
+            for event in events:
+                self._insert_event(page, event.kind, {"rows": rows, **event.detail}, now)
             for conflict in sifted.conflicts:
                 self._insert_event(page, "conflict", conflict._asdict(), now)
             for row in (*batch.rejected, *sifted.conflicts):
