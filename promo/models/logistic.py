@@ -87,6 +87,19 @@ class RenewableLogistic:
         x = self._standard.regressors(batch.network_ability, batch.competence)
         return bounded(expit(self._model.log_odds(self._design(x))[0]))
 
+    def interval_proba(self, batch: Batch) -> Floats:
+        """Return the ends of the interval of P(promoted) for one look, shape (2, n).
+
+        Wald's, of level 1 - alpha, on the log odds; from 0 to 1 before ten rows.
+        """
+        if not self._standard.fixed:
+            return np.repeat([[0.0], [1.0]], len(batch.ids), axis=1)
+        x = self._design(self._standard.regressors(batch.network_ability, batch.competence))
+        odds = self._model.log_odds(x)[0]
+        reach = ndtri(1 - self.alpha / 2) * np.sqrt(((x @ self._covariance()) * x).sum(axis=1))
+        ends: Floats = expit(np.array([odds - reach, odds + reach]))
+        return ends
+
     def _design(self, x: Floats) -> Floats:
         if len(self._terms) == 3:
             return x
