@@ -14,10 +14,10 @@ from promo.ui.plot import Floats
 
 # Okabe and Ito's colours with a dash each, in the order of the experts.
 STYLES = (
-    ("#0072B2", "solid"), ("#D55E00", "dashed"), ("#009E73", "solid"), ("#CC79A7", "dashed"),
-    ("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#8a6d3b", "dotted"), ("#7a7a00", "dash_dotted"),
+    ("#0072B2", "solid"), ("#D55E00", "dashed"), ("#009E73", "solid"), ("#8a6d3b", "dashed"),
+    ("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#999933", "dotted"), ("#9467bd", "dash_dotted"),
 )  # fmt: skip
-MIXTURE_STYLE = ("#111111", "solid")
+MIXTURE_STYLE = ("#CC79A7", "solid")
 
 
 class Opinion(NamedTuple):
