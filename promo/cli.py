@@ -78,6 +78,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
     run.add_argument(
+        "--models",
+        type=_names,
+        metavar="NAMES",
+        help="experts of a new store, with commas between (sgd-logistic): of sgd-logistic, "
+        "base-rate, renewable-logistic, renewable-logistic-quadratic, mixture; at a price, "
+        "naive-bayes, hoeffding-tree, nearest-neighbours, random-forest",
+    )
+    run.add_argument(
         "--accept-changes",
         action="store_true",
         help="go on although the API no longer serves what was committed",
@@ -105,6 +113,17 @@ def _rate(text: str) -> float:
         return check_learning_rate(float(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text}: expected a number in (0, 1e6]") from error
+
+
+def _names(text: str) -> list[str]:
+    from promo.models.default import default_models
+
+    names = [name.strip() for name in text.split(",")]
+    try:
+        default_models(names)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return names
 
 
 def _count(text: str) -> int:
@@ -224,13 +243,14 @@ def _interrupted_once() -> Iterator[None]:
 def _trainer(
     arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
 ) -> Trainer:
-    from promo.models.default import default_models
+    from promo.models.default import USUAL, default_models
     from promo.models.sgd import SGDLogistic
     from promo.store import Store
     from promo.stream import PageStream
     from promo.trainer import Trainer
 
-    size = arguments.size or _stored_size(path)
+    stored_size, stored_models = _stored(path)
+    size = arguments.size or stored_size
     stream = PageStream(service.url, size=size, follow=arguments.follow, source=service.source)
     stream.check()  # before a store is made for an address that leads nowhere
     if arguments.size and stream.page_size != arguments.size:
@@ -238,7 +258,8 @@ def _trainer(
             f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
             file=sys.stderr,
         )
-    models, settings = default_models()
+    names = arguments.models or stored_models or USUAL
+    models, settings = default_models(names, stream.source)
     store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
     trainer = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
     if arguments.learning_rate is not None:
@@ -246,15 +267,18 @@ def _trainer(
     return trainer
 
 
-def _stored_size(path: Path) -> int | None:
-    """Page size of an existing store, so that going on needs no option said again."""
+def _stored(path: Path) -> tuple[int | None, list[str] | None]:
+    """Page size and experts of an existing store, so that going on needs no option said again."""
+    from promo.models.default import EXPERTS, MIXTURE
     from promo.store import Reader
     from promo.stream import CONTRACT_PAGE_SIZE
 
     if not path.exists() or not path.stat().st_size:
-        return None
+        return None, None
     with Reader(path) as reader:
-        return None if reader.page_size == CONTRACT_PAGE_SIZE else reader.page_size
+        size, names = reader.page_size, reader.settings.get("models")
+    known = isinstance(names, list) and {*map(str, names)} <= {*EXPERTS, MIXTURE}
+    return None if size == CONTRACT_PAGE_SIZE else size, names if known else None
 
 
 def _watch(trainer: Trainer, pages: int | None) -> None:

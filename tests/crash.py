@@ -23,7 +23,7 @@ from promo.trainer import Trainer
 def open_trainer(path, url, source, models=None, speed=None, **options):
     """Return a trainer of the usual models on a store at `path`."""
     stream = PageStream(url, source=source, **options)
-    usual, settings = default_models()
+    usual, settings = default_models(source=stream.source)
     store = Store(path, source=stream.source, page_size=10, settings=settings)
     return Trainer(stream, store, models or usual, speed=speed)
 

@@ -4,7 +4,7 @@ import json
 
 from pages import batch
 from promo.history import stride
-from promo.models.default import default_models
+from promo.models.default import USUAL, default_models
 
 SCHEMA = {  # DESIGN 5
     "data": "id network_ability competence promoted",
@@ -59,14 +59,16 @@ def assert_sound(store):
 
 def learned(store, ledger):
     """Return the tables of what is learned, from `data`, page boundaries and events alone."""
-    models, _ = default_models()
+    source = store.source if "best-possible" in store.states else ""
+    models, _ = default_models(store.settings.get("models", USUAL), source)
+    named = {getattr(model, "name", ""): model for model in models}
     rows = [row[1:] for row in store.data()]
     rates = [(e.page, e.detail["to"]) for e in store.events("learning_rate", last=10**6)]
     tables = {"coefficient": [], "metric": [], "checkpoint": [], "model": []}
     last, done = len(ledger) - 1, 0
     for page, inserted in ledger:
         while rates and rates[0][0] <= page:
-            models[0].learning_rate = rates.pop(0)[1]
+            named["sgd-logistic"].learning_rate = rates.pop(0)[1]
         columns = zip(*rows[done : done + inserted], strict=True) if inserted else [()] * 4
         ids, *columns = columns
         done += inserted

@@ -208,7 +208,11 @@ def test_failures_are_one_line(failure, url, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--pages", "0"], ["--size", "-1"], ["--learning-rate", "nan"], ["--fast"]]
+    "options",
+    [
+        *(["--pages", "0"], ["--size", "-1"], ["--learning-rate", "nan"], ["--fast"]),
+        *(["--models", "gpt"], ["--models", "mixture"], ["--models", ""]),
+    ],
 )
 def test_wrong_options_are_usage_errors(options, tmp_path):
     """An option that makes no sense is a usage error, exit code 2, with the option named."""
@@ -276,3 +280,17 @@ def wait_for(condition, deadline_s=15.0):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_experts_are_chosen_once(url, tmp_path):
+    """A store goes on with the experts that it was begun with, and refuses others."""
+    db, names = tmp_path / "promo.db", "mixture,base-rate, renewable-logistic,naive-bayes"
+    learn(url, db, "--pages", "3", "--models", names)
+    assert learn(url, db)["rows"] == ROWS - 30
+    predicting = "SELECT model FROM metric WHERE name = 'brier' AND page = 12 ORDER BY model"
+    expected = ["base-rate", "mixture", "naive-bayes", "renewable-logistic"]
+    assert [name for [name] in query(db, predicting)] == expected
+    weights = query(db, "SELECT value FROM metric WHERE model = 'mixture' AND name LIKE 'weight%'")
+    assert len(weights) == 3 * PAGES
+    code, _, said = promo("run", "--api", url, "--db", db, "--models", "base-rate")
+    assert (code, "models" in said, said.count("\n")) == (1, True, 1)

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from itertools import count, pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from crash import open_trainer
 from pages import batch
 from promo.embedded import EmbeddedAPI
 from promo.errors import StoreError, StoreLocked
-from promo.models.default import default_models
+from promo.models.default import EXPERTS, default_models
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
 from strace import child, context
@@ -127,15 +128,16 @@ def bursts(trainer, dice):
 
 
 def with_first(model):
-    """Return the usual models, but for the first."""
-    (_, *others), _ = default_models()
-    return [model, *others]
+    """Return the usual models, but for the first, which others go by."""
+    choice = EXPERTS[model.name]._replace(make=lambda: model)
+    with patch.dict(EXPERTS, {model.name: choice}):
+        return default_models(source="world:collider")[0]
 
 
 def replay(path, by="rows"):
     """Return the states that rows, pages and events alone lead to."""
-    models, _ = default_models()
     with Store.read_only(path) as reader:
+        models, _ = default_models(source=reader.source if "best-possible" in reader.states else "")
         rows = reader.query(
             "SELECT id, network_ability, competence, promoted FROM data ORDER BY rowid"
         )

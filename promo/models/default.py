@@ -1,17 +1,90 @@
-"""The models that a stream is given unless told otherwise, and what is fixed before it begins."""
+"""The models of a stream: the experts to choose from, their price, and who goes by them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from promo.models.best import BestPossible, known_world
+from promo.models.board import Board
+from promo.models.drift import Drift
+from promo.models.experts import (
+    BaseRate,
+    Expert,
+    NaiveBayes,
+    hoeffding_tree,
+    nearest_neighbours,
+    random_forest,
+)
+from promo.models.logistic import RenewableLogistic
+from promo.models.mixture import Mixture
 from promo.models.regressions import Regressions
 from promo.models.results import Model
 from promo.models.sgd import SGDLogistic
 from promo.models.stories import Stories
 
 
-def default_models() -> tuple[tuple[Model, ...], dict[str, Any]]:
-    """Return the models, in order, and the settings that their store is to remember."""
+class Choice(NamedTuple):
+    """An expert that may run, and what it takes to.
+
+    Its price is microseconds a row for predicting, learning and telling its state, at pages of 10
+    and of 1,000 rows: medians of 20,000 rows of collider (the costly ones: 4,000), one expert after
+    the other in one process on two shared cores, by ``python -m benchmarks.prediction
+    price``. Where river's `learn_one` takes longer than 4 µs, so does all of this.
+    """
+
+    make: Callable[[], Expert]
+    price_us: tuple[float, float]
+
+
+EXPERTS = {
+    SGDLogistic.name: Choice(SGDLogistic, (5.6, 4.2)),
+    BaseRate.name: Choice(BaseRate, (0.2, 0.1)),
+    "renewable-logistic": Choice(RenewableLogistic, (9.7, 0.2)),
+    "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (10.6, 0.2)),
+    NaiveBayes.name: Choice(NaiveBayes, (3.7, 1.0)),
+    "hoeffding-tree": Choice(hoeffding_tree, (24.0, 21.0)),
+    "nearest-neighbours": Choice(nearest_neighbours, (52.0, 35.0)),
+    "random-forest": Choice(random_forest, (510.0, 550.0)),
+}
+MIXTURE = Mixture.name  # of the other experts that are chosen
+USUAL = (SGDLogistic.name,)
+FULL = (*[*EXPERTS][:4], MIXTURE)  # at 15 µs a row at most, where pages are large
+
+
+def default_models(
+    names: Sequence[str] = USUAL, source: str = ""
+) -> tuple[tuple[Model, ...], dict[str, Any]]:
+    """Return the models, in order, and the settings that their store is to remember.
+
+    Parameters
+    ----------
+    names
+        Which experts run, of `EXPERTS` and `MIXTURE`, in any order. The regressions and the
+        stories always do; so do those who compare the experts, unless `SGDLogistic`, which scores
+        itself, is alone.
+    source
+        Of the stream: where it names a world that is known, so is the best possible prediction.
+
+    Raises
+    ------
+    ValueError
+        There is no such expert, or nobody to mix.
+    """
+    if unknown := sorted({*names} - {*EXPERTS, MIXTURE}):
+        raise ValueError(f"no expert {unknown[0]!r}; choose of {', '.join([*EXPERTS, MIXTURE])}")
+    experts = [choice.make() for name, choice in EXPERTS.items() if name in names]
+    if not experts:
+        raise ValueError(f"nobody predicts; choose at least one of {', '.join(EXPERTS)}")
     regressions = Regressions()
-    settings = {"alpha": regressions.alpha, "g": regressions.g}
-    return (SGDLogistic(), regressions, Stories(regressions)), settings
+    others: list[Model] = [regressions, Stories(regressions)]
+    chosen = [name for name in (*EXPERTS, MIXTURE) if name in names]
+    settings = {"alpha": regressions.alpha, "g": regressions.g, "models": chosen}
+    if chosen == [SGDLogistic.name]:
+        return (*experts, *others), settings
+    racing: list[Expert] = [*experts, *([Mixture(experts)] if MIXTURE in names else [])]
+    world = known_world(source)
+    best = BestPossible(world) if world else None
+    board = Board(racing, best)
+    known: list[Model] = [best] if best else []
+    return (*racing, *known, board, Drift(board), *others), settings

@@ -20,6 +20,7 @@ from promo.models.scores import Count, bounded
 from promo.models.standard import Standard
 
 Floats = NDArray[np.float64]
+_SPREAD = 3.0  # of the prior: regressors are made as much larger, as `Renewable` has one of 1
 
 # A term is a product of two of (1, network ability, competence), by their positions.
 _LINEAR = {(0, 0): "intercept", (0, 1): "network_ability", (0, 2): "competence"}
@@ -41,8 +42,10 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
 class RenewableLogistic:
     """P(promoted) from competence and network ability, every row used once and forgotten.
 
-    The prior is standard normal, for each coefficient, on the scale of the first ten rows: worth
-    a row or two, it keeps estimates finite where the rows can be told apart without error.
+    The prior of every coefficient is normal with mean 0 and standard deviation 3 on the scale of
+    the first ten rows: worth less than a row, it keeps estimates finite where the rows can be told
+    apart without error. One of standard deviation 1 is too narrow for a steep world (`threshold`
+    has 10): what is learned near 0 is held for too sure there, and is paid for a long time.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ class RenewableLogistic:
     >>> model = RenewableLogistic()
     >>> model.learn(Batch.of(range(12), [0, 1] * 6, [False, True] * 3 + [True] * 6))
     >>> model.predict_proba(Batch.of([0, 11], [0, 1], [False, True])).round(2).tolist()
-    [0.16, 0.98]
+    [0.02, 1.0]
     """
 
     def __init__(
@@ -77,15 +80,19 @@ class RenewableLogistic:
 
     def learn(self, batch: Batch) -> None:
         """Predict the batch by the model as it is, then learn it as one."""
-        self.predicted = self.predict_proba(batch)
-        if len(batch.ids) and (rows := self._standard.admit(batch)) is not None:
-            self._model.learn(self._design(rows[0]), rows[1])
-            self._learned += len(rows[1])
+        x, y = self._design(batch), batch.promoted
+        self.predicted = self._chances(x)
+        if not self._standard.fixed:
+            if (rows := self._standard.admit(batch)) is None:
+                return
+            x, y = self._products(rows[0]), rows[1]
+        if len(y):
+            self._model.learn(x, y)
+            self._learned += len(y)
 
     def predict_proba(self, batch: Batch) -> Floats:
         """Return P(promoted) of every row, shape (n,), in (0, 1); one half before ten rows."""
-        x = self._standard.regressors(batch.network_ability, batch.competence)
-        return bounded(expit(self._model.log_odds(self._design(x))[0]))
+        return self._chances(self._design(batch))
 
     def interval_proba(self, batch: Batch) -> Floats:
         """Return the ends of the interval of P(promoted) for one look, shape (2, n).
@@ -94,16 +101,20 @@ class RenewableLogistic:
         """
         if not self._standard.fixed:
             return np.repeat([[0.0], [1.0]], len(batch.ids), axis=1)
-        x = self._design(self._standard.regressors(batch.network_ability, batch.competence))
+        x = self._design(batch)
         odds = self._model.log_odds(x)[0]
         reach = ndtri(1 - self.alpha / 2) * np.sqrt(((x @ self._covariance()) * x).sum(axis=1))
         ends: Floats = expit(np.array([odds - reach, odds + reach]))
         return ends
 
-    def _design(self, x: Floats) -> Floats:
-        if len(self._terms) == 3:
-            return x
-        return x[:, self._left] * x[:, self._right]
+    def _chances(self, x: Floats) -> Floats:
+        return bounded(expit(self._model.log_odds(x)[0]))
+
+    def _design(self, batch: Batch) -> Floats:
+        return self._products(self._standard.regressors(batch.network_ability, batch.competence))
+
+    def _products(self, x: Floats) -> Floats:
+        return _SPREAD * (x if len(self._terms) == 3 else x[:, self._left] * x[:, self._right])
 
     # -- what it has found ------------------------------------------------------------------
 
@@ -118,7 +129,7 @@ class RenewableLogistic:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             back = self._back()
             estimates = back @ self._model.beta[0]
-            errors = np.sqrt(np.einsum("ij,jk,ik->i", back, self._covariance(), back))
+            errors = np.sqrt(((back @ self._covariance()) * back).sum(axis=1))
             z = estimates / errors
             radius = errors * ndtri(1 - self.alpha / 2)
             av_radius = errors * anytime.asymptotic_radius(self._learned, self.alpha, self.g)
@@ -144,7 +155,7 @@ class RenewableLogistic:
         each = np.array([[1.0, -a / s, -b / t], [0.0, 1 / s, 0.0], [0.0, 0.0, 1 / t]])
         p, q, i, j = self._left[:, None], self._right[:, None], self._left, self._right
         back: Floats = each[p, i] * each[q, j] + (p != q) * each[q, i] * each[p, j]
-        return back
+        return _SPREAD * back
 
     def _covariance(self) -> Floats:
         curvature = self._model.curvature[0]

@@ -91,12 +91,10 @@ def contour(xs: Floats, ys: Floats, values: Floats) -> tuple[Floats, Floats]:
     >>> contour(at, at, np.array([[-1.0, -1.0], [1.0, 1.0]]))
     (array([0., 1.]), array([0.5, 0.5]))
     """
-    points = []
-    for along, across, table in ((ys, xs, values.T), (xs, ys, values)):
-        passes = np.argwhere(table[:, :-1] * table[:, 1:] < 0)
-        a, b = table[passes[:, 0], passes[:, 1]], table[passes[:, 0], passes[:, 1] + 1]
-        step = along[passes[:, 1] + 1] - along[passes[:, 1]]
-        found = along[passes[:, 1]] + step * a / (a - b), across[passes[:, 0]]
-        points.append(found if along is xs else found[::-1])
-    x, y = (np.concatenate(each) for each in zip(*points, strict=True))
+    j, i = np.argwhere(values[:, :-1] * values[:, 1:] < 0).T  # along a row
+    part = values[j, i] / (values[j, i] - values[j, i + 1])
+    k, m = np.argwhere(values[:-1] * values[1:] < 0).T  # along a column
+    rest = values[k, m] / (values[k, m] - values[k + 1, m])
+    x = np.concatenate([xs[i] + part * (xs[i + 1] - xs[i]), xs[m]])
+    y = np.concatenate([ys[j], ys[k] + rest * (ys[k + 1] - ys[k])])
     return x, y

@@ -293,7 +293,7 @@ class SurfaceFigure(Figure):
         )
         self.people = bq.Scatter(
             x=NOWHERE, y=NOWHERE, scales=scales, colors=["#222222"], default_size=14,
-            default_opacities=[0.5],
+            opacities=[0.5],
         )  # fmt: skip
         self.boundary, self.band = (
             bq.Scatter(x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], default_size=size)
