@@ -12,9 +12,10 @@ import json
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from promo import words
 from promo.changes import check_source
@@ -27,6 +28,7 @@ from promo.snapshot import Snapshot, Status
 from promo.store import Store
 from promo.stream import PageStream
 
+_T = TypeVar("_T")
 _TICK_S = 0.05  # how long a command may wait while the thread waits for a page
 _SNAPSHOT_S = 0.05  # least time between two snapshots while running
 
@@ -76,6 +78,7 @@ class Trainer:
         self._budget: int | None = 0  # pages still to do; None: all there are
         self._new_rates: dict[str, float] = {}
         self._notes: list[tuple[str, dict[str, Any]]] = []
+        self._questions: list[tuple[Callable[..., Any], Future[Any]]] = []
         self._broken = self._hurried = False
         try:
             self._limit = SpeedLimit(speed)
@@ -170,6 +173,21 @@ class Trainer:
                 self._condition.notify_all()
             else:  # no thread: nobody else is at the store
                 self._write_notes()
+
+    def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:
+        """Answer a question about the models, between two pages; the future has the answer.
+
+        `question` is given the models and must not change them. It is called in the thread that
+        owns them, at once if there is none, so it should take some milliseconds at most.
+        """
+        future: Future[_T] = Future()
+        with self._condition:
+            self._questions.append((question, future))
+            if self._active:
+                self._condition.notify_all()
+            else:
+                self._answer()
+        return future
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the thread to end; raise what it failed of."""
@@ -301,6 +319,7 @@ class Trainer:
                     self._active, self._status = False, end
                     with suppress(PromoError):  # then they wait for the next that can be written
                         self._write_notes()
+                    self._answer()
                 self._publish()
 
     def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
@@ -343,6 +362,15 @@ class Trainer:
             self._line.change_rate(*self._new_rates.popitem())
             self._publish()
         self._write_notes()
+        self._answer()
+
+    def _answer(self) -> None:
+        while self._questions:
+            question, future = self._questions.pop(0)
+            try:
+                future.set_result(question(self.models))
+            except Exception as error:  # for whoever asked
+                future.set_exception(error)
 
     def _write_notes(self) -> None:
         while self._notes:

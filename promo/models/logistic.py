@@ -94,6 +94,19 @@ class RenewableLogistic:
         """Return P(promoted) of every row, shape (n,), in (0, 1); one half before ten rows."""
         return self._chances(self._design(batch))
 
+    def interval_proba(self, batch: Batch) -> Floats:
+        """Return the ends of the interval of P(promoted) for one look, shape (2, n).
+
+        Wald's, of level 1 - alpha, on the log odds; from 0 to 1 before ten rows.
+        """
+        if not self._standard.fixed:
+            return np.repeat([[0.0], [1.0]], len(batch.ids), axis=1)
+        x = self._design(batch)
+        odds = self._model.log_odds(x)[0]
+        reach = ndtri(1 - self.alpha / 2) * np.sqrt(((x @ self._covariance()) * x).sum(axis=1))
+        ends: Floats = expit(np.array([odds - reach, odds + reach]))
+        return ends
+
     def _chances(self, x: Floats) -> Floats:
         return bounded(expit(self._model.log_odds(x)[0]))
 

@@ -11,6 +11,14 @@ from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
 from promo.ui.figures import LossFigure, SampleFigure
 from promo.ui.lessons import PeekingFigure, SelectionFigure
+from promo.ui.prediction import (
+    CalibrationFigure,
+    ExpertsFigure,
+    Leaderboard,
+    SurfaceFigure,
+    WeightsFigure,
+    WhatIfCard,
+)
 from promo.ui.publisher import Publisher, close_all, close_views
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
@@ -19,11 +27,14 @@ from promo.ui.table import CoefficientTable
 
 __all__ = [
     "Board",
+    "CalibrationFigure",
     "CoefficientFigure",
     "CoefficientTable",
     "ColliderSwitch",
     "Controls",
     "DoFigure",
+    "ExpertsFigure",
+    "Leaderboard",
     "LossFigure",
     "PeekingFigure",
     "Publisher",
@@ -31,6 +42,9 @@ __all__ = [
     "SelectionFigure",
     "StoriesFigure",
     "StoryEditor",
+    "SurfaceFigure",
+    "WeightsFigure",
+    "WhatIfCard",
     "WorldFigure",
     "causal_diagram",
     "close_all",

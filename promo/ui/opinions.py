@@ -1,0 +1,100 @@
+"""What each expert says of a point: asked between two pages, never of a model at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from promo.batch import Batch
+from promo.models.results import Model
+from promo.ui.plot import Floats
+
+# Okabe and Ito's colours with a dash each, in the order of the experts.
+STYLES = (
+    ("#0072B2", "solid"), ("#D55E00", "dashed"), ("#009E73", "solid"), ("#8a6d3b", "dashed"),
+    ("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#999933", "dotted"), ("#9467bd", "dash_dotted"),
+)  # fmt: skip
+MIXTURE_STYLE = ("#CC79A7", "solid")
+
+
+class Opinion(NamedTuple):
+    """P(promoted) by one expert, with its 95% interval where it has one (else NaN)."""
+
+    name: str
+    proba: float
+    low: float
+    high: float
+
+
+def experts_of(models: Sequence[Model]) -> list[Any]:
+    """Return the models that predict `promoted`, in their order."""
+    return [model for model in models if hasattr(model, "predicted")]
+
+
+def point(competence: float, network_ability: float) -> Batch:
+    """Return one row that nobody knows the promotion of."""
+    return Batch.of([network_ability], [competence], [False])
+
+
+def opinions(models: Sequence[Model], competence: float, network_ability: float) -> list[Opinion]:
+    """Return what every expert says of a point; a question for `Trainer.ask`."""
+    row, found = point(competence, network_ability), []
+    for expert in experts_of(models):
+        proba = float(expert.predict_proba(row)[0])
+        low, high = np.nan, np.nan
+        if hasattr(expert, "interval_proba"):
+            low, high = expert.interval_proba(row)[:, 0].tolist()
+        found.append(Opinion(expert.name, proba, low, high))
+    return found
+
+
+class Answer:
+    """The newest answer to a question that is asked again whenever it is about something new."""
+
+    def __init__(self) -> None:
+        self._pending: Future[Any] | None = None
+        self._about: object = None
+        self.value: Any = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is nothing to wait for; takes in the answer if it has come."""
+        if self._pending is not None and self._pending.done():
+            self.value, self._pending = self._pending.result(), None
+        return self._pending is None
+
+    def to(self, about: object, ask: Callable[[], Future[Any]]) -> Any:
+        """Return the newest answer, None before the first, and ask if there is something new."""
+        if self.is_due and about != self._about:
+            self._about, self._pending = about, ask()
+        return self.value if self.is_due or self.value is not None else None
+
+
+def grid(
+    x: tuple[float, float], y: tuple[float, float], cells: int
+) -> tuple[Floats, Floats, Batch]:
+    """Return the centres of a plane's cells, each of shape (cells,), and a row for each cell."""
+    xs, ys = (low + (np.arange(cells) + 0.5) * (high - low) / cells for low, high in (x, y))
+    competence, ability = np.meshgrid(xs, ys)
+    return xs, ys, Batch.of(ability.ravel(), competence.ravel(), np.zeros(cells * cells, bool))
+
+
+def contour(xs: Floats, ys: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return points where `values`, shape (len(ys), len(xs)), pass zero along rows and columns.
+
+    Examples
+    --------
+    >>> at = np.array([0.0, 1.0])
+    >>> contour(at, at, np.array([[-1.0, -1.0], [1.0, 1.0]]))
+    (array([0., 1.]), array([0.5, 0.5]))
+    """
+    j, i = np.argwhere(values[:, :-1] * values[:, 1:] < 0).T  # along a row
+    part = values[j, i] / (values[j, i] - values[j, i + 1])
+    k, m = np.argwhere(values[:-1] * values[1:] < 0).T  # along a column
+    rest = values[k, m] / (values[k, m] - values[k + 1, m])
+    x = np.concatenate([xs[i] + part * (xs[i + 1] - xs[i]), xs[m]])
+    y = np.concatenate([ys[j], ys[k] + rest * (ys[k + 1] - ys[k])])
+    return x, y

@@ -1,0 +1,237 @@
+"""Tests of the views of prediction, without a browser: they say what the models say."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comms import arrays_sent, text_of, wait_for, written_down
+from promo import ui
+from promo.embedded import EmbeddedAPI
+from promo.models.board import Board
+from promo.models.default import FULL, default_models
+from promo.store import Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
+from promo.ui.opinions import Answer, contour, experts_of, grid, opinions
+
+ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
+
+
+@pytest.fixture(autouse=True)
+def _comms(monkeypatch):
+    with written_down(monkeypatch):
+        yield
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    with EmbeddedAPI(rows=6000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
+        yield api
+
+
+@pytest.fixture
+def trainer(api, tmp_path):
+    models, settings = default_models(FULL, api.source)
+    stream = PageStream(api.url, source=api.source)
+    store = Store(tmp_path / "promo.db", source=api.source, page_size=10, settings=settings)
+    with Trainer(stream, store, models) as trainer:
+        yield trainer
+
+
+def views(trainer):
+    kinds = (
+        *(ui.ExpertsFigure, ui.WeightsFigure, ui.CalibrationFigure, ui.SurfaceFigure),
+        *(ui.Leaderboard, ui.WhatIfCard),
+    )
+    return [kind(trainer) for kind in kinds]
+
+
+def settled(view, trainer):
+    """Update a view until it has the answers to what it asks of the models at rest."""
+    for _ in range(3):
+        view.update(trainer.snapshot)
+        wait_for(lambda: not hasattr(view, "_answer") or view._answer.is_due)
+    view.update(trainer.snapshot)
+
+
+def test_nothing_odd_is_said_or_sent_at_any_time(trainer):
+    """Before the first row, after one page and after many: finite arrays, no nan in a sentence."""
+    shown = views(trainer)
+    for pages in (0, 1, 1, 200):
+        if pages:
+            trainer.run(pages)
+        for view in shown:
+            settled(view, trainer)
+            said = " ".join(text_of(w.value) for w in (getattr(view, n, None) for n in
+                            ("note", "table")) if w is not None)  # fmt: skip
+            assert not ODD_TEXT.search(said), (type(view), said)
+    for name, array in arrays_sent():
+        assert np.isfinite(array).all(), name
+
+
+def test_the_leaderboard_is_the_boards(trainer):
+    """Experts stand in the order of their log loss, each with its scores and its distance."""
+    board = ui.Leaderboard(trainer)
+    snapshot = trainer.run(300)
+    board.update(snapshot)
+    names = [e.name for e in experts_of(trainer.models) if e.name != "best-possible"]
+    losses = {name: snapshot.metric(name, "log_loss") for name in names}
+    found = re.findall(r"<tr><td>([a-z-]+)</td><td>([0-9.]+)</td>", board.table.value)
+    expected = [(name, f"{losses[name]:.4f}") for name in sorted(losses, key=losses.get)]
+    assert found[: len(names)] == expected
+    assert found[-1][0] == "best-possible"
+    real = sum(snapshot.metric(name, "behind_low") > 0 for name, _ in expected[1:])
+    assert f"its lead is real over {real} of {len(names) - 1} others" in text_of(board.note.value)
+    assert board.table.value.count("<td>real</td>") == real
+
+
+def test_what_if_says_what_each_expert_says(trainer):
+    """Wherever the sliders are stands every expert's chance, and its interval if it has one."""
+    card = ui.WhatIfCard(trainer)
+    trainer.run(100)
+    for competence, ability in ((0.5, 0.5), (-2.0, 3.0)):
+        card.competence.value, card.network_ability.value = competence, ability
+        settled(card, trainer)
+        said = opinions(trainer.models, competence, ability)
+        assert [o.name for o in said] == [e.name for e in experts_of(trainer.models)]
+        for name, proba, low, high in said:
+            assert f"<td>{name}</td><td>{proba:.1%}</td>" in card.table.value
+            if low == low:
+                assert low < proba < high
+                assert f"<td>{low:.1%} to {high:.1%}</td>" in card.table.value
+    assert sum(o.low == o.low for o in said) == 2  # the renewable ones
+
+
+def test_the_surface_is_the_experts_and_moves_with_it(trainer):
+    """Every cell has the chosen expert's chance at its centre; the boundary is at even odds."""
+    figure = ui.SurfaceFigure(trainer)
+    for pages in (50, 100):
+        trainer.run(pages)
+        for expert in experts_of(trainer.models):
+            figure.expert.value = expert.name
+            settled(figure, trainer)
+            xs, ys, rows = grid((-4, 4), (-4, 4), 48)
+            expected = expert.predict_proba(rows).reshape(48, 48)
+            np.testing.assert_array_equal(figure.map.color, expected)
+            np.testing.assert_array_equal((figure.map.x, figure.map.y), (xs, ys))
+    figure.expert.value = "renewable-logistic"
+    settled(figure, trainer)
+    assert len(figure.boundary.x) > 20
+    assert len(figure.band.x) > 40
+    model = next(e for e in experts_of(trainer.models) if e.name == "renewable-logistic")
+    a, c, n = (next(k.estimate for k in model.coefficients() if k.term == term)
+               for term in ("intercept", "competence", "network_ability"))  # fmt: skip
+    assert abs(a + c * figure.boundary.x + n * figure.boundary.y).max() < 0.05
+
+
+def test_a_click_on_a_person_asks_every_expert(trainer):
+    """The sentence has the chance by every expert at the point that was clicked."""
+    figure = ui.SurfaceFigure(trainer)
+    trainer.run(60)
+    figure._pick(None, {"data": {"x": 1.25, "y": -0.5}})
+    settled(figure, trainer)
+    said = text_of(figure.note.value)
+    assert said.startswith("Competence +1.25, network ability -0.50: ")
+    for name, proba, *_ in opinions(trainer.models, 1.25, -0.5):
+        assert f"{name} {proba:.0%}" in said
+
+
+def test_the_calibration_is_the_boards(trainer):
+    """The points are the shares promoted by predicted chance, of the expert chosen."""
+    figure = ui.CalibrationFigure(trainer)
+    trainer.run(200)
+    board = next(model for model in trainer.models if isinstance(model, Board))
+    for name in board.names:
+        figure.expert.value = name
+        settled(figure, trainer)
+        middle, share, rows = board.whole.calibration(board.names.index(name))
+        np.testing.assert_array_equal(figure.points.x, middle[rows > 0])
+        np.testing.assert_array_equal(figure.points.y, share[rows > 0])
+        assert text_of(figure.note.value).startswith(f"{name}, rows by prediction: ")
+
+
+def test_weights_are_those_of_the_mixture(trainer):
+    """Each line ends at the weight in the next prediction, and they add up to one."""
+    figure = ui.WeightsFigure(trainer)
+    trainer.run(150)
+    figure.update(trainer.snapshot)
+    ends = {name: line.y[-1] for name, line in figure.lines.items()}
+    assert ends == {
+        name: trainer.snapshot.metric("mixture", f"weight of {name}") for name in figure.lines
+    }
+    assert sum(ends.values()) == pytest.approx(1)
+
+
+def test_questions_are_asked_once_and_rest_with_the_stream(trainer):
+    """While neither the rows nor the choice change, an answer is not asked for again."""
+    figure, asked = ui.SurfaceFigure(trainer), []
+    ask = trainer.ask
+    trainer.ask = lambda question: asked.append(1) or ask(question)
+    trainer.run(10)
+    for _ in range(10):
+        settled(figure, trainer)
+    assert len(asked) == 1
+    figure.expert.value = "base-rate"
+    settled(figure, trainer)
+    assert len(asked) == 2
+
+
+def test_an_answer_is_of_whole_pages_and_comes_while_it_plays(trainer):
+    """Asked from another thread while it plays, a question sees models between two pages."""
+    trainer.play()
+    wait_for(lambda: trainer.snapshot.rows > 100)
+
+    def rows_of(models):
+        return [int(s.rows) for m in models for s in m.states() if " | " not in s.name]
+
+    for _ in range(50):
+        rows = trainer.ask(rows_of).result(10)
+        assert len(set(rows)) == 1
+        assert rows[0] % 10 == 0
+    trainer.stop()
+    trainer.join()
+    assert trainer.ask(len).result(0) == len(trainer.models)
+    with pytest.raises(ZeroDivisionError):
+        trainer.ask(lambda models: 1 / 0).result(0)
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(-2, 2))
+def test_a_contour_lies_where_the_values_pass_zero(a, b, c):
+    """Of a plane a + b x + c y every point found is on its line."""
+    at = np.linspace(-4, 4, 20)
+    x, y = contour(at, at, a + b * at[None, :] + c * at[:, None])
+    assert x.shape == y.shape
+    assert np.abs(a + b * x + c * y).max(initial=0.0) < 1e-9
+
+
+def test_an_answer_waits_for_the_one_before():
+    """No second question is asked while the first is open; then the newest matter is."""
+    from concurrent.futures import Future
+
+    futures, answer = [], Answer()
+
+    def ask():
+        futures.append(Future())
+        return futures[-1]
+
+    assert answer.to("a", ask) is None
+    assert answer.to("b", ask) is None
+    assert len(futures) == 1
+    futures[0].set_result("first")
+    assert answer.to("b", ask) == "first"
+    assert len(futures) == 2
+    futures[1].set_result("second")
+    assert answer.to("b", ask) == "second"
+    assert len(futures) == 2
+
+
+def test_the_usual_experts_can_be_shown():
+    """Every expert of the default choice has a style of its own."""
+    from promo.ui.prediction import _styles
+
+    names = [e.name for e in experts_of(default_models(FULL)[0])]
+    styles = _styles(names)
+    assert len({styles[name] for name in names}) == len(names)
