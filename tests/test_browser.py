@@ -348,7 +348,8 @@ def test_run_all_shows_a_live_board(board):
     assert re.match(r"(idle|paused) · page 1,025 of 10,000 · 10,250 rows", status(board))
     assert [is_offered(board, text) for text in ("Play", "Step", "Start over")] == [True] * 3
     assert board.locator(FIGURE).count() == 3
-    assert board.locator(".promo table tbody").count() == 2
+    assert board.locator(".promo tr.first").count() == 2  # a regression each
+    assert board.locator(".promo-card").count() == 11
     wait_for(lambda: board.locator(f"{FIGURE} .dot").count() > 200)
 
 
@@ -469,12 +470,8 @@ WINDOWS = ((1400, 1000), (1024, 768), (860, 900))  # the last leaves a column of
 def test_nothing_is_clipped_in_either_theme(board, shots):
     """Titles, legends, tables and axes stay inside their columns, wide and narrow."""
     set_speed(board, 500)  # the longest text
-    for theme in ("Dark", "Light"):
-        board.get_by_role("menuitem", name="Settings", exact=True).click()
-        board.locator(".lm-Menu-item:has-text('Theme')").first.hover()
-        board.get_by_role("menuitem", name=f"JupyterLab {theme}", exact=True).click()
-        light = str(theme == "Light").lower()
-        board.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
+    for theme in ("dark", "light"):
+        set_theme(board, theme)
         for width, height in WINDOWS:
             board.set_viewport_size({"width": width, "height": height})
             show(board)
@@ -483,9 +480,20 @@ def test_nothing_is_clipped_in_either_theme(board, shots):
                 figure.evaluate("e => e.scrollIntoView()")  # it follows the window once in sight
                 settled(board)
             show(board)
-            board.screenshot(path=shots / f"board-{theme.lower()}-{width}.png")
+            board.screenshot(path=shots / f"board-{theme}-{width}.png")
             assert board.evaluate(CLIPPED) == [], (theme, width)
     board.set_viewport_size({"width": 1400, "height": 1000})
+
+
+def set_theme(tab, theme):
+    """Choose a theme in the menu, unless it is on."""
+    body = f'body[data-jp-theme-light="{str(theme == "light").lower()}"]'
+    if not tab.locator(body).count():
+        tab.get_by_role("menuitem", name="Settings", exact=True).click()
+        tab.locator(".lm-Menu-item:has-text('Theme')").first.hover()
+        name = f"JupyterLab {theme.title()}"
+        tab.get_by_role("menuitem", name=name, exact=True).click()
+        tab.wait_for_selector(body, state="attached")
 
 
 def settled(tab):
@@ -504,13 +512,13 @@ def settled(tab):
 
 
 # What sticks out of its view or figure to the left or right, or is cut off by a scroll bar.
-CLIPPED = """() => {
+CLIPPED = """(views) => {
   const found = [];
   const out = (e, box) => {
     const inner = e.getBoundingClientRect(), outer = box.getBoundingClientRect();
     return inner.width && (inner.left < outer.left - 1 || inner.right > outer.right + 1);
   };
-  for (const view of document.querySelectorAll('.promo')) {
+  for (const view of views ?? document.querySelectorAll('.promo')) {
     for (const e of view.querySelectorAll('.promo-title, .promo-legend, .promo-note, table, button,'
         + ' .widget-slider, .bqplot'))
       if (out(e, view)) found.push(e.className + ': ' + e.textContent.slice(0, 60));
@@ -543,3 +551,194 @@ def test_start_over_asks_and_begins_at_page_0(board, lab):
     wait_for(lambda: float(rate.inner_text()) == 0.01)
     press(board, "Step")
     wait_for(lambda: page_of(board) == 1)
+
+
+# -- the chapter on causal stories -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chapter(tab, lab):
+    """Open the third notebook in a page of its own, and run all its cells."""
+    url = lab.url.replace("/lab/tree", "/lab/workspaces/chapter/tree")
+    url = url.replace(lab.notebook.name, lab.chapter.name)
+    page = opened(tab.context.browser, lab, url, tab.problems)
+    run_all(page, lab, "runmenu:run-all", notebook=lab.chapter)
+    yield page
+    page.close()
+
+
+def view(tab, title):
+    """Bring the view of that title in sight, and return it."""
+    named = f".promo:has(> .widget-html .promo-title:text-is('{title}'))"
+    show(tab, named)
+    return tab.locator(named).first
+
+
+def note(view):
+    return view.locator(".promo-note").last.inner_text()
+
+
+def in_sight(view):
+    """Count the lines that are drawn, where those of marks that are switched off are not."""
+    return view.evaluate(
+        "e => [...e.querySelectorAll('path.line')].filter(p => p.getClientRects().length).length"
+    )
+
+
+@pytest.mark.browser
+def test_the_collider_switch_shows_and_hides_a_regression(chapter, shots):
+    """Its path and bands leave the figure and its lines the table, and come back."""
+    figure = view(chapter, "Does competence move network ability?")
+    table = chapter.locator(".promo table code")
+    without, with_ = "network_ability ~ competence", "network_ability ~ competence + promoted"
+    # a path, two edges of each band, and the line at zero
+    for choice, lines, named in (
+        ("without", 6, [without]),
+        ("with", 6, [with_]),
+        ("both", 11, [without, with_]),
+    ):
+        chapter.get_by_role("button", name=choice, exact=True).click()
+        wait_for(lambda: in_sight(figure) == lines)  # noqa: B023
+        wait_for(lambda: table.all_inner_texts() == named)  # noqa: B023
+        assert ("With promoted:" in note(figure)) == (with_ in named)
+        chapter.screenshot(path=shots / f"switch-{choice}.png")
+    box = chapter.get_by_role("checkbox", name="robust errors (HC1)")
+    box.check()
+    wait_for(lambda: "HC1 errors" in chapter.locator(".promo tr.first").first.inner_text())
+    box.uncheck()
+
+
+@pytest.mark.browser
+def test_a_story_is_drawn_and_written_down_before_the_first_page(chapter, lab, shots):
+    """After Start over: boxes draw arrows, a circle is refused, the story is an event of page 0."""
+    show(chapter)
+    press(chapter, "Start over")
+    press(chapter, "Yes, erase it")
+    wait_for(lambda: page_of(chapter) == 0)
+    editor = view(chapter, "Your story first")
+    arrows = editor.locator("svg line")
+    for count, arrow in enumerate(("network ability → promoted", "competence → promoted"), 1):
+        editor.get_by_role("checkbox", name=arrow, exact=True).check()
+        wait_for(lambda: arrows.count() == count)  # noqa: B023
+    back = editor.get_by_role("checkbox", name="promoted → competence", exact=True)
+    back.check()
+    wait_for(lambda: "competence → promoted → competence leads in a circle" in note(editor))
+    chapter.screenshot(path=shots / "story-circle.png")
+    press(chapter, "Write it down")
+    back.uncheck()
+    wait_for(lambda: note(editor).strip() == "")
+    sign = editor.get_by_label("network_ability ~ competence + promoted: competence")
+    sign.select_option("negative")
+    press(chapter, "Write it down")
+    wait_for(lambda: note(editor).startswith("Written down before any row was seen."))
+    chapter.screenshot(path=shots / "story.png")
+    ask = "SELECT page, detail FROM event WHERE kind = 'story'"
+    ((page, detail),) = lab.query(ask, lab.chapter.stem)
+    story = json.loads(detail)
+    assert (page, story["rows"]) == (0, 0)
+    assert story["arrows"] == [["competence", "promoted"], ["network_ability", "promoted"]]
+    assert story["predictions"]["network_ability ~ competence + promoted"] == "negative"
+
+
+@pytest.mark.browser
+def test_stories_rise_and_fall_while_pages_come(chapter, shots):
+    """Before the first row all cards are alike; while it plays the shares move; one leads."""
+    cards = view(chapter, "Which causal story survives?")
+    shares = cards.locator(".promo-share b")
+    wait_for(lambda: shares.all_inner_texts() == ["9.1%"] * 11)
+    assert cards.locator("svg.promo-dag > title").count() == 25
+    show(chapter)
+    play(chapter, 200)
+    wait_for(lambda: page_of(chapter) > 30)
+    rest(chapter)
+    cards = view(chapter, "Which causal story survives?")
+    wait_for(lambda: len({*shares.all_inner_texts()}) > 1)
+    assert cards.locator(".promo-card:has(.leads)").count() == 1
+    cards.get_by_label("Open a story").select_option(label="all independent")
+    wait_for(lambda: cards.locator("td .failed").count() >= 1)
+    chapter.screenshot(path=shots / "stories.png")
+
+
+@pytest.mark.browser
+def test_a_world_is_chosen_by_the_keyboard(chapter, shots):
+    """Typed into the list, `confounded` changes truth, verdict and cards; rows by the arrows."""
+    worlds = view(chapter, "Worlds to break it")
+    verdict = worlds.locator(".promo-note:has(b)").first
+    shares = worlds.locator(".promo-share b")
+    wait_for(lambda: verdict.inner_text().startswith("The stories have found the truth"))
+    before = shares.all_inner_texts()
+    worlds.get_by_label("World", exact=True).press_sequentially("conf")
+    wait_for(lambda: verdict.inner_text().startswith("The stories are wrong here"))
+    wait_for(lambda: shares.all_inner_texts() != before)
+    assert worlds.locator("svg title", has_text="confounded").count() == 1
+    chapter.screenshot(path=shots / "world-confounded.png")
+    said = verdict.inner_text()
+    slider(worlds, "Rows").locator(".noUi-handle").press("ArrowRight")
+    wait_for(lambda: slider(worlds, "Rows").locator(".widget-readout").inner_text() == "10,000")
+    wait_for(lambda: verdict.inner_text() != said)
+    assert worlds.get_by_role("slider", name="Rows").is_visible()  # so it is called
+
+
+@pytest.mark.browser
+def test_seeing_and_doing_and_selection_by_the_keyboard(chapter, shots):
+    """Lists and sliders take keys; curves and sentences follow."""
+    doing = view(chapter, "Seeing is not doing")
+    doing.get_by_label("Set that").press("c")
+    wait_for(lambda: "World collider, competence +1.5." in note(doing))
+    drawn = doing.locator("path.line").last.get_attribute("d")
+    slider(doing, "to").locator(".noUi-handle").press("ArrowRight")
+    wait_for(lambda: "World collider, competence +2.0." in note(doing))
+    doing.get_by_label("World", exact=True).press("m")
+    wait_for(lambda: "World mentoring, competence +2.0." in note(doing))
+    wait_for(lambda: doing.locator("path.line").last.get_attribute("d") != drawn)
+    chapter.screenshot(path=shots / "doing.png")
+
+    selection = view(chapter, "A slope out of selection")
+    dots = selection.locator(".dot")
+    before = dots.count()
+    for strength in ("1.25", "1.50"):
+        slider(selection, "Selection strength").locator(".noUi-handle").press("ArrowRight")
+        wait_for(lambda: f"At strength {strength} " in note(selection))  # noqa: B023
+    wait_for(lambda: dots.count() > before)
+    chapter.screenshot(path=shots / "selection.png")
+
+
+@pytest.mark.browser
+def test_peeking_can_be_watched(chapter, shots):
+    """The button draws the lines anew from the left; the slider takes keys, to the first look."""
+    figure = view(chapter, "What peeking does")
+    row = lambda: int(re.search(r"By row ([\d,]+)", note(figure))[1].replace(",", ""))  # noqa: E731
+    wait_for(lambda: row() == 5000)
+    press(chapter, "Watch it happen")
+    wait_for(lambda: row() < 2500)
+    early = row()
+    wait_for(lambda: row() > early)
+    chapter.screenshot(path=shots / "peeking.png")
+    slider(figure, "Looks").locator(".noUi-handle").press("Home")
+    wait_for(lambda: row() == 10)
+
+
+TITLES = (
+    "Your story first",
+    "Which causal story survives?",
+    "Does competence move network ability?",
+    "The regressions in numbers",
+    "What peeking does",
+    "A slope out of selection",
+    "Worlds to break it",
+    "Seeing is not doing",
+)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+def test_nothing_of_the_chapter_is_clipped(chapter, shots, theme, width):
+    """Views stay inside their columns in either theme; each has a picture."""
+    set_theme(chapter, theme)
+    chapter.set_viewport_size({"width": width, "height": 900})
+    for number, title in enumerate(TITLES):
+        shown = view(chapter, title)
+        settled(chapter)
+        chapter.screenshot(path=shots / f"chapter-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    chapter.set_viewport_size({"width": 1400, "height": 1000})

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from pages import batch, cuts, employees, pages_of, split
 from promo.models.regressions import FORMULAS, Regressions
+from promo.models.results import Coefficient
+from promo.models.robust import robustly
 
 seeds = st.integers(0, 2**32)
 
@@ -183,3 +185,10 @@ def test_never_infinite(rows):
     columns = np.array(rows).reshape(-1, 3).T
     for c in learned(split(columns, [len(rows) // 2])).coefficients():
         assert math.isnan(c.hc1_std_error) or 0 <= c.hc1_std_error < math.inf
+
+
+@given(st.integers(3, 10**6), st.floats(0.001, 0.5), st.sampled_from([1.0, 100.0, 1e4]))
+def test_the_robust_interval_at_any_time_is_never_inside_that_for_one_look(n, alpha, g):
+    """However few the rows, what may be watched is no narrower than what may not."""
+    found = robustly(Coefficient("m", "x", 0.5, hc1_std_error=0.1), n, 2, alpha, g)
+    assert found.av_low <= found.ci_low < found.ci_high <= found.av_high

@@ -466,6 +466,10 @@ def test_a_world_is_shown_beside_what_the_stories_say_of_it(name):
     svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", figure.truth.value)[0])
     assert len(list(svg.iter("line"))) == len(world.arrows)
     assert name in svg.findtext("title")
+    for node in svg.iter("ellipse"):
+        x, y, across, down = (float(node.get(name)) for name in ("cx", "cy", "rx", "ry"))
+        assert across < x < 360 - across, "not cut off"
+        assert down < y < 170 - down
     assert ("hidden" in {t.text for t in svg.iter("text")}) == ("hidden" in str(world.arrows))
     assert world.description in text_of(figure.truth.value)
     shares = {s.name: snapshot.metric("causal-stories", f"share of {s.name}") for s in stories()}

@@ -134,7 +134,8 @@ def robustly(
     if not error > 0:
         return Coefficient(*coefficient[:3], hc1_std_error=error)
     t = estimate / error
-    one, all_ = float(stdtrit(n - k, 1 - alpha / 2)), float(asymptotic_radius(n, alpha, g))
+    one = float(stdtrit(n - k, 1 - alpha / 2))
+    all_ = max(one, float(asymptotic_radius(n, alpha, g)))  # a handful of rows is no limit of many
     return coefficient._replace(
         std_error=error,
         statistic=t,

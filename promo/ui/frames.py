@@ -28,6 +28,14 @@ class Frames(anywidget.AnyWidget):
     """
 
     _esm = """
+    // Keys pressed in a list or on a slider are for it, not for Lab, where an m would make the
+    // cell Markdown; and a slider's handle is called by the label beside it.
+    const enter = ({ target }) => {
+      if (!target.matches?.(".promo :is(select, [role=slider])")) return;
+      target.setAttribute("data-lm-suppress-shortcuts", "true");
+      const label = target.closest(".widget-slider")?.querySelector("label");
+      if (label) target.setAttribute("aria-label", label.textContent);
+    };
     export default {
       initialize({ model }) {
         let began = performance.now();
@@ -40,8 +48,12 @@ class Frames(anywidget.AnyWidget):
         model.on("change:begun", () => { began = performance.now(); });
         model.on("change:frame", () => requestAnimationFrame(() => requestAnimationFrame(answer)));
         document.addEventListener("visibilitychange", answer);
+        document.addEventListener("focusin", enter);
         answer();
-        return () => document.removeEventListener("visibilitychange", answer);
+        return () => {
+          document.removeEventListener("visibilitychange", answer);
+          document.removeEventListener("focusin", enter);
+        };
       },
     };
     """

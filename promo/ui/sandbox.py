@@ -146,9 +146,10 @@ def true_diagram(world: World) -> str:
     }
     if any("hidden" in arrow for arrow in world.arrows):
         places |= {
-            "network ability": (200.0, 32.0),
-            "competence": (290.0, 76.0),
-            "hidden": (70.0, 76.0),
+            "hidden": (80.0, 30.0),
+            "competence": (280.0, 30.0),
+            "network ability": (80.0, 136.0),
+            "promoted": (280.0, 136.0),
         }
     arrows = sorted((a.replace("_", " "), b.replace("_", " ")) for a, b in world.arrows)
     return causal_diagram(f"The truth in world {world.name}", arrows, places)

@@ -29,16 +29,15 @@ _CSS = """
 .promo .widget-html { max-width: 100%; overflow-x: auto; }
 .promo-note { font-size: 12px; color: var(--jp-ui-font-color2, #555);
   font-variant-numeric: tabular-nums; min-height: 3em; max-width: 60em; }
-.promo table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 11.5px; }
-.promo th, .promo td { padding: 2px 4px; text-align: right; white-space: nowrap; }
+.promo table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 11px; }
+.promo th, .promo td { padding: 2px 2px 2px 2.5px; text-align: right; white-space: nowrap; }
 .promo th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); }
 .promo th:first-child, .promo td:first-child { text-align: left; }
 .promo tr.first th { border: none; white-space: normal; padding-top: 10px; font-weight: normal;
   color: var(--jp-ui-font-color2, #555); }
 .promo table.promo-findings td { vertical-align: top; }
-.promo table.promo-findings td:first-child, .promo table.promo-findings td:last-child {
-  white-space: normal; }
-.promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 8px; }
+.promo table.promo-findings :is(th, td:first-child, td:last-child) { white-space: normal; }
+.promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }
 .promo table code { background: none; font-size: 11px; padding: 0; }
 .promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
 .promo .bqplot .axis path, .promo .bqplot .axis line {
@@ -65,6 +64,7 @@ _CSS = """
 .promo-share svg { grid-column: 1 / -1; }
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
+.promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
 .promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }

@@ -75,12 +75,12 @@ class ColliderSwitch:
         enough = np.isfinite(slope) & (error > 0)
         rows, slope, error = rows[enough], slope[enough], error[enough]
         df = rows - _TERMS[model]
-        wide = (
-            asymptotic_radius(rows, self.alpha, self.g)
-            if self.robust.value
-            else radius(df, rows, self.alpha, self.g)
-        )
-        return rows, slope, stdtrit(df, 1 - self.alpha / 2) * error, wide * error
+        one = stdtrit(df, 1 - self.alpha / 2)
+        if self.robust.value:
+            wide = np.maximum(one, asymptotic_radius(rows, self.alpha, self.g))
+        else:
+            wide = radius(df, rows, self.alpha, self.g)
+        return rows, slope, one * error, wide * error
 
 
 def _check(text: str, value: bool) -> widgets.Checkbox:
