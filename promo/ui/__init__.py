@@ -12,12 +12,14 @@ from promo.ui.editor import StoryEditor
 from promo.ui.figures import LossFigure, SampleFigure
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
 
 __all__ = [
+    "BestRateFigure",
     "Board",
     "CoefficientFigure",
     "CoefficientTable",
@@ -25,8 +27,11 @@ __all__ = [
     "Controls",
     "DoFigure",
     "LossFigure",
+    "PathsFigure",
     "PeekingFigure",
     "Publisher",
+    "RaceFigure",
+    "RaceSwitch",
     "SampleFigure",
     "SelectionFigure",
     "StoriesFigure",
