@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -175,6 +176,25 @@ def test_the_readers_runner_is_one_of_them(rate):
     assert ours == pytest.approx(theirs, rel=1e-12)
     loss = value(race)[runner("sgd", rate), "log_loss"]
     assert loss == pytest.approx(yours.scores.log_loss, rel=1e-12)
+
+
+@pytest.mark.slow
+def test_all_runners_together_cost_less_than_six_of_rivers_loops():
+    """72 runners, pages of 100, in one run beside a plain loop: it is about three loops' time."""
+    pages = in_world("collider", 3000)
+
+    def fastest(learner):
+        times = []
+        for _ in range(3):
+            fresh, began = learner(), time.process_time()
+            learned(pages, fresh)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    loop = fastest(lambda: SGDLogistic(0.01))  # river's `learn_one`, predictions almost for nothing
+    ratio = fastest(Race) / loop
+    print(f"{ratio:.1f} loops")
+    assert ratio < 6
 
 
 # -- what a rate trades ------------------------------------------------------------------------

@@ -167,7 +167,7 @@ class Race:
         for method in METHODS.values():
             rates = np.repeat(method.schedule(np.array(RATES), t)[:, None], 3, axis=1)
             if method.unbias:
-                bias = (1 - (1 - method.take) ** (t + 1), 1 - (1 - method.take_square) ** (t + 1))
+                bias = 1 - method.keep ** (t + 1), 1 - method.keep_square ** (t + 1)
                 rates[:, 1:] *= (np.sqrt(bias[1]) / bias[0])[:, None, None]
             parts.append(rates)
         return np.concatenate(parts, axis=2)
