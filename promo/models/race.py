@@ -2,7 +2,9 @@
 
 All runners learn the same rows at once. Each is river's StandardScaler | LogisticRegression with
 one of river's optimizers: after a row its weights are river's to about 1e-15 of their size, not
-to the bit, for numpy rounds its exponentials and powers in its own way.
+to the bit, for numpy rounds its exponentials and powers in its own way. Where steps are so large
+that they throw a runner about, such a difference grows until its weights have nothing in common
+with river's but their size.
 """
 
 from __future__ import annotations
