@@ -44,8 +44,9 @@ class Lab:
     def __init__(self, folder):
         shutil.copytree(NOTEBOOKS, folder / "notebooks")
         self.notebook = folder / "notebooks" / "01-analysis.ipynb"
+        self.laboratory = folder / "notebooks" / "02-learning-rates.ipynb"
         self.chapter = folder / "notebooks" / "03-causal-stories.ipynb"
-        for notebook in (self.notebook, self.chapter):
+        for notebook in (self.notebook, self.laboratory, self.chapter):
             copy = nbformat.read(notebook, as_version=4)
             for cell in copy.cells:
                 if cell.cell_type == "code":
@@ -559,10 +560,15 @@ def test_start_over_asks_and_begins_at_page_0(board, lab):
 @pytest.fixture(scope="module")
 def chapter(tab, lab):
     """Open the third notebook in a page of its own, and run all its cells."""
-    url = lab.url.replace("/lab/tree", "/lab/workspaces/chapter/tree")
-    url = url.replace(lab.notebook.name, lab.chapter.name)
+    yield from run_beside(tab, lab, lab.chapter)
+
+
+def run_beside(tab, lab, notebook):
+    """Open another notebook in a page of its own, run all its cells; close the page in the end."""
+    url = lab.url.replace("/lab/tree", f"/lab/workspaces/{notebook.stem}/tree")
+    url = url.replace(lab.notebook.name, notebook.name)
     page = opened(tab.context.browser, lab, url, tab.problems)
-    run_all(page, lab, "runmenu:run-all", notebook=lab.chapter)
+    run_all(page, lab, "runmenu:run-all", notebook=notebook)
     yield page
     page.close()
 
@@ -742,3 +748,97 @@ def test_nothing_of_the_chapter_is_clipped(chapter, shots, theme, width):
         chapter.screenshot(path=shots / f"chapter-{theme}-{width}-{number}.png")
         assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
     chapter.set_viewport_size({"width": 1400, "height": 1000})
+
+
+# -- the learning-rate laboratory --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def laboratory(tab, lab):
+    """Open the second notebook in a page of its own, and run all its cells."""
+    yield from run_beside(tab, lab, lab.laboratory)
+
+
+def controls(laboratory, at):
+    """Return the controls of the first or second board, brought in sight."""
+    show(laboratory)
+    boards = laboratory.locator(".promo:has(> .widget-html .promo-status)")
+    return boards.nth(at)
+
+
+def lines_of(view):
+    return view.locator("path.line").evaluate_all("all => all.map(e => e.getAttribute('d'))")
+
+
+@pytest.mark.browser
+def test_the_race_moves_while_it_plays(laboratory, shots):
+    """After Play both curves and the paths move and the sentence counts on; no path has a NaN."""
+    valley = view(laboratory, "Which learning rate wins?")
+    wait_for(lambda: "SGD, 10,250 rows: the best of twelve rates is" in note(valley))
+    before, said = lines_of(valley), note(valley)
+    play(controls(laboratory, 0), 50)
+    valley = view(laboratory, "Which learning rate wins?")
+    wait_for(lambda: note(valley) != said)
+    wait_for(lambda: sum(a != b for a, b in zip(before, lines_of(valley), strict=True)) >= 3)
+    paths = view(laboratory, "On which path?")
+    drawn = lines_of(paths)
+    wait_for(lambda: sum(a != b for a, b in zip(drawn, lines_of(paths), strict=True)) >= 12)
+    rest(controls(laboratory, 0))
+    assert not [d for d in (*lines_of(valley), *lines_of(paths)) if "NaN" in d]
+    laboratory.screenshot(path=shots / "race.png")
+
+
+@pytest.mark.browser
+def test_an_optimizer_and_a_rate_are_chosen(laboratory, shots):
+    """Buttons change both figures at rest; the diamond follows the slider."""
+    valley, paths = (view(laboratory, title) for title in ("Which learning rate wins?",
+                                                           "On which path?"))  # fmt: skip
+    before = lines_of(valley)
+    for name in ("Adam", "SGD, rate/t", "momentum", "SGD"):
+        laboratory.get_by_role("button", name=name, exact=True).first.click()
+        for figure in (valley, paths):
+            wait_for(lambda: note(figure).startswith(f"{name}, "))  # noqa: B023
+        laboratory.screenshot(path=shots / f"race-{name.replace('/', '-')}.png")
+    wait_for(lambda: lines_of(valley) == before)
+    first = controls(laboratory, 0)
+    slider(first, "Learning rate").locator(".noUi-handle").press("ArrowRight")
+    play(first, 50)
+    valley = view(laboratory, "Which learning rate wins?")
+    wait_for(lambda: re.search(r"Yours, at ([\d.e-]+)", note(valley))[1] != "0.01")
+    rest(controls(laboratory, 0))
+    laboratory.screenshot(path=shots / "race-dragged.png")
+
+
+@pytest.mark.browser
+def test_the_best_rate_moves_when_the_policy_does(laboratory, shots):
+    """Played over employee 50,000 of world `drift`, the best rate lately rises by far."""
+    moves = view(laboratory, "When does the best rate move?")
+    best = lambda: float(re.search(r"lately ([\d.]+) is best", note(moves))[1])  # noqa: E731
+    wait_for(lambda: "is best" in note(moves))
+    before = best()
+    assert before <= 0.01
+    second = laboratory.locator(".promo:has(> .widget-html .promo-status)").last
+    while page_of(second) < 510:
+        page = page_of(second)
+        press(second, "Step")
+        wait_for(lambda: page_of(second) > page and is_offered(second, "Step"))  # noqa: B023
+    wait_for(lambda: best() >= 10 * before)
+    moves = view(laboratory, "When does the best rate move?")
+    laboratory.screenshot(path=shots / "race-drift.png")
+
+
+LABORATORY = ("Which learning rate wins?", "On which path?", "When does the best rate move?")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+def test_nothing_of_the_laboratory_is_clipped(laboratory, shots, theme, width):
+    """Views stay inside their columns in either theme; each has a picture."""
+    set_theme(laboratory, theme)
+    laboratory.set_viewport_size({"width": width, "height": 900})
+    for number, title in enumerate(LABORATORY):
+        shown = view(laboratory, title)
+        settled(laboratory)
+        laboratory.screenshot(path=shots / f"laboratory-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    laboratory.set_viewport_size({"width": 1400, "height": 1000})

@@ -20,12 +20,14 @@ from promo.ui.prediction import (
     WhatIfCard,
 )
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
 
 __all__ = [
+    "BestRateFigure",
     "Board",
     "CalibrationFigure",
     "CoefficientFigure",
@@ -36,8 +38,11 @@ __all__ = [
     "ExpertsFigure",
     "Leaderboard",
     "LossFigure",
+    "PathsFigure",
     "PeekingFigure",
     "Publisher",
+    "RaceFigure",
+    "RaceSwitch",
     "SampleFigure",
     "SelectionFigure",
     "StoriesFigure",
