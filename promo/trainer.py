@@ -27,6 +27,7 @@ from promo.reader import PageReader, Retry
 from promo.snapshot import Snapshot, Status
 from promo.store import Store
 from promo.stream import PageStream
+from promo.wishes import Wishes
 
 _T = TypeVar("_T")
 _TICK_S = 0.05  # how long a command may wait while the thread waits for a page
@@ -76,9 +77,7 @@ class Trainer:
         self._status: Status = "idle"
         self._retry: Retry | None = None
         self._budget: int | None = 0  # pages still to do; None: all there are
-        self._new_rates: dict[str, float] = {}
-        self._notes: list[tuple[str, dict[str, Any]]] = []
-        self._questions: list[tuple[Callable[..., Any], Future[Any]]] = []
+        self._wishes = Wishes()
         self._broken = self._hurried = False
         try:
             self._limit = SpeedLimit(speed)
@@ -122,8 +121,8 @@ class Trainer:
         """Forget everything: empty the store and the models, and rest before the first page."""
         with self._condition:
             self._halt.set()
-            self._new_rates.clear()
-            self._notes.clear()
+            self._wishes.rates.clear()
+            self._wishes.notes.clear()
             self._go(0, afresh=True)
 
     def set_speed(self, pages_per_s: float | None) -> None:
@@ -150,7 +149,7 @@ class Trainer:
             raise ValueError(f"{model!r} has no learning rate; these have: {[*self._line.rates()]}")
         rate = check_learning_rate(value)
         with self._condition:
-            self._new_rates[model] = rate
+            self._wishes.rates[model] = rate
             self._condition.notify_all()
 
     def note(self, kind: str, **detail: Any) -> None:
@@ -167,12 +166,8 @@ class Trainer:
             It could not be written; it will be, with the next that can.
         """
         json.dumps(detail)  # what cannot be written must not reach the thread
-        with self._condition:
-            self._notes.append((kind, detail))
-            if self._active:
-                self._condition.notify_all()
-            else:  # no thread: nobody else is at the store
-                self._write_notes()
+        self._wishes.notes.append((kind, detail))
+        self._wish(lambda: self._wishes.write_notes(self._line))
 
     def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:
         """Answer a question about the models, between two pages; the future has the answer.
@@ -181,13 +176,16 @@ class Trainer:
         owns them, at once if there is none, so it should take some milliseconds at most.
         """
         future: Future[_T] = Future()
+        self._wishes.questions.append((question, future))
+        self._wish(lambda: self._wishes.answer(self.models))
+        return future
+
+    def _wish(self, fulfil: Callable[[], None]) -> None:
         with self._condition:
-            self._questions.append((question, future))
             if self._active:
                 self._condition.notify_all()
-            else:
-                self._answer()
-        return future
+            else:  # no thread: nobody else is at models and store
+                fulfil()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the thread to end; raise what it failed of."""
@@ -318,8 +316,8 @@ class Trainer:
                 if halt is self._halt:  # no later thread has been asked for
                     self._active, self._status = False, end
                     with suppress(PromoError):  # then they wait for the next that can be written
-                        self._write_notes()
-                    self._answer()
+                        self._wishes.write_notes(self._line)
+                    self._wishes.answer(self.models)
                 self._publish()
 
     def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
@@ -358,25 +356,10 @@ class Trainer:
             return False
 
     def _obey(self) -> None:
-        while self._new_rates:
-            self._line.change_rate(*self._new_rates.popitem())
+        if self._wishes.change_rates(self._line):
             self._publish()
-        self._write_notes()
-        self._answer()
-
-    def _answer(self) -> None:
-        while self._questions:
-            question, future = self._questions.pop(0)
-            try:
-                future.set_result(question(self.models))
-            except Exception as error:  # for whoever asked
-                future.set_exception(error)
-
-    def _write_notes(self) -> None:
-        while self._notes:
-            kind, detail = self._notes[0]
-            self._line.record(kind, **detail)
-            del self._notes[0]
+        self._wishes.write_notes(self._line)
+        self._wishes.answer(self.models)
 
     def _note_retry(self, retry: Retry | None) -> None:
         if retry and (self._retry is None or self._retry.page != retry.page):

@@ -1,0 +1,54 @@
+"""What other threads want of the trainer's: done between two pages, by whoever owns the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from promo.line import Line
+from promo.models.results import Model
+
+Question = Callable[[Sequence[Model]], Any]
+
+
+class Wishes:
+    """New learning rates, events to be written, questions about the models.
+
+    Attributes
+    ----------
+    rates
+        By model; the last one said counts.
+    notes
+        (kind, detail) of events, in order.
+    questions
+        Each with the future that its answer goes to.
+    """
+
+    def __init__(self) -> None:
+        self.rates: dict[str, float] = {}
+        self.notes: list[tuple[str, dict[str, Any]]] = []
+        self.questions: list[tuple[Question, Future[Any]]] = []
+
+    def change_rates(self, line: Line) -> bool:
+        """Set the new rates; say whether there were any."""
+        found = bool(self.rates)
+        while self.rates:
+            line.change_rate(*self.rates.popitem())
+        return found
+
+    def write_notes(self, line: Line) -> None:
+        """Write the events; what cannot be written stays for the next time."""
+        while self.notes:
+            kind, detail = self.notes[0]
+            line.record(kind, **detail)
+            del self.notes[0]
+
+    def answer(self, models: Sequence[Model]) -> None:
+        """Answer the questions; what one raises is for whoever asked."""
+        while self.questions:
+            question, future = self.questions.pop(0)
+            try:
+                future.set_result(question(models))
+            except Exception as error:
+                future.set_exception(error)
