@@ -9,7 +9,7 @@ uniform prior over the classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import atanh, log1p, nan, sqrt, tanh
+from math import atanh, isnan, log1p, nan, sqrt, tanh
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -105,9 +105,9 @@ class Stories:
         All the same as long as a variable has not varied: of it nothing can be said.
         """
         together = self._regressions.together
-        if not all(together.scatter[i][i] > 0 for i in range(3)):
-            return np.zeros(len(stories()))
         n, r = together.n, _Correlations.of(together)
+        if any(isnan(each) for each in (r.nc, r.pn, r.cp)):
+            return np.zeros(len(stories()))
         bets = self._log_likelihood
         local = [_log_bayes_factor(n, *each) for each in r.explained] + (bets - bets[0]).tolist()
         graphs = np.array(local)[_LOCAL].sum(axis=1)
