@@ -136,7 +136,7 @@ def test_equal_to_rivers_loops_after_thousands_of_rows():
 @given(st.integers(0, 2**32), st.sampled_from(NAMES), st.integers(0, ROWS - 1))
 @settings(max_examples=60, deadline=None)
 def test_every_step_of_every_runner_is_rivers(seed, name, at):
-    """The diverging ones too: from our state, river's next step leads where ours does, to 1e-12."""
+    """The diverging ones too: from our state, river's next step leads where ours does, to 1e-11."""
     rows = split(employees(ROWS, seed), range(1, ROWS))
     race = learned(rows[:at])
     state, loop = json.loads(states_of(race)["race"]), PlainLoop(name)
@@ -161,7 +161,7 @@ def test_every_step_of_every_runner_is_rivers(seed, name, at):
     race.learn(rows[at])
     loop.learn(rows[at])
     size = max(map(abs, (*weights, *loop.weights)))
-    np.testing.assert_allclose(weights_of(race)[name], loop.weights, rtol=1e-12, atol=1e-12 * size)
+    np.testing.assert_allclose(weights_of(race)[name], loop.weights, rtol=1e-11, atol=1e-11 * size)
 
 
 @pytest.mark.parametrize("rate", [0.0001, 0.01, 0.3])
