@@ -54,7 +54,12 @@ def test_every_command_of_the_readme_parses():
     """README's promo commands, with each option it names, are accepted by the parser."""
     options = {"--port": "1", "--host": "h", "--api": "http://h", "--world": "collider"}
     options |= {"--rows": "1", "--seed": "1", "--data": "f", "--db": "f", "--pages": "1"}
-    options |= {"--size": "1", "--learning-rate": "0.1", "--faults": "seed=1", "--models": "base-rate"}
+    options |= {
+        "--size": "1",
+        "--learning-rate": "0.1",
+        "--faults": "seed=1",
+        "--models": "base-rate",
+    }
     table = next(block for block in blocks(README) if block.startswith("promo lab"))
     commands = re.split(r"^promo ", table, flags=re.MULTILINE)[1:]
     for command in commands:
