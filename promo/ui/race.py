@@ -127,7 +127,6 @@ class RaceFigure(_Raced):
         rates = axis(across, "learning rate", fmt="~g")
         rates.tick_values = _TICKS
         losses = axis(self._y, "log loss (nats)", vertical=True, fmt=".2f")
-        losses.num_ticks = 6
         marks = [self.coin, self.exact, self.exact_lately, self.lately, self.whole]
         marks += [self.yours, self.diverged, self.best, self.name, self.fallen]
         own = [] if switch else [self.switch.widget]
