@@ -197,19 +197,27 @@ def test_widgets_drive_the_trainer_over_a_subshell(kernel):
 def test_widgets_drive_the_trainer_while_a_cell_runs(kernel, tmp_path):
     """Over a subshell, Play, a rate, Pause and Step are obeyed though a cell is still running."""
     subshell_id, flag = kernel.subshell(), tmp_path / "go on"
-    for widget in WIDGETS:  # ipykernel takes a message where the widget's last answer came from
+
+    def ready(widget):  # ipykernel takes a message where the widget's last answer came from
         kernel.tell(widget, {"method": "request_state"}, subshell_id)
+
+    for widget in WIDGETS:
+        ready(widget)
     kernel.run("")
     busy = kernel.client.execute(
         f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.01)"
     )
+    ready("play")  # a frame may have answered elsewhere since
     kernel.click("play", subshell_id)
     wait_for(lambda: kernel.page() > 5)
+    ready("learning_rate")
     kernel.set("learning_rate", subshell_id, value=0.5)
     wait_for(lambda: kernel.rates() == [0.5])
+    ready("stop")
     kernel.click("stop", subshell_id)
     wait_for(lambda: kernel.kinds()[-1] == "stopped")
     page = kernel.page()
+    ready("step")
     kernel.click("step", subshell_id)
     wait_for(lambda: kernel.page() == page + 1)
     flag.touch()

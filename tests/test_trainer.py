@@ -446,7 +446,8 @@ def test_a_note_at_rest_is_written_at_once(make):
         trainer.note("mine", number=len(written))
         written.append((trainer.snapshot.rows // 10, trainer.snapshot.rows, len(written)))
         assert notes(trainer) == written
-        assert (trainer_threads(), trainer.snapshot) == (threads, snapshot)
+        assert {*trainer_threads()} <= {*threads}  # one may be ending
+        assert trainer.snapshot is snapshot
 
     note()
     note()

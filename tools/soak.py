@@ -55,7 +55,8 @@ def lines(report: Path) -> Iterator[Line]:
     """
     tests: dict[str, list[ElementTree.Element]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        name = f"{case.get('classname', '')}.{case.get('name', '')}".removeprefix("tests.")
+        module = case.get("classname", "").rpartition(".")[2]  # wherever its folder lies
+        name = f"{module}.{case.get('name', '')}"
         tests.setdefault(name.partition("[")[0], []).append(case)
     for name, cases in tests.items():
         recorded = [{p.get("name"): p.get("value", "") for p in c.iter("property")} for c in cases]
