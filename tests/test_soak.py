@@ -26,7 +26,8 @@ def test_the_table_counts_what_was_tried_and_lost(tmp_path):
     """Tries as recorded, else cases; failures as lost; times as median and worst."""
     (tmp_path / "test_them.py").write_text(TESTS)
     parts = [
-        [str(tmp_path), "-q", "-k", words] for words in ("counts or cases", "measures or skip")
+        [str(tmp_path), "-q", "-k", words]
+        for words in ("that_counts or of_cases", "that_measures or that_is_skipped")
     ]
     code, reports = soak.run(parts, tmp_path)
     assert code == 1
