@@ -7,6 +7,7 @@ shown the stored rows again.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import log, pi
 from typing import Annotated, Any, Protocol
@@ -46,7 +47,7 @@ class Expert(Model, Protocol):
         """Return P(promoted) of every row by the model as it is, shape (n,)."""
 
 
-class _Plain:
+class _Plain(ABC):
     """What the experts of this module have in common."""
 
     name: str
@@ -59,11 +60,13 @@ class _Plain:
         self.predicted = self.predict_proba(batch)
         self._train(batch)
 
+    @abstractmethod
     def predict_proba(self, batch: Batch) -> Floats:
-        raise NotImplementedError
+        """Return P(promoted) of every row by the model as it is, shape (n,)."""
 
+    @abstractmethod
     def _train(self, batch: Batch) -> None:
-        raise NotImplementedError
+        """Learn the rows in their order."""
 
     def coefficients(self) -> list[Coefficient]:
         """Return none."""
