@@ -37,7 +37,7 @@ from tables import dump
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
 PLANS, PAGES = int(500 * SOAK) or 20, int(10_000 * SOAK) or 300
-TRIES = 20 if SOAK >= 1 else 5
+TRIES = max(round(200 * SOAK), 5)  # of each state
 ROWS = 247  # the last page, 24, is a short one
 LAST = 24
 SOURCE = "world:collider"
