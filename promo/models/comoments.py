@@ -50,7 +50,8 @@ class CoMoments(msgspec.Struct, frozen=True):
     def of(cls, rows: NDArray[np.float64], origin: Sequence[float] | None = None) -> CoMoments:
         """Accumulate one batch, shape (2, n), about its own means (see `Moments.of`)."""
         if 0 < rows.shape[1] <= _FEW:
-            return _summed(*rows.tolist(), origin)
+            u, v = rows.tolist()
+            return _summed(u, v, origin)
         moments, centred = Moments.centred(rows, origin)
         if not moments.n:
             return cls(moments, (0.0,) * 6)
