@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -114,6 +114,23 @@ class Reader:
         """Return the rows of any SQL query."""
         with explained(self.path):
             return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def at_one_commit(self) -> Iterator[None]:
+        """Have all that is read within come from one commit, whatever is written meanwhile."""
+        with explained(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
+    def scan(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of any SQL query, 10,000 at most at a time."""
+        with explained(self.path):
+            cursor = self._connection.execute(sql, values)
+            while rows := cursor.fetchmany(10_000):
+                yield rows
 
     @property
     def source(self) -> str:
