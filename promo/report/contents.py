@@ -71,13 +71,15 @@ def contents(reader: Reader) -> Contents:
         )
 
 
-def quarantined(reader: Reader, last: int = QUARANTINED) -> list[Quarantined]:
-    """Return the rows refused last, the newest first."""
+def quarantined(
+    reader: Reader, last: int = QUARANTINED, *, until: int | None = None
+) -> list[Quarantined]:
+    """Return the rows refused last, the newest first; of pages up to one, if given."""
     sql = (
-        "SELECT page, position, reason, raw FROM quarantine "
-        "ORDER BY page DESC, position DESC LIMIT ?"
+        "SELECT page, position, reason, raw FROM quarantine WHERE ?2 IS NULL OR page <= ?2 "
+        "ORDER BY page DESC, position DESC LIMIT ?1"
     )
-    return [Quarantined(*row) for row in reader.query(sql, last)]
+    return [Quarantined(*row) for row in reader.query(sql, last, until)]
 
 
 def _learning_rates(reader: Reader) -> dict[str, float]:

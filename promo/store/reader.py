@@ -206,13 +206,15 @@ class Reader:
         pages, values = np.array(self.query(sql, model, term), np.float64).reshape(-1, 2).T
         return pages.astype(np.int64), values
 
-    def events(self, kind: str | None = None, *, last: int = 200) -> list[Event]:
-        """Return the newest events, oldest first, of one kind if given."""
+    def events(
+        self, kind: str | None = None, *, last: int = 200, until: int | None = None
+    ) -> list[Event]:
+        """Return the newest events, oldest first; of one kind, of pages up to one, if given."""
         sql = (
-            "SELECT page, at, kind, detail FROM event WHERE ?1 IS NULL OR kind = ?1 "
-            "ORDER BY seq DESC LIMIT ?2"
+            "SELECT page, at, kind, detail FROM event WHERE (?1 IS NULL OR kind = ?1) "
+            "AND (?3 IS NULL OR page <= ?3) ORDER BY seq DESC LIMIT ?2"
         )
-        rows = self.query(sql, kind, last)[::-1]
+        rows = self.query(sql, kind, last, until)[::-1]
         return [Event(page, at, kind, json.loads(detail)) for page, at, kind, detail in rows]
 
     def totals(self) -> dict[str, int]:

@@ -71,7 +71,8 @@ class StoriesFigure:
             self.note.value = _note(
                 f"After {snapshot.rows:,} rows the share is largest for <b>"
                 f"{escape(readable(stories()[best]))}</b>: {escape(percent(shares[best]))}. "
-                "Assumed: no hidden common cause, straight lines, all stories equally likely at first."
+                "Assumed: no hidden common cause, straight lines, all stories equally likely at "
+                "first."
             )
         self.opened.value = _opened(stories()[self.choice], snapshot)
 

@@ -69,6 +69,8 @@ _CSS = """
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
 .promo td .failed { color: #c2410c; }
+.promo table.promo-list :is(th, td) { text-align: left; vertical-align: top; padding-right: 10px; }
+.promo table.promo-list td:last-child { white-space: normal; overflow-wrap: anywhere; }
 [data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
 .promo button:focus-visible, .promo input:focus-visible, .promo select:focus-visible,
 .promo .noUi-handle:focus-visible {
