@@ -64,6 +64,9 @@ def _story(detail: Mapping[str, Any]) -> str:
 # In the order in which a reader may want to look for them.
 _EVENTS: Mapping[str, Callable[[Any], str]] = {
     "started": lambda d: f"Started with {d['rows']:,} rows learned.",
+    "forked": lambda d: (
+        f"Forked from {d['from']} at page {d['page']:,}, with {d['rows']:,} rows learned."
+    ),
     "stopped": lambda d: f"Stopped with {d['rows']:,} rows learned.",
     "finished": lambda d: f"Reached the end of the stream with {d['rows']:,} rows learned.",
     "learning_rate": lambda d: (

@@ -302,7 +302,8 @@ def test_every_kind_of_event_has_words():
     detail = {"rows": 1200, "model": "m", "from": 0.1, "to": 0.2, "reason": "why", "page": 3,
               "position": 4, "arrows": [["a", "b"]]}  # fmt: skip
     for kind, words in {
-        "started": "Started with 1,200 rows", "stopped": "Stopped with 1,200",
+        "started": "Started with 1,200 rows", "forked": "Forked from 0.1 at page 3",
+        "stopped": "Stopped with 1,200",
         "finished": "end of the stream", "learning_rate": "m learns at 0.2",
         "drift": "m predicts worse", "story": "a → b", "retry": "Asked again: why",
         "error": "Failed: why", "changed": "page 3", "conflict": "Row 4", "grown": "has grown",

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from promo.snapshot import Snapshot
 from promo.store import Event, Reader
 from promo.trainer import Trainer
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet
 from promo.words import KINDS, of_event
 
 LINES = 100
@@ -40,8 +40,9 @@ class EventLog:
         box = widgets.Box(
             [self.table], layout=widgets.Layout(max_height="240px", overflow="auto"), tabbable=True
         )
-        title = widgets.HTML('<div class="promo-title">What happened?</div>')
-        self.widget = widgets.VBox([sheet(), title, self.kind, box])
+        legend = f"The last {LINES} events, the newest first; page: the next one at that moment"
+        head = widgets.HTML(headed("What happened?", legend))
+        self.widget = widgets.VBox([sheet(), head, self.kind, box])
         self.widget.add_class("promo")
 
     @property
@@ -63,7 +64,10 @@ def as_html(events: list[Event]) -> str:
         return '<div class="promo-note">Nothing.</div>'
     head = "".join(f'<th scope="col">{name}</th>' for name in ("UTC", "page", "kind", "what"))
     body = "".join(map(_line, events))
-    return f'<table class="promo-list"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return (
+        f'<table class="promo-list" aria-label="Events"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
 
 
 def _line(event: Event) -> str:

@@ -14,7 +14,7 @@ from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
 from promo.ui.download import Download
-from promo.ui.style import row_layout, sheet
+from promo.ui.style import headed, row_layout, sheet
 
 MOST_BYTES = 5_000_000  # that go through the browser; a larger table is written beside the store
 _FIGURES = (
@@ -54,9 +54,13 @@ class Exports:
         self._on(self.png, lambda: self._draw(self.figure.value, "png"))
         self.download = Download(layout=widgets.Layout(display="none"))
         rows = [[self.report], [self.table, self.csv], [self.figure, self.svg, self.png]]
-        title = widgets.HTML('<div class="promo-title">Take it with you</div>')
+        head = headed(
+            "Take it with you", "Report and tables hold what the store does, a figure what it shows"
+        )
         groups = widgets.HBox([widgets.HBox(row) for row in rows], layout=row_layout())
-        self.widget = widgets.VBox([sheet(), title, groups, self.message, self.download])
+        self.widget = widgets.VBox(
+            [sheet(), widgets.HTML(head), groups, self.message, self.download]
+        )
         self.download.within = f"promo-exports-{self.download.model_id}"
         self.widget.add_class("promo").add_class(self.download.within)
 

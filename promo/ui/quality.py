@@ -13,7 +13,7 @@ from promo.report.contents import Quarantined, quarantined
 from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet
 from promo.words import printable
 
 LINES = 8
@@ -33,8 +33,9 @@ class DataQuality:
     def __init__(self, trainer: Trainer) -> None:
         self._store = trainer.store.path
         self.totals, self.refused, self.place = (widgets.HTML() for _ in range(3))
-        title = widgets.HTML('<div class="promo-title">Are the data sound?</div>')
-        parts = [sheet(), title, self.totals, self.refused, self.place]
+        legend = "Received = inserted + duplicate + conflicting + rejected"
+        head = widgets.HTML(headed("Are the data sound?", legend))
+        parts = [sheet(), head, self.totals, self.refused, self.place]
         self.widget = widgets.VBox(parts)
         self.widget.add_class("promo")
 
@@ -58,7 +59,8 @@ def _totals(totals: Mapping[str, int]) -> str:
     told = " = ".join((f"{received:,}", " + ".join(f"{count:,}" for count in others)))
     verdict = "so no row is lost" if received == sum(others) else "WHICH IS WRONG"
     return (
-        f"<table><thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
+        f'<table aria-label="What became of the rows"><thead><tr>{head}</tr></thead>'
+        f"<tbody><tr>{body}</tr></tbody></table>"
         f'<div class="promo-note">{told}, {verdict}.</div>'
     )
 
@@ -74,7 +76,10 @@ def _refused(rows: list[Quarantined]) -> str:
         f"<td><code>{escape(printable(raw, most=120))}</code></td></tr>"
         for page, position, reason, raw in rows
     )
-    return f'<table class="promo-list"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return (
+        f'<table class="promo-list" aria-label="The rows refused last"><thead><tr>{head}</tr>'
+        f"</thead><tbody>{body}</tbody></table>"
+    )
 
 
 def _size(path: Path) -> int:
