@@ -123,7 +123,7 @@ def test_the_files_are_those_that_were_asked_for(tab, shots):
     assert name == "exports-report.html"
     assert path.read_text().startswith("<!DOCTYPE html>")
     assert path.read_text().endswith("</html>\n")
-    tab.get_by_label("Table").select_option("data")
+    tab.get_by_label("Table", exact=True).select_option("data")
     name, path = saved(tab, "CSV")
     with closing(sqlite3.connect(tab.data / "exports.db")) as connection:
         expected = connection.execute("SELECT * FROM data ORDER BY rowid").fetchall()
@@ -135,7 +135,7 @@ def test_the_files_are_those_that_were_asked_for(tab, shots):
         ("Who gets promoted?", "sample"),
         ("Which causal story survives?", "stories"),
     ):
-        tab.get_by_label("Figure").select_option(title)
+        tab.get_by_label("Figure", exact=True).select_option(title)
         name, path = saved(tab, "SVG")
         drawn = xml.dom.minidom.parse(str(path)).documentElement
         assert (name, drawn.tagName) == (f"exports-{key}.svg", "svg")
@@ -152,7 +152,7 @@ def test_what_goes_on_is_told(tab):
     """The log has the start, and the rows add up, on the page."""
     tab.locator(".promo-list", has_text="Started with 0 rows learned.").wait_for()
     tab.get_by_text("600 = 600 + 0 + 0 + 0, so no row is lost.").wait_for()
-    tab.get_by_label("Show").select_option("learning rate")
+    tab.get_by_label("Show", exact=True).select_option("learning rate")
     tab.get_by_text("Nothing.", exact=True).wait_for()
-    tab.get_by_label("Show").select_option("everything")
+    tab.get_by_label("Show", exact=True).select_option("everything")
     assert tab.problems == []

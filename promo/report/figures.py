@@ -30,7 +30,7 @@ _STYLES = (
     ("orange", "solid"), ("sky", "dashed"), ("grey", "dash-dotted"), ("green", "dotted"),
     ("vermillion", "solid"),
 )  # fmt: skip
-_BEST = "best-possible"
+_BASE, _BEST = "base-rate", "best-possible"
 
 
 class Drawing(NamedTuple):
@@ -90,9 +90,13 @@ def loss(snapshot: Snapshot) -> Drawing | None:
     inside = [
         values[rows >= snapshot.rows / 10]  # before that all is wild
         for model, (rows, values) in paths.items()
-        if model != "base-rate"
+        if model != _BASE
     ]
-    low, high = _spread(np.concatenate([*inside, [*ends.values()], [log(2)]]))
+    if len(inside) < 2:  # else those who race would be squeezed into a corner
+        inside.append(np.array([log(2), *(ends[model] for model in drawn)]))
+    low, high = _spread(np.concatenate(inside))
+    if snapshot.rate_changes:
+        high += 0.2 * (high - low)  # room for the rates
     plot = Plot(Axis("rows", 0, max(snapshot.rows, 1)), Axis("log loss so far (nats)", low, high))
     plot.level(log(2), "grey", "dotted", "coin toss")
     _mark_changes(plot, snapshot)
@@ -166,6 +170,14 @@ def readable(story: Story) -> str:
     """Return a story's name for people."""
     name = story.name.replace("network_ability", "network ability")
     return name.replace("->", "→").replace("<-", "←")
+
+
+def _letters(story: Story) -> str:
+    """Return a story's name where there is little room."""
+    name = readable(story)
+    for variable, letter in (("network ability", "N"), ("competence", "C"), ("promoted", "P")):
+        name = name.replace(variable, letter)
+    return name
 
 
 def percent(share: float) -> str:
@@ -253,8 +265,8 @@ def _claim(snapshot: Snapshot, model: str) -> str:
 
 # -- the stories' parts ---------------------------------------------------------------------
 
-_DIAGRAMS, _BAR, _NUMBER, _BEHIND = 258, 404, 590, 676  # where columns begin; the last two end
-_SCALE, _HIGH = 0.6, 33
+_DIAGRAMS, _BAR, _NUMBER, _BEHIND = 114, 294, 478, 558  # where columns begin; the last two end
+_SCALE, _HIGH = 0.74, 38
 
 
 def _columns() -> str:
@@ -272,14 +284,14 @@ def _height(story: Story) -> int:
 
 def _row(y: float, story: Story, share: float, behind: float) -> str:
     small = "".join(
-        f'<g transform="translate({_DIAGRAMS + 47 * (at % 3)} {y + _HIGH * (at // 3)}) '
+        f'<g transform="translate({_DIAGRAMS + 56 * (at % 3)} {y + _HIGH * (at // 3)}) '
         f'scale({_SCALE})">{diagram(graph)}</g>'
         for at, graph in enumerate(story.graphs)
     )
-    width, middle = (_NUMBER - 66 - _BAR) * share, y + _height(story) / 2
+    width, middle = (_NUMBER - 56 - _BAR) * share, y + _height(story) / 2
     return (
         f'<path class="faint" d="M0 {y - 1.5}h{WIDTH}"/>'
-        f'<text x="0" y="{middle + 3:.1f}">{escape(readable(story))}</text>{small}'
+        f'<text x="0" y="{middle + 3:.1f}">{escape(_letters(story))}</text>{small}'
         f'<rect class="blue" x="{_BAR}" y="{middle - 5:.1f}" width="{width:.1f}" height="10"/>'
         f'<text x="{_NUMBER}" y="{middle + 3:.1f}" text-anchor="end">{escape(percent(share))}'
         f'</text><text x="{_BEHIND}" y="{middle + 3:.1f}" text-anchor="end">{behind:,.1f}</text>'

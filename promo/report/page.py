@@ -132,7 +132,7 @@ def _quality(held: Contents) -> str:
     caption = "The rows refused last, the newest first; pages and positions are counted from 0."
     head = ("page", "position", "reason", "row")
     body = f"<tbody>{''.join(lines)}</tbody>"
-    return told + table(caption, head, body, key="quarantine", more=left)
+    return told + table(caption, head, body, key="quarantine", more=left, texts=2)
 
 
 def _events(held: Contents) -> str:
@@ -144,7 +144,7 @@ def _events(held: Contents) -> str:
     ]
     caption = f"The last {len(lines)} events, the newest first; times are UTC."
     body = f"<tbody>{''.join(lines)}</tbody>"
-    return table(caption, ("time", "before page", "kind", "what"), body, key="events")
+    return table(caption, ("time", "before page", "kind", "what"), body, key="events", texts=2)
 
 
 def _facts(held: Contents, reader: Reader) -> str:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-WIDTH, HEIGHT = 680, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 160, 12, 46
+WIDTH, HEIGHT = 560, 310
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 154, 10, 46
 _ACROSS, _DOWN = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM  # of the field inside the axes
 _APART = 16  # pixels between two labels
 _FAR = 5000  # pixels: what lies further out is out of sight all the same
@@ -46,8 +46,8 @@ def sheet(colours: Mapping[str, str]) -> str:
         ".plot line,.plot path{stroke:currentColor;fill:none}"
         ".plot .band{stroke:none;fill:currentColor}.plot circle{fill:none;stroke:currentColor}"
         ".plot polygon,.plot rect{fill:currentColor}"
+        ".plot .key{font-size:11px}.promo-dag text{text-anchor:middle}"
         ".promo-dag line{stroke-width:2}.promo-dag circle{stroke-width:1.5}"
-        ".promo-dag text{text-anchor:middle}"
     )
 
 
@@ -83,7 +83,7 @@ class Plot:
         stroke = f'class="{colour}" stroke-width="{width}"{dashed}'
         self._drawn.append(f'<path {stroke} stroke-linejoin="round" d="{_path(px, py)}"/>')
         ends = py[np.isfinite(px) & np.isfinite(py)]
-        if label and len(ends):
+        if label and len(ends) and 0 <= ends[-1] <= _DOWN:
             self._labels.append((float(ends[-1]), f'<path {stroke} d="M2 0h22"/>', label))
 
     def band(self, x: Floats, low: Floats, high: Floats, colour: str, opacity: float) -> None:
@@ -178,7 +178,7 @@ class Plot:
             places[at] = min(places[at], below - _APART) if over else places[at]
         return "".join(
             f'<g transform="translate({_LEFT + _ACROSS} {_TOP + y:.1f})">{key}'
-            f'<text x="30" y="4">{escape(text)}</text></g>'
+            f'<text class="key" x="30" y="4">{escape(text)}</text></g>'
             for y, (_, key, text) in zip(places, labels, strict=True)
         )
 
@@ -215,9 +215,10 @@ def ticks(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
     power = 10.0 ** floor(log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * (1 - 1e-9))
     decimals = max(0, -floor(log10(step) + 1e-9))
+    million, unit = (1e6, "M") if step >= 1e6 else (1.0, "")
     counts = range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
     values = [round(count * step, decimals) for count in counts]
-    return [(value, f"{value:,.{decimals}f}") for value in values]
+    return [(value, f"{value / million:,.{decimals}f}{unit if value else ''}") for value in values]
 
 
 def _path(x: Floats, y: Floats) -> str:

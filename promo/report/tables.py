@@ -52,10 +52,16 @@ def number(value: float, form: str) -> str:
     return f'<data value="{value!r}">{text}</data>'
 
 
-def table(caption: str, head: Iterable[str], body: str, *, key: str, more: int = 0) -> str:
+def table(
+    caption: str, head: Sequence[str], body: str, *, key: str, more: int = 0, texts: int = 0
+) -> str:
     """Return a table that scrolls, by the keyboard too, where there is no room for its width."""
     left = f" {more:,} rows more are in the store." if more > 0 else ""
-    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
+    kinds = [""] * (len(head) - texts) + [' class="text"'] * texts  # the last columns are texts
+    titles = "".join(
+        f'<th scope="col"{kind}>{escape(title)}</th>'
+        for kind, title in zip(kinds, head, strict=True)
+    )
     return (
         f'<div class="wide" tabindex="0" role="region" aria-labelledby="{key}-caption">'
         f'<table id="{key}"><caption id="{key}-caption">{escape(caption)}{left}</caption>'

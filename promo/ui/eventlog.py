@@ -33,7 +33,7 @@ class EventLog:
             options=[("everything", None), *((kind.replace("_", " "), kind) for kind in KINDS)],
             description="Show",
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="auto"),
+            layout=widgets.Layout(width="auto", align_self="flex-start"),
         )
         self.table = widgets.HTML()
         # The box scrolls, by the keyboard too, so that a new event does not move what is read.
@@ -61,7 +61,7 @@ class EventLog:
 def as_html(events: list[Event]) -> str:
     """Return events as a table, in their order."""
     if not events:
-        return '<div class="promo-note">Nothing.</div>'
+        return '<div class="promo-note promo-brief">Nothing.</div>'
     head = "".join(f'<th scope="col">{name}</th>' for name in ("UTC", "page", "kind", "what"))
     body = "".join(map(_line, events))
     return (

@@ -54,9 +54,8 @@ class Exports:
         self._on(self.png, lambda: self._draw(self.figure.value, "png"))
         self.download = Download(layout=widgets.Layout(display="none"))
         rows = [[self.report], [self.table, self.csv], [self.figure, self.svg, self.png]]
-        head = headed(
-            "Take it with you", "Report and tables hold what the store does, a figure what it shows"
-        )
+        legend = "Report and tables are made of what is stored, a figure of what is shown"
+        head = headed("Take it with you", legend)
         groups = widgets.HBox([widgets.HBox(row) for row in rows], layout=row_layout())
         self.widget = widgets.VBox(
             [sheet(), widgets.HTML(head), groups, self.message, self.download]

@@ -33,7 +33,7 @@ class DataQuality:
     def __init__(self, trainer: Trainer) -> None:
         self._store = trainer.store.path
         self.totals, self.refused, self.place = (widgets.HTML() for _ in range(3))
-        legend = "Received = inserted + duplicate + conflicting + rejected"
+        legend = "Each row received is one of the other four"
         head = widgets.HTML(headed("Are the data sound?", legend))
         parts = [sheet(), head, self.totals, self.refused, self.place]
         self.widget = widgets.VBox(parts)
@@ -47,8 +47,8 @@ class DataQuality:
             refused = quarantined(reader, LINES, until=last)
         self.refused.value = _refused(refused)
         self.place.value = (
-            f'<div class="promo-note">The store: <code>{escape(str(self._store))}</code>, '
-            f"{_size(self._store) / 1e6:,.1f} MB.</div>"
+            f'<div class="promo-note promo-brief">The store: <code>{escape(str(self._store))}</code>'
+            f", {_size(self._store) / 1e6:,.1f} MB with its log.</div>"
         )
 
 
@@ -59,15 +59,15 @@ def _totals(totals: Mapping[str, int]) -> str:
     told = " = ".join((f"{received:,}", " + ".join(f"{count:,}" for count in others)))
     verdict = "so no row is lost" if received == sum(others) else "WHICH IS WRONG"
     return (
-        f'<table aria-label="What became of the rows"><thead><tr>{head}</tr></thead>'
-        f"<tbody><tr>{body}</tr></tbody></table>"
-        f'<div class="promo-note">{told}, {verdict}.</div>'
+        f'<table class="promo-totals" aria-label="What became of the rows"><thead><tr>{head}</tr>'
+        f"</thead><tbody><tr>{body}</tr></tbody></table>"
+        f'<div class="promo-note promo-brief">{told}, {verdict}.</div>'
     )
 
 
 def _refused(rows: list[Quarantined]) -> str:
     if not rows:
-        return '<div class="promo-note">No row was refused.</div>'
+        return '<div class="promo-note promo-brief">No row was refused.</div>'
     head = "".join(
         f'<th scope="col">{name}</th>' for name in ("page", "position", "reason", "the row")
     )
