@@ -18,7 +18,7 @@ from promo.models.looks import COLLIDER, NULL, slope_path
 from promo.models.stories import Stories
 from promo.models.verdict import in_words, negligible_slope, safe_to_stop
 from promo.report.dag import diagram
-from promo.report.svg import WIDTH, Axis, Floats, Plot, element
+from promo.report.svg import HEIGHT, LIGHT, WIDTH, Axis, Floats, Plot, element, sheet
 from promo.snapshot import Snapshot
 
 _POINTS = 250  # of a line: more cannot be told apart
@@ -30,16 +30,30 @@ _STYLES = (
     ("orange", "solid"), ("sky", "dashed"), ("grey", "dash-dotted"), ("green", "dotted"),
     ("vermillion", "solid"),
 )  # fmt: skip
+_MARGIN = 16  # around a figure that stands alone
 _BASE, _BEST = "base-rate", "best-possible"
 
 
 class Drawing(NamedTuple):
-    """A figure: a word for it, its title, the SVG element, and what it shows in words."""
+    """A figure: a word for it, its title, the SVG element, its height, what it shows in words."""
 
     key: str
     title: str
     svg: str
+    height: int
     words: str
+
+    def alone(self) -> str:
+        """Return the figure as an SVG file of its own: with its title and style, on white."""
+        width, height = WIDTH + 2 * _MARGIN, self.height + 3 * _MARGIN + 20
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}"><style>{sheet(LIGHT)}</style>'
+            f'<rect width="{width}" height="{height}" fill="#fff"/>'
+            f'<text x="{_MARGIN}" y="{_MARGIN + 14}" style="font:600 16px system-ui,sans-serif" '
+            f'fill="{LIGHT["ink"]}">{escape(self.title)}</text>'
+            f'<g transform="translate({_MARGIN} {2 * _MARGIN + 20})">{self.svg}</g></svg>\n'
+        )
 
 
 def drawings(snapshot: Snapshot, settings: Mapping[str, Any]) -> list[Drawing]:
@@ -163,7 +177,7 @@ def shares(snapshot: Snapshot) -> Drawing | None:
         "tell apart; N network ability, C competence, P promoted."
     )
     svg = element("stories", title, words, WIDTH, y + 4, "".join(parts))
-    return Drawing("stories", title, svg, words)
+    return Drawing("stories", title, svg, y + 4, words)
 
 
 def readable(story: Story) -> str:
@@ -197,7 +211,7 @@ def percent(share: float) -> str:
 
 
 def _drawing(key: str, title: str, plot: Plot, words: str) -> Drawing:
-    return Drawing(key, title, plot.svg(key, title, words), words)
+    return Drawing(key, title, plot.svg(key, title, words), HEIGHT, words)
 
 
 def _whole(label: str, values: Floats) -> Axis:

@@ -194,13 +194,6 @@ def element(key: str, title: str, described: str, width: int, height: int, insid
     )
 
 
-def alone(svg: str) -> str:
-    """Return an SVG element as a file of its own: with its style, on white."""
-    begin = svg.index("</desc>") + len("</desc>")
-    white = '<rect width="100%" height="100%" style="fill:#fff"/>'
-    return f"{svg[:begin]}<style>{sheet(LIGHT)}</style>{white}{svg[begin:]}\n"
-
-
 def ticks(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
     """Return round numbers in an interval, 1, 2 or 5 times a power of ten apart, and as text.
 

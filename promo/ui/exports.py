@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from promo.report import TABLES, alone, drawings, report, write_csv
+from promo.report import TABLES, drawings, report, write_csv
 from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
@@ -48,6 +48,7 @@ class Exports:
         self.svg = _button("SVG", "Save the figure as a drawing")
         self.png = _button("PNG", "Save the figure as a picture")
         self.message = widgets.HTML()
+        self._say("Nothing is saved yet.")
         self._on(self.report, self._report)
         self._on(self.csv, lambda: self._csv(self.table.value))
         self._on(self.svg, lambda: self._draw(self.figure.value, "svg"))
@@ -72,11 +73,14 @@ class Exports:
 
     def _made(self, make: Callable[[], str]) -> None:
         try:
-            said, kind = make(), "note"
+            self._say(make())
         except Exception as error:  # shown nowhere else
             self.download.refuse()
-            said, kind = str(error) or repr(error), "problem"
-        self.message.value = f'<div class="promo-{kind}" role="status">{escape(said)}</div>'
+            self._say(str(error) or repr(error), "promo-problem")
+
+    def _say(self, text: str, kind: str = "promo-note") -> None:
+        said = f'<div class="promo-brief {kind}" role="status">{escape(text)}</div>'
+        self.message.value = said
 
     def _report(self) -> str:
         with Reader(self._store) as reader:
@@ -107,7 +111,7 @@ class Exports:
         if key not in drawn:
             self.download.refuse()
             return "There is nothing to draw yet."
-        return self._save(f"{key}.{ending}", _SVG, alone(drawn[key].svg).encode())
+        return self._save(f"{key}.{ending}", _SVG, drawn[key].alone().encode())
 
     def _save(self, name: str, kind: str, data: bytes) -> str:
         path = self._beside(name)

@@ -47,8 +47,9 @@ class DataQuality:
             refused = quarantined(reader, LINES, until=last)
         self.refused.value = _refused(refused)
         self.place.value = (
-            f'<div class="promo-note promo-brief">The store: <code>{escape(str(self._store))}</code>'
-            f", {_size(self._store) / 1e6:,.1f} MB with its log.</div>"
+            '<div class="promo-note promo-brief">The store: '
+            f"<code>{escape(str(self._store))}</code>, "
+            f"{_size(self._store) / 1e6:,.1f} MB with its log.</div>"
         )
 
 

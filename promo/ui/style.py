@@ -71,7 +71,7 @@ _CSS = """
 .promo td .failed { color: #c2410c; }
 .promo table.promo-list :is(th, td) { text-align: left; vertical-align: top; padding-right: 10px; }
 .promo table.promo-totals :is(th, td) { padding-right: 10px; }
-.promo-note.promo-brief { min-height: 0; margin: 4px 0; }
+.promo .promo-brief { min-height: 0; margin: 4px 0; }
 .promo table.promo-list td:last-child { white-space: normal; overflow-wrap: anywhere; }
 [data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
 .promo button:focus-visible, .promo input:focus-visible, .promo select:focus-visible,
