@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 import nbformat
 import pytest
 
+from promo.ui.download import Download
 from test_browser import ARGUMENTS, DEADLINE_S, complaint, opened, run_all, running_lab, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -96,17 +97,22 @@ def answers(url):
         return False
 
 
-@pytest.fixture(scope="module", params=[in_lab, in_voila])
-def tab(request, chromium_path, tmp_path_factory):
+@pytest.fixture(scope="module")
+def browser(chromium_path):
     from playwright.sync_api import sync_playwright
 
-    folder = tmp_path_factory.mktemp("exports")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        with request.param(browser, folder) as tab:
-            tab.data, tab.name = folder / "data", request.param.__name__
-            yield tab
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module", params=[in_lab, in_voila])
+def tab(request, browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports")
+    with request.param(browser, folder) as tab:
+        tab.data, tab.name = folder / "data", request.param.__name__
+        yield tab
 
 
 def saved(tab, text):
@@ -156,3 +162,31 @@ def test_what_goes_on_is_told(tab):
     tab.get_by_text("Nothing.", exact=True).wait_for()
     tab.get_by_label("Show", exact=True).select_option("everything")
     assert tab.problems == []
+
+
+SEND = """async (esm) => {
+  const part = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+  document.body.innerHTML = '<p class="mine"><button>CSV</button></p><p class="other"></p>';
+  const send = ["mine", "other"].map((within) => {
+    const heard = {};
+    const model = { get: () => within, on: (name, handler) => { heard[name] = handler; } };
+    part.default.initialize({ model });
+    return (name) => heard["msg:custom"]({ name, type: "text/csv" }, [new Uint8Array([65, 10])]);
+  });
+  const press = () => document.querySelector("button").click();
+  send[0]("unasked.csv");
+  press();
+  send.map((each, at) => each(`asked-${at}.csv`));
+  send[0]("twice.csv");
+}"""
+
+
+def test_only_who_pressed_saves(browser):
+    """What is sent is saved once for each press, and only where the press was."""
+    page, saved = browser.new_page(), []
+    page.on("download", lambda download: saved.append(download.suggested_filename))
+    page.evaluate(SEND, Download._esm)
+    wait_for(lambda: saved, pause=lambda: page.wait_for_timeout(20))
+    page.wait_for_timeout(200)  # for those that must not come
+    assert saved == ["asked-0.csv"]
+    page.close()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import threading
 
 import pytest
@@ -88,6 +89,22 @@ def test_the_report_is_that_of_the_store(trainer):
     cut = slice(now.index("</header>"), None)  # before that stands when it was made
     assert data.decode()[data.decode().index("</header>") :] == now[cut]
     wait_for(lambda: "my stream-report.html is on its way" in exports.message.value)
+
+
+def test_a_report_made_while_the_stream_runs_is_of_one_page(trainer):
+    """In each of many, rows inserted are those that the models have learned."""
+    trainer.set_speed(200)
+    trainer.play()
+    seen = set()
+    with Reader(trainer.store.path) as reader:
+        for _ in range(5):
+            wait_for(lambda: trainer.snapshot.rows > max(seen, default=0))
+            page = report(reader)
+            [inserted] = re.findall(r'<data value="(\d+)">[\d,]+</data> inserted', page)
+            learned = re.findall(r'<th scope="row">rows</th><td><data value="(\d+).0">', page)
+            assert max(map(int, learned)) == int(inserted)
+            seen.add(int(inserted))
+    assert len(seen) == 5
 
 
 @pytest.mark.parametrize("table", ["coefficient", "metric", "page", "event", "data"])

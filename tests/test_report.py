@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import doctest
 import html
 import io
 import json
@@ -14,14 +15,14 @@ from html.parser import HTMLParser
 import pytest
 
 from pages import bad, batch, employees, pages_of, split
+from promo import words
 from promo.batch import Rejected
 from promo.cli import main
 from promo.errors import PromoError, StoreMismatch
 from promo.line import Line
 from promo.models.default import FULL, default_models
-from promo.report import TABLES, report, write_csv, write_report
+from promo.report import TABLES, figures, report, svg, tables, write_csv, write_report
 from promo.store import Event, Reader, Store
-from promo.words import of_event
 from test_browser import ARGUMENTS, complaint
 
 SOURCE = "world:collider?rows=100000&seed=2021"
@@ -297,11 +298,17 @@ def _typed(cell, value):
     return None if value is None and cell == "" else type(value)(cell)
 
 
+@pytest.mark.parametrize("module", [words, svg, tables, figures])
+def test_examples(module):
+    """The examples in the documentation hold."""
+    assert doctest.testmod(module).failed == 0
+
+
 def test_every_kind_of_event_has_words():
     """What promo writes of itself is told in words, whatever else is told as it stands."""
     detail = {"rows": 1200, "model": "m", "from": 0.1, "to": 0.2, "reason": "why", "page": 3,
               "position": 4, "arrows": [["a", "b"]]}  # fmt: skip
-    for kind, words in {
+    for kind, told in {
         "started": "Started with 1,200 rows", "forked": "Forked from 0.1 at page 3",
         "stopped": "Stopped with 1,200",
         "finished": "end of the stream", "learning_rate": "m learns at 0.2",
@@ -309,9 +316,9 @@ def test_every_kind_of_event_has_words():
         "error": "Failed: why", "changed": "page 3", "conflict": "Row 4", "grown": "has grown",
         "strange": 'strange: {"rows": 1200',
     }.items():  # fmt: skip
-        assert words in of_event(Event(3, "", kind, detail)), kind
-    assert of_event(Event(3, "", "started", {})) == "started: {}"
-    assert of_event(Event(3, "", "error", {"reason": "\x1b[2J" * 500})).isprintable()
+        assert told in words.of_event(Event(3, "", kind, detail)), kind
+    assert words.of_event(Event(3, "", "started", {})) == "started: {}"
+    assert words.of_event(Event(3, "", "error", {"reason": "\x1b[2J" * 500})).isprintable()
 
 
 # -- in a browser ------------------------------------------------------------------------------
