@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
+from tempfile import mkstemp
 
 import ipywidgets as widgets
 
@@ -89,11 +90,12 @@ class Exports:
 
     def _csv(self, table: str) -> str:
         path = self._beside(f"{table}.csv")
-        part = path.with_name(f"{path.name}.part")
+        descriptor, name = mkstemp(".part", dir=path.parent)  # as private as the store
+        part = Path(name)
         try:
             with (
+                open(descriptor, "w", encoding="utf-8", newline="") as file,
                 Reader(self._store) as reader,
-                part.open("w", encoding="utf-8", newline="") as file,
             ):
                 write_csv(reader, table, file)
             size = part.stat().st_size
