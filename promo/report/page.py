@@ -144,7 +144,7 @@ def _events(held: Contents) -> str:
     ]
     caption = f"The last {len(lines)} events, the newest first; times are UTC."
     body = f"<tbody>{''.join(lines)}</tbody>"
-    return table(caption, ("time", "before page", "kind", "what"), body, key="events", texts=2)
+    return table(caption, ("time", "page", "kind", "what"), body, key="events", texts=2)
 
 
 def _facts(held: Contents, reader: Reader) -> str:
