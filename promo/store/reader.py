@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from promo.batch import Batch
 from promo.errors import StoreError, StoreMismatch
 from promo.history import MAX_PAGES
 from promo.models.results import Coefficient, Metric
+from promo.store.as_of import turn_back
 from promo.store.connection import check_files, connect, explained
 
 APPLICATION_ID = 0x70726F6D  # "prom", in the header of the file
@@ -115,6 +116,26 @@ class Reader:
         with explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
+    @contextmanager
+    def as_of(self, page: int) -> Iterator[None]:
+        """Have everything be as it was after a page that has a checkpoint, and stay so.
+
+        Meanwhile nothing is seen of what is written. Of pages before it those are there that are
+        kept now: later ones have thinned them out.
+
+        Raises
+        ------
+        StoreError
+            That page has no checkpoint; `checkpoints` lists those that have.
+        """
+        self.query("BEGIN")
+        try:
+            with explained(self.path):
+                turn_back(self._connection, page)
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
     @property
     def source(self) -> str:
         """Name of the data that the stream reads."""
@@ -152,6 +173,11 @@ class Reader:
             return None
         page, received = last[0]
         return Cursor(page, received) if received < self.page_size else Cursor(page + 1, 0)
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """The pages at which all states are kept, ascending: where one can go back to."""
+        return [page for [page] in self.query("SELECT page FROM checkpoint ORDER BY page")]
 
     @property
     def states(self) -> dict[str, str]:
