@@ -61,12 +61,12 @@ def fork(
         No such model has a learning rate.
     """
     path = Path(path)
-    about = {
-        "source": source.source,
-        "page_size": source.page_size,
-        "settings": source.settings if settings is None else settings,
-    }
-    with source.as_of(page), new_store(path, **about) as store:
+    kept = source.settings if settings is None else settings
+    about, size = source.source, source.page_size
+    with (
+        source.as_of(page),
+        new_store(path, source=about, page_size=size, settings=kept) as store,
+    ):
         store.copy(source, _SEEN)
         anew = models is not None and _names(models) != source.states.keys()
         if models is not None and anew:

@@ -7,6 +7,7 @@ is in memory can be dropped at any time and taken up again from the last commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from promo.batch import Batch
@@ -26,6 +27,11 @@ class Line:
     models
         Learn every page in this order, from what the store holds of them on.
 
+    Attributes
+    ----------
+    unlearned
+        The models as they were given, for whoever copies them.
+
     Raises
     ------
     StoreMismatch
@@ -34,6 +40,7 @@ class Line:
 
     def __init__(self, store: Store, models: Sequence[Model]) -> None:
         self.store, self.models = store, tuple(models)
+        self.unlearned = deepcopy(self.models)  # what is asked of the past is asked of copies
         self._initial = {state.name: state.state for m in self.models for state in m.states()}
         self.restore()
 

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from copy import deepcopy
 from typing import Any, Self, TypeVar
 
 from promo import words
@@ -179,6 +180,10 @@ class Trainer:
         self._wishes.questions.append((question, future))
         self._wish(lambda: self._wishes.answer(self.models))
         return future
+
+    def unlearned(self) -> tuple[Model, ...]:
+        """Return models like these, as they were before they took over what the store holds."""
+        return deepcopy(self._line.unlearned)
 
     def _wish(self, fulfil: Callable[[], None]) -> None:
         with self._condition:

@@ -112,7 +112,7 @@ def test_as_of_a_page_nothing_is_seen_of_what_is_written(tmp_path):
 
 
 def test_a_page_without_a_checkpoint_is_refused_in_words(tmp_path):
-    """Later than the newest, thinned away, or of an empty store: the message says which are kept."""
+    """Later than the newest, thinned away, or before the first: the message says which are kept."""
     learn(tmp_path / "a.db", pages_of(employees(1010), 1), size=1)
     with Store.read_only(tmp_path / "a.db") as reader:
         for page in (7, 1010, -1):
@@ -120,9 +120,8 @@ def test_a_page_without_a_checkpoint_is_refused_in_words(tmp_path):
                 fork(reader, page, tmp_path / "b.db")
         assert reader.page == 1009  # and it reads on as ever
     learn(tmp_path / "empty.db", [])
-    with Store.read_only(tmp_path / "empty.db") as reader:
-        with pytest.raises(StoreError, match="no page is stored yet"):
-            fork(reader, 0, tmp_path / "b.db")
+    with pytest.raises(StoreError, match="no page is stored yet"):
+        forked(tmp_path / "empty.db", 0, tmp_path / "b.db")
     assert not (tmp_path / "b.db").exists()
 
 
@@ -292,7 +291,8 @@ def test_a_fork_that_is_killed_leaves_no_store(step, tmp_path):
     learn(tmp_path / "a.db", troubled())
     command = [sys.executable, "-c", KILLED, tmp_path / "a.db", tmp_path / "b.db", step]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert [*tmp_path.glob("b.db.part")] and not (tmp_path / "b.db").exists()
+    assert [*tmp_path.glob("b.db.part")]
+    assert not (tmp_path / "b.db").exists()
     path = forked(tmp_path / "a.db", 3, tmp_path / "b.db")
     assert {p.name for p in tmp_path.glob("b.db*")} == {"b.db", "b.db.lock"}
     assert checkpoints(path) == [0, 1, 2, 3]

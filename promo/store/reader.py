@@ -230,10 +230,14 @@ class Reader:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
         return dict(zip(names, self.query(f"SELECT {sums} FROM page")[0], strict=True))
 
-    def batches(self, rows: int = 1000) -> Iterator[Batch]:
-        """Yield all rows in order of arrival, so many at a time; pages are not told apart."""
-        for first in range(0, self.rows, rows):  # as rowid has no gaps
-            found = self.data("rowid > ? AND rowid <= ?", first, first + rows)
+    def batches(self, rows: int = 1000, *, until: int | None = None) -> Iterator[Batch]:
+        """Yield all rows in order of arrival, so many at a time; pages are not told apart.
+
+        `until` is how many in all, if not all there are.
+        """
+        end = self.rows if until is None else min(until, self.rows)
+        for first in range(0, end, rows):  # as rowid has no gaps
+            found = self.data("rowid > ? AND rowid <= ?", first, min(first + rows, end))
             _, ids, *columns = zip(*found, strict=True)
             yield Batch.of(*columns, ids=ids)
 
