@@ -47,7 +47,7 @@ class Past:
     """
 
     def __init__(self, path: str | Path, models: Sequence[Model]) -> None:
-        self._reader = Reader(path)
+        self._reader = Reader(Path(path).absolute())
         self._models, self._asked = models, deepcopy(models)
         self._coefficients = [c[:2] for model in models for c in model.coefficients()]
         self._metrics = [m[:2] for model in models for m in model.metrics()]

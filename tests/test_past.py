@@ -148,9 +148,10 @@ class Slow:
         self.relearning, self.go_on = threading.Event(), threading.Event()
 
     def restore(self, states):
-        pass
+        """Take over nothing."""
 
     def relearn(self, batches):
+        """Wait at the first of the rows."""
         for _ in batches:
             self.relearning.set()
             self.go_on.wait(5)

@@ -25,6 +25,7 @@ from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
+from promo.ui.timetravel import TimeTravel
 
 __all__ = [
     "BestRateFigure",
@@ -48,6 +49,7 @@ __all__ = [
     "StoriesFigure",
     "StoryEditor",
     "SurfaceFigure",
+    "TimeTravel",
     "WeightsFigure",
     "WhatIfCard",
     "WorldFigure",

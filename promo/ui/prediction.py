@@ -243,8 +243,8 @@ class CalibrationFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, and whether an answer about it is still to come."""
-        return self.expert.value, self._answer.is_due
+        """The expert, and how many answers have come."""
+        return self.expert.value, self._answer.come
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
@@ -315,8 +315,8 @@ class SurfaceFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, the point picked, and whether an answer is still to come."""
-        return self.expert.value, self._picked, self._answer.is_due
+        """The expert, the point picked, and how many answers have come."""
+        return self.expert.value, self._picked, self._answer.come
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
@@ -374,8 +374,8 @@ class WhatIfCard:
 
     @property
     def choice(self) -> object:
-        """The point, and whether an answer is still to come."""
-        return self.competence.value, self.network_ability.value, self._answer.is_due
+        """The point, and how many answers have come."""
+        return self.competence.value, self.network_ability.value, self._answer.come
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the newest answer, and ask again."""
