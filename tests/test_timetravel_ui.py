@@ -56,10 +56,13 @@ def page(trainer):
     """Build a page of views on a trainer that has learned 100 pages."""
     trainer.run(100)
     travel = ui.TimeTravel(trainer)
+    fork = ui.Fork(travel)
     views = {
         "controls": ui.Controls(trainer, travel=travel),
         "travel": travel,
-        "loss": ui.LossFigure(),
+        "fork": fork,
+        "loss": ui.LossFigure(beside=fork),
+        "slopes": ui.CoefficientFigure(beside=fork),
         "table": ui.CoefficientTable(),
         "what_if": ui.WhatIfCard(travel),
         "surface": ui.SurfaceFigure(travel),
@@ -127,13 +130,18 @@ def test_the_stream_goes_on_and_says_so(page, trainer):
 
 
 def test_the_slider_grows_and_is_never_moved(page, trainer):
-    """All that the kernel says of it is which pages there are, also when they are thinned out."""
+    """All that the kernel says of it is which pages there are, also when they are thinned out.
+
+    What was thinned out is shown as long as nobody turns to another page, but cannot be forked at.
+    """
     slider = page["travel"].slider
     go_to(page, 41)
     del Comm.sent[:]
     trainer.run(950)
     wait_for(lambda: slider.pages == [0, 1049, 2])
-    assert page["seen"].pages[-1] == 41  # although it is kept no more
+    assert page["seen"].pages[-1] == 41
+    page["fork"].button.click()
+    wait_for(lambda: "page 41 (counted from 0) is not kept" in said_of_fork(page))
     said = [data["state"] for id_, _, data, _ in Comm.sent if id_ == slider.comm.comm_id]
     assert {name for state in said for name in state} == {"pages"}
     go_to(page, 40)
@@ -187,3 +195,67 @@ def test_callbacks_of_the_slider_return_at_once(page):
         page["travel"].slider.page = number
     page["travel"].back.click()
     assert time.monotonic() - began < TOLD_S
+
+
+# -- fork --------------------------------------------------------------------------------------
+
+
+def said_of_fork(page):
+    return text_of(page["fork"].note.value)
+
+
+def test_a_fork_goes_on_from_the_page_shown_and_both_are_drawn(page, trainer, tmp_path):
+    """Another rate from page 40 on: its own store and controls, and a dashed line with its name."""
+    figure = page["loss"]
+    assert figure.other.label.text == [""]
+    go_to(page, 40)
+    page["fork"].button.click()
+    wait_for(lambda: "A second run, in promo-fork-40.db" in said_of_fork(page))
+    fork, controls = page["fork"].trainer, page["fork"]._controls
+    assert fork.snapshot.page == 40
+    wait_for(lambda: text_of(controls.status.value).startswith("idle · page 41"))
+    controls.learning_rate.value = 1.0
+    controls.play.click()
+    wait_for(lambda: fork.snapshot.page > 60)
+    controls.play.click()
+    wait_for(lambda: fork.status == "paused" and controls.play.description == "Play")
+    newest = fork.snapshot
+    losses = newest.history["sgd-logistic", "log_loss"]
+    wait_for(lambda: np.array_equal(figure.other.line.y, losses))
+    assert figure.other.line.line_style == "dashed"
+    assert (figure.other.label.text, figure.other.label.x[0]) == (["fork"], newest.rows)
+    assert f"The fork: {losses[-1]:.4f} nats after {newest.rows:,} rows." in figure.note.value
+    others = page["slopes"].others
+    assert all(len(other.line.x) > 50 and other.label.text == ["fork"] for other in others.values())
+    page["slopes"].switch.promoted.value = "without"
+    wait_for(lambda: [other.line.visible for other in others.values()] == [True, False])
+    assert trainer.snapshot.page == 99  # the first run rests where it was
+    with Store.read_only(tmp_path / "promo-fork-40.db") as reader:
+        assert [e.page for e in reader.events("learning_rate")] == [41]
+        assert reader.events("forked")[0].detail["from"] == "promo.db"
+
+
+def test_a_fork_without_another_rate_repeats_the_run(page, trainer):
+    """At the same rates its snapshots are the first run's, number by number."""
+    go_to(page, 40)
+    page["fork"].button.click()
+    wait_for(lambda: page["fork"].trainer)
+    fork = page["fork"].trainer.run(59)
+    assert repr(fork.coefficients) == repr(trainer.snapshot.coefficients)
+    assert repr(fork.metrics) == repr(trainer.snapshot.metrics)
+
+
+def test_a_fork_of_a_running_stream_leaves_it_running(page, trainer):
+    """At no page of the past it is the newest that is kept; a second fork takes another file."""
+    trainer.play()
+    for name in ("promo-fork", "promo-fork"):
+        before = page["fork"].trainer
+        page["fork"].button.click()
+        wait_for(lambda: page["fork"].trainer not in (None, before))  # noqa: B023
+        assert page["fork"].trainer.store.path.name.startswith(name)
+        assert page["fork"].snapshot.page >= 99
+        wait_for(lambda: not page["fork"].button.disabled)
+    assert before.play() is None
+    wait_for(lambda: before.status == "failed")  # it is closed
+    assert trainer.status == "running"
+    trainer.pause()

@@ -10,6 +10,7 @@ from promo.ui.controls import Controls
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
 from promo.ui.figures import LossFigure, SampleFigure
+from promo.ui.fork import Fork
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.prediction import (
     CalibrationFigure,
@@ -37,6 +38,7 @@ __all__ = [
     "Controls",
     "DoFigure",
     "ExpertsFigure",
+    "Fork",
     "Leaderboard",
     "LossFigure",
     "PathsFigure",

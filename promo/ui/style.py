@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 # Okabe and Ito's palette, told apart by colour-blind readers; each also has a dash or a marker.
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
-SKY = "#56B4E9"
+SKY, PURPLE = "#56B4E9", "#CC79A7"
 
 _CSS = """
 <style>

@@ -118,7 +118,8 @@ class TimeTravel:
     @property
     def page(self) -> int | None:
         """The page of the past that is shown, None while none is."""
-        return None if self._seen is None else self._seen.page
+        seen = self._seen  # which the publisher's thread may change meanwhile
+        return None if seen is None else seen.page
 
     @property
     def notice(self) -> str:
