@@ -1,4 +1,4 @@
-"""The command line: `promo lab | api | run | show`.
+"""The command line: `promo lab | api | run | fork | show`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -77,13 +77,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--size", type=_count, help="rows per page, where the API offers it")
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
+    experts = (
+        "with commas between (sgd-logistic): of sgd-logistic, base-rate, renewable-logistic, "
+        "renewable-logistic-quadratic, mixture; at a price, naive-bayes, hoeffding-tree, "
+        "nearest-neighbours, random-forest"
+    )
     run.add_argument(
-        "--models",
-        type=_names,
-        metavar="NAMES",
-        help="experts of a new store, with commas between (sgd-logistic): of sgd-logistic, "
-        "base-rate, renewable-logistic, renewable-logistic-quadratic, mixture; at a price, "
-        "naive-bayes, hoeffding-tree, nearest-neighbours, random-forest",
+        "--models", type=_names, metavar="NAMES", help=f"experts of a new store, {experts}"
     )
     run.add_argument(
         "--accept-changes",
@@ -92,6 +92,21 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--json", action="store_true", help="print a JSON object last")
     run.set_defaults(run=_run)
+
+    fork = commands.add_parser("fork", help="begin a second run where another stood at a page")
+    fork.add_argument("--db", type=Path, help="the store to leave (data/promo.db)")
+    fork.add_argument(
+        "--page", type=_page, required=True, help="counted from 0; one that has a checkpoint"
+    )
+    fork.add_argument("--out", type=Path, required=True, help="the new store")
+    fork.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from the next page on")
+    fork.add_argument(
+        "--models",
+        type=_names,
+        metavar="NAMES",
+        help=f"other experts, which learn the rows up to the page anew, {experts}",
+    )
+    fork.set_defaults(run=_fork)
 
     show = commands.add_parser("show", help="what a store holds")
     show.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
@@ -129,6 +144,12 @@ def _names(text: str) -> list[str]:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1")
+    return int(text)
+
+
+def _page(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0")
     return int(text)
 
 
@@ -316,6 +337,28 @@ def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, 
         "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
         "status": status,
     }
+
+
+def _fork(arguments: argparse.Namespace) -> int:
+    from promo.fork import fork
+    from promo.models.default import USUAL, default_models
+    from promo.models.sgd import SGDLogistic
+    from promo.store import Store
+
+    path, rate = arguments.db or data_dir() / "promo.db", arguments.learning_rate
+    _, stored = _stored(path)
+    names = arguments.models or stored or USUAL
+    if rate is not None and SGDLogistic.name not in names:
+        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {names}")
+    models = settings = None  # those of the store, whatever they are
+    with Store.read_only(path) as source:
+        if arguments.models or rate is not None:
+            models, settings = default_models(names, source.source)
+        rates = {} if rate is None else {SGDLogistic.name: rate}
+        out = arguments.out
+        fork(source, arguments.page, out, models=models, settings=settings, rates=rates)
+    print(f"page {arguments.page:,} of {path} is in {out}; go on with: promo run --db {out}")
+    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:

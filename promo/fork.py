@@ -49,7 +49,7 @@ def fork(
         the first page and learn all rows up to this one, at the rates that were in force: as if
         they had been there from the start. That takes as long as learning takes.
     settings
-        What the new store is to remember of the models; the source's unless given.
+        What the new store is to remember of models that begin anew; else it is the source's.
     rates
         New learning rates by model, from the next page on; an event each. They need `models`.
 
@@ -61,14 +61,14 @@ def fork(
         No such model has a learning rate.
     """
     path = Path(path)
-    kept = source.settings if settings is None else settings
     about, size = source.source, source.page_size
+    anew = models is not None and _names(models) != source.states.keys()
+    kept = settings if anew and settings is not None else source.settings
     with (
         source.as_of(page),
         new_store(path, source=about, page_size=size, settings=kept) as store,
     ):
         store.copy(source, _SEEN)
-        anew = models is not None and _names(models) != source.states.keys()
         if models is not None and anew:
             _learn_anew(store, models)
         else:

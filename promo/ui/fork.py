@@ -70,7 +70,8 @@ class Fork:
     def choice(self) -> object:
         """Which fork there is, how it fares, and whether one is being made."""
         told = (self.trainer.status, self.trainer.message) if self.trainer else None
-        return self.trainer, told, self._is_making
+        pressed = self._controls.problem if self._controls else ""
+        return self.trainer, told, pressed, self._is_making
 
     @property
     def beside(self) -> Fork:
