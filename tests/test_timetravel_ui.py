@@ -9,12 +9,15 @@ import pytest
 from comms import Comm, text_of, wait_for, written_down
 from promo import ui
 from promo.embedded import EmbeddedAPI
+from promo.fork import fork
 from promo.models.default import FULL, default_models
+from promo.past import Past
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.ui.opinions import opinions
 from promo.ui.pageslider import LIVE
+from promo.ui.switch import NULL
 
 TOLD_S = 0.1  # a callback returns within this, on a busy machine too
 
@@ -56,13 +59,13 @@ def page(trainer):
     """Build a page of views on a trainer that has learned 100 pages."""
     trainer.run(100)
     travel = ui.TimeTravel(trainer)
-    fork = ui.Fork(travel)
+    second = ui.Fork(travel)
     views = {
         "controls": ui.Controls(trainer, travel=travel),
         "travel": travel,
-        "fork": fork,
-        "loss": ui.LossFigure(beside=fork),
-        "slopes": ui.CoefficientFigure(beside=fork),
+        "fork": second,
+        "loss": ui.LossFigure(beside=second),
+        "slopes": ui.CoefficientFigure(beside=second),
         "table": ui.CoefficientTable(),
         "what_if": ui.WhatIfCard(travel),
         "surface": ui.SurfaceFigure(travel),
@@ -211,22 +214,24 @@ def test_a_fork_goes_on_from_the_page_shown_and_both_are_drawn(page, trainer, tm
     go_to(page, 40)
     page["fork"].button.click()
     wait_for(lambda: "A second run, in promo-fork-40.db" in said_of_fork(page))
-    fork, controls = page["fork"].trainer, page["fork"]._controls
-    assert fork.snapshot.page == 40
+    second, controls = page["fork"].trainer, page["fork"]._controls
+    assert second.snapshot.page == 40
     wait_for(lambda: text_of(controls.status.value).startswith("idle · page 41"))
     controls.learning_rate.value = 1.0
     controls.play.click()
-    wait_for(lambda: fork.snapshot.page > 60)
+    wait_for(lambda: second.snapshot.page > 60)
     controls.play.click()
-    wait_for(lambda: fork.status == "paused" and controls.play.description == "Play")
-    newest = fork.snapshot
-    losses = newest.history["sgd-logistic", "log_loss"]
+    wait_for(lambda: second.status == "paused" and controls.play.description == "Play")
+    newest = second.snapshot
+    losses = newest.history["sgd-logistic", "log_loss"][40:]
     wait_for(lambda: np.array_equal(figure.other.line.y, losses))
     assert figure.other.line.line_style == "dashed"
     assert (figure.other.label.text, figure.other.label.x[0]) == (["fork"], newest.rows)
-    assert f"The fork: {losses[-1]:.4f} nats after {newest.rows:,} rows." in figure.note.value
+    assert (
+        f"Beside it, fork: {losses[-1]:.4f} nats after {newest.rows:,} rows." in figure.note.value
+    )
     others = page["slopes"].others
-    assert all(len(other.line.x) > 50 and other.label.text == ["fork"] for other in others.values())
+    assert all(other.line.x[0] == 410 and other.label.text == ["fork"] for other in others.values())
     page["slopes"].switch.promoted.value = "without"
     wait_for(lambda: [other.line.visible for other in others.values()] == [True, False])
     assert trainer.snapshot.page == 99  # the first run rests where it was
@@ -240,9 +245,26 @@ def test_a_fork_without_another_rate_repeats_the_run(page, trainer):
     go_to(page, 40)
     page["fork"].button.click()
     wait_for(lambda: page["fork"].trainer)
-    fork = page["fork"].trainer.run(59)
-    assert repr(fork.coefficients) == repr(trainer.snapshot.coefficients)
-    assert repr(fork.metrics) == repr(trainer.snapshot.metrics)
+    repeated = page["fork"].trainer.run(59)
+    assert repr(repeated.coefficients) == repr(trainer.snapshot.coefficients)
+    assert repr(repeated.metrics) == repr(trainer.snapshot.metrics)
+
+
+def test_the_run_of_another_store_is_drawn_too(trainer, tmp_path):
+    """A store at rest stands beside a run: its newest page, from where they part."""
+    trainer.run(60)
+    with Store.read_only(trainer.store.path) as reader:
+        fork(reader, 40, tmp_path / "b.db")
+    past = Past(tmp_path / "b.db", trainer.unlearned())
+    run = ui.StillRun("before", past.turn_to(past.pages[-1]), since=200)
+    figure, slopes = ui.LossFigure(beside=run), ui.CoefficientFigure(beside=run)
+    for each in (figure, slopes):
+        each.update(trainer.snapshot)
+    assert figure.other.line.x.tolist() == list(range(200, 411, 10))
+    assert figure.other.label.text == ["before"]
+    assert slopes.others[NULL].line.x.tolist() == figure.other.line.x.tolist()
+    assert "Beside it, before: 0." in figure.note.value
+    past.close()
 
 
 def test_a_fork_of_a_running_stream_leaves_it_running(page, trainer):

@@ -4,6 +4,7 @@ Last stop on the line: `Controls` send commands to a trainer, and a `Publisher` 
 snapshot in the views of a page.
 """
 
+from promo.ui.beside import StillRun
 from promo.ui.board import Board
 from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
@@ -48,6 +49,7 @@ __all__ = [
     "RaceSwitch",
     "SampleFigure",
     "SelectionFigure",
+    "StillRun",
     "StoriesFigure",
     "StoryEditor",
     "SurfaceFigure",

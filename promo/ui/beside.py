@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import bqplot as bq
@@ -12,39 +13,57 @@ from promo.ui.style import PURPLE
 
 
 class Run(Protocol):
-    """A run that is drawn beside another.
+    """A run that is drawn beside another."""
 
-    Attributes
-    ----------
-    name
-        What stands at the end of its lines.
-    """
+    @property
+    def name(self) -> str:
+        """What stands at the end of its lines."""
 
-    name: str
+    @property
+    def since(self) -> int:
+        """Rows that it has in common with the other, which are not drawn twice."""
 
     @property
     def snapshot(self) -> Snapshot | None:
         """Its newest, None while there is no such run."""
 
 
-class BesideLine:
-    """A line of the other run, and its label."""
+@dataclass(frozen=True, eq=False)
+class StillRun:
+    """A run that does not go on, as a store has it.
 
-    def __init__(self, name: str, scales: dict[str, bq.Scale]) -> None:
-        self._name = name
+    Parameters
+    ----------
+    name, snapshot, since
+        As `Run` has them; the snapshot is that of `Past.turn_to`.
+    """
+
+    name: str
+    snapshot: Snapshot
+    since: int = 0
+
+
+class BesideLine:
+    """A line of the other run, from where they part, and its label."""
+
+    def __init__(self, run: Run, scales: dict[str, bq.Scale]) -> None:
+        self._run = run
         self.line = bq.Lines(
             x=NOWHERE, y=NOWHERE, scales=scales, colors=[PURPLE], stroke_width=1.5,
             line_style="dashed",
         )  # fmt: skip
         self.label = bq.Label(
             x=[OFF], y=[0.0], text=[""], scales=scales, colors=[PURPLE], default_size=11,
-            x_offset=4, y_offset=-6, font_weight="normal",
+            align="end", y_offset=-8, font_weight="normal",
         )  # fmt: skip
         self.marks = [self.line, self.label]
 
-    def draw(self, x: Floats, y: Floats) -> None:
-        """Draw it, shapes (n,); without a point there is nothing to see."""
-        move(self.line, x, y)
+    def draw(self, rows: Floats, values: Floats) -> tuple[Floats, Floats]:
+        """Draw it, shapes (n,), and return what is drawn; without a point there is nothing."""
+        apart = rows >= self._run.since
+        rows, values = rows[apart], values[apart]
+        move(self.line, rows, values)
         with self.label.hold_sync():
-            self.label.x, self.label.y = (x[-1:], y[-1:]) if len(x) else ([OFF], [0.0])
-            self.label.text = [self._name] if len(x) else [""]
+            self.label.x, self.label.y = (rows[-1:], values[-1:]) if len(rows) else ([OFF], [0.0])
+            self.label.text = [self._run.name] if len(rows) else [""]
+        return rows, values

@@ -50,7 +50,7 @@ class CoefficientFigure(Figure):
                 line_style=style,
             )  # fmt: skip
             if beside:
-                self.others[formula] = BesideLine(beside.name, scales)
+                self.others[formula] = BesideLine(beside, scales)
         legend = (
             key("without promoted", GREEN)
             + key("with promoted", VERMILLION, dash=DASHED)
@@ -108,7 +108,7 @@ class CoefficientFigure(Figure):
         if run is None:
             return 0.0
         rows, slope, *_ = self.switch.path(run, formula, POINTS)
-        self.others[formula].draw(rows, slope)
+        rows, _ = self.others[formula].draw(rows, slope)
         return float(rows[-1]) if len(rows) else 0.0
 
     def _claim(self, snapshot: Snapshot, formula: str) -> str:

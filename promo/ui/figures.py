@@ -91,7 +91,7 @@ class LossFigure(Figure):
             x=[OFF] * _LABELS, y=[0.0] * _LABELS, text=[""] * _LABELS, scales=upright,
             colors=[VERMILLION], default_size=11, x_offset=4, font_weight="normal",
         )  # fmt: skip
-        self.other = BesideLine(beside.name, scales) if beside else None
+        self.other = BesideLine(beside, scales) if beside else None
         legend = (
             key(f"{model}, so far", BLUE)
             + key("lately", SKY)
@@ -119,7 +119,7 @@ class LossFigure(Figure):
             return
         end = max(1.0, *rows[-1:].tolist(), *others[-1:].tolist())
         extend(self._x, 1.08 * end)  # room for the label of a change just made
-        drawn = [loss, *(each[len(each) // 10 :] for each in (lately, other)), np.full(2, log(2))]
+        drawn = [loss, lately[len(lately) // 10 :], other, np.full(2, log(2))]
         fit(self._y, rows, drawn, headroom=0.2)
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
         area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
@@ -140,14 +140,12 @@ class LossFigure(Figure):
             or (self._model, "log_loss") not in run.history.columns
         ):
             return np.empty(0), np.empty(0)
-        rows, loss = _losses(run, self._model)
-        self.other.draw(rows, loss)
-        return rows, loss
+        return self.other.draw(*_losses(run, self._model))
 
     def _told_of(self, rows: Floats, loss: Floats) -> str:
         if self.beside is None or not len(rows):
             return ""
-        return f" The {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
+        return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
 
     def _mark_changes(self, snapshot: Snapshot) -> None:
         changes = [(at, rate) for at, model, rate in snapshot.rate_changes if model == self._model]

@@ -39,6 +39,8 @@ class Fork:
     ----------
     name
         What stands at the end of its lines in figures.
+    since
+        Rows at which it left the first run.
     trainer
         Of the fork, None while there is none.
     """
@@ -48,11 +50,13 @@ class Fork:
     def __init__(self, travel: TimeTravel, model: str = "sgd-logistic") -> None:
         self._travel, self._model = travel, model
         self.trainer: Trainer | None = None
-        self.problem = ""
+        self.since, self.problem = 0, ""
         self._controls: Controls | None = None
         self._making: threading.Thread | None = None
         self.button = widgets.Button(
-            description="Fork", layout=widgets.Layout(width="auto", min_width="68px")
+            description="Fork",
+            tooltip="Go on from the page shown in a second run, at another learning rate",
+            layout=widgets.Layout(width="auto", min_width="68px"),
         )
         self.button.on_click(lambda _: self._press())
         self.note = widgets.HTML()
@@ -112,12 +116,13 @@ class Fork:
         except PromoError as error:
             self.problem = str(error)
         else:
-            before, self.trainer, self.problem = self.trainer, made, ""
+            before, self.since, self.problem = self.trainer, made.snapshot.rows, ""
+            self.trainer = made
             if before is not None:
                 before.close()
 
     def update(self, live: Snapshot) -> None:
-        """Say where the button would fork, or show the fork's controls."""
+        """Show the fork's controls, and say what is going on."""
         self.button.disabled = self._is_making or live.page is None
         if self.trainer is not None:
             self._show(self.trainer)
@@ -130,7 +135,7 @@ class Fork:
             return "Copying what the run was at that page"
         if self.trainer is not None:
             return f"A second run, in {escape(str(self.trainer.store.path.name))}"
-        return "Go on from the page shown in a second run, at another learning rate"
+        return ""
 
     def _show(self, trainer: Trainer) -> None:
         if self._controls is None or self._controls.trainer is not trainer:
@@ -138,6 +143,7 @@ class Fork:
                 close_tree(self._controls.widget)
             self._controls = Controls(trainer, self._model)
             self._controls.start_over.layout.display = "none"  # it would begin at page 0
+            self._controls.widget.add_class("promo-second")
             self.widget.children = (self.widget.children[0], self._controls.widget)
         self._controls.update(trainer.snapshot)
 

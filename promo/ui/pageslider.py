@@ -40,6 +40,7 @@ class PageSlider(anywidget.AnyWidget):
           const text = page < 0 ? "live" : page.toLocaleString("en");
           output.textContent = text;
           input.setAttribute("aria-valuetext", page < 0 ? "live" : `page ${text}`);
+          input.classList.toggle("live", page < 0);
         };
         const draw = () => {
           if (held) return;
@@ -68,10 +69,22 @@ class PageSlider(anywidget.AnyWidget):
     };
     """
     _css = """
-    .promo-pages { display: flex; align-items: center; gap: 8px; flex: 1 1 260px; min-width: 220px;
+    .promo-pages { display: flex; align-items: center; gap: 8px; flex: 1 1 200px; min-width: 200px;
       height: var(--jp-widgets-inline-height, 28px); }
-    .promo-pages input { flex: 1 1 auto; min-width: 120px; accent-color: #0072B2; margin: 0; }
-    .promo-pages input:focus-visible { outline: 2px solid #0072B2; outline-offset: 3px; }
+    .promo-pages input { appearance: none; flex: 1 1 auto; min-width: 80px; height: 20px;
+      margin: 0; background: none; --thumb: #0072B2; }
+    .promo-pages input.live { --thumb: var(--jp-layout-color1, #fff); }
+    .promo-pages input:focus-visible { outline: 2px solid #0072B2; outline-offset: 1px; }
+    .promo-pages input::-webkit-slider-runnable-track { height: 4px; border-radius: 2px;
+      background: var(--jp-layout-color3, #bdbdbd); }
+    .promo-pages input::-moz-range-track { height: 4px; border-radius: 2px;
+      background: var(--jp-layout-color3, #bdbdbd); }
+    .promo-pages input::-webkit-slider-thumb { appearance: none; box-sizing: border-box;
+      width: 16px; height: 16px; margin-top: -6px; border-radius: 50%;
+      border: 1px solid var(--jp-border-color0, #888); background: var(--thumb); }
+    .promo-pages input::-moz-range-thumb { box-sizing: border-box; width: 16px; height: 16px;
+      border-radius: 50%; border: 1px solid var(--jp-border-color0, #888);
+      background: var(--thumb); }
     .promo-pages output { min-width: 4.5em; font-variant-numeric: tabular-nums; }
     """
     page = traitlets.Int(LIVE).tag(sync=True)

@@ -49,7 +49,11 @@ class TimeTravel:
         self._pages = trainer.snapshot.history.pages
         self.slider = PageSlider()
         self.play = widgets.Play(
-            max=10**9, interval=_INTERVAL_MS, show_repeat=False, tooltip="Play the past"
+            max=10**9,
+            interval=_INTERVAL_MS,
+            show_repeat=False,
+            tooltip="Play the past",
+            layout=widgets.Layout(width="92px"),
         )
         self.back = widgets.Button(
             description="Live", disabled=True, layout=widgets.Layout(width="auto", min_width="68px")
