@@ -27,11 +27,6 @@ class Line:
     models
         Learn every page in this order, from what the store holds of them on.
 
-    Attributes
-    ----------
-    unlearned
-        The models as they were given, for whoever copies them.
-
     Raises
     ------
     StoreMismatch
@@ -40,7 +35,6 @@ class Line:
 
     def __init__(self, store: Store, models: Sequence[Model]) -> None:
         self.store, self.models = store, tuple(models)
-        self.unlearned = deepcopy(self.models)  # what is asked of the past is asked of copies
         self._initial = {state.name: state.state for m in self.models for state in m.states()}
         self.restore()
 
@@ -91,6 +85,13 @@ class Line:
     def record(self, kind: str, **detail: object) -> None:
         """Write an event with the rows learned before it."""
         self.store.record(kind, {"rows": self.memory.rows, **detail})
+
+    def unlearned(self) -> tuple[Model, ...]:
+        """Return copies of the models, as they were before they learned anything."""
+        copies = deepcopy(self.models)
+        for model in copies:
+            model.restore(self._initial)
+        return copies
 
     def _steerable(self) -> dict[str, Any]:
         # A model may have a name and a learning rate; see Model.

@@ -15,7 +15,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from copy import deepcopy
 from typing import Any, Self, TypeVar
 
 from promo import words
@@ -181,9 +180,9 @@ class Trainer:
         self._wish(lambda: self._wishes.answer(self.models))
         return future
 
-    def unlearned(self) -> tuple[Model, ...]:
-        """Return models like these, as they were before they took over what the store holds."""
-        return deepcopy(self._line.unlearned)
+    def unlearned(self) -> Future[tuple[Model, ...]]:
+        """Copy the models as they were before they learned anything, between two pages."""
+        return self.ask(lambda _: self._line.unlearned())
 
     def _wish(self, fulfil: Callable[[], None]) -> None:
         with self._condition:

@@ -255,7 +255,7 @@ def test_the_run_of_another_store_is_drawn_too(trainer, tmp_path):
     trainer.run(60)
     with Store.read_only(trainer.store.path) as reader:
         fork(reader, 40, tmp_path / "b.db")
-    past = Past(tmp_path / "b.db", trainer.unlearned())
+    past = Past(tmp_path / "b.db", trainer.unlearned().result())
     run = ui.StillRun("before", past.turn_to(past.pages[-1]), since=200)
     figure, slopes = ui.LossFigure(beside=run), ui.CoefficientFigure(beside=run)
     for each in (figure, slopes):

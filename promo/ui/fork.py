@@ -112,7 +112,7 @@ class Fork:
                 fork(source, page, path)
                 about, size, settings = source.source, source.page_size, source.settings
             store = Store(path, source=about, page_size=size, settings=settings)
-            made = Trainer(first.stream, store, first.unlearned())
+            made = Trainer(first.stream, store, first.unlearned().result())
         except PromoError as error:
             self.problem = str(error)
         else:

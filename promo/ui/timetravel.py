@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import ipywidgets as widgets
 import numpy as np
 
-from promo.errors import PromoError
 from promo.history import stride
 from promo.models.results import Model
 from promo.past import Past
@@ -43,7 +42,8 @@ class TimeTravel:
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.models, self.problem = trainer, trainer.models, ""
-        self._past = Past(trainer.store.path, trainer.unlearned())
+        self._copies = trainer.unlearned()
+        self._past: Past | None = None  # from the first page on that is turned to
         self._seen: Snapshot | None = None  # of the past
         self._wanted = LIVE
         self._pages = trainer.snapshot.history.pages
@@ -96,28 +96,40 @@ class TimeTravel:
 
         For the publisher's thread: it reads the page from the store.
         """
+        if self._seen is not None and live.rows < self._seen.rows:
+            self._return()  # the run was started over
         page = self.slider.page
-        if page == self._wanted and not self._is_erased(live):
+        if page == self._wanted:
             return self._seen or live
-        self._past.leave()
-        self._seen, self._wanted = None, LIVE
+        if not self._copies.done():  # they come between two pages
+            return live
+        self._leave()
         if page != LIVE and live.page is not None:
-            pages = live.history.pages
-            at = max(int(np.searchsorted(pages, page, "right")) - 1, 0)
             try:
-                self._seen, self._wanted = self._past.turn_to(int(pages[at]), live), page
-            except PromoError as error:  # thinned away between two looks, or the file is gone
-                self.problem = str(error)
+                self._seen, self._wanted, self.problem = self._turn_to(page, live), page, ""
+            except Exception as error:  # the page was thinned out, the file is gone
+                self.problem = str(error) or repr(error)
         if self._seen is None and page != LIVE:
             self.slider.page = LIVE
         return self._seen or live
 
-    def _is_erased(self, live: Snapshot) -> bool:
-        return self._seen is not None and live.rows < self._seen.rows
+    def _leave(self) -> None:
+        self._seen, self._wanted = None, LIVE
+        if self._past is not None:
+            self._past.leave()
+
+    def _turn_to(self, page: int, live: Snapshot) -> Snapshot:
+        """Read the last page that is kept up to one."""
+        if self._past is None:
+            self._past = Past(self.trainer.store.path, self._copies.result())
+        pages = live.history.pages
+        at = max(int(np.searchsorted(pages, page, "right")) - 1, 0)
+        return self._past.turn_to(int(pages[at]), live)
 
     def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:
         """Answer a question about the models: as they were at the page shown, or as they are."""
-        return self.trainer.ask(question) if self._seen is None else self._past.ask(question)
+        past = self._past if self._seen is not None else None
+        return past.ask(question) if past else self.trainer.ask(question)
 
     @property
     def page(self) -> int | None:
@@ -140,4 +152,5 @@ class TimeTravel:
 
     def close(self) -> None:
         """Let go of the store. Idempotent."""
-        self._past.close()
+        if self._past is not None:
+            self._past.close()
