@@ -56,12 +56,12 @@ def test_every_command_of_the_readme_parses():
     options = {"--port": "1", "--host": "h", "--api": "http://h", "--world": "collider"}
     options |= {"--rows": "1", "--seed": "1", "--data": "f", "--db": "f", "--pages": "1"}
     options |= {
+        "--out": "f",
         "--size": "1",
         "--learning-rate": "0.1",
         "--faults": "seed=1",
         "--models": "base-rate",
         "--page": "1",
-        "--out": "f",
     }
     table = next(block for block in blocks(README) if block.startswith("promo lab"))
     commands = re.split(r"^promo ", table, flags=re.MULTILINE)[1:]
@@ -76,6 +76,7 @@ def test_every_command_of_the_readme_parses():
         "run",
         "fork",
         "show",
+        "report",
     }
 
 
