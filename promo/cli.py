@@ -13,9 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from math import isfinite
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +23,6 @@ from promo.paths import data_dir, project_root
 
 if TYPE_CHECKING:
     from promo.embedded import EmbeddedAPI, ExternalAPI
-    from promo.store import Reader
     from promo.trainer import Trainer
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
@@ -367,14 +363,15 @@ def _fork(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from promo.show import facts_of, print_facts
     from promo.store import Store
 
     with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
-        facts = _facts(reader)
+        facts = facts_of(reader)
     if arguments.json:
         print(json.dumps(facts))
     else:
-        _print_facts(facts)
+        print_facts(facts)
     return 0
 
 
@@ -384,50 +381,3 @@ def _report(arguments: argparse.Namespace) -> int:
     out = write_report(arguments.db or data_dir() / "promo.db", arguments.out)
     print(f"{out}: {out.stat().st_size / 1000:,.0f} kB, for any browser")
     return 0
-
-
-def _facts(reader: Reader) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "store": str(reader.path),
-        "source": reader.source,
-        "page": reader.page,
-        **reader.totals(),
-        "models": [
-            dict(zip(("name", "page", "rows"), row, strict=True))
-            for row in reader.query("SELECT name, page, rows FROM model ORDER BY name")
-        ],
-        "coefficients": [c._asdict() for c in reader.coefficients()],
-        "metrics": [m._asdict() for m in reader.metrics()],
-    }
-    for row in facts["coefficients"] + facts["metrics"]:
-        # JSON has neither NaN nor infinity.
-        row.update({k: None for k, v in row.items() if isinstance(v, float) and not isfinite(v)})
-    return facts
-
-
-def _print_facts(facts: dict[str, Any]) -> None:
-    page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
-    print(f"{facts['store']}: {_plain(facts['source'])}, {page}, {facts['inserted']:,} rows")
-    print(
-        f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
-        f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
-        f"{facts['rejected']:,}"
-    )
-    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  95% interval")
-    for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
-        print(_plain(model))
-        for c in coefficients:
-            numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
-            estimate, error, low, high = ("" if v is None else f"{v:.5g}" for v in numbers)
-            interval = f"[{low}, {high}]" if low else ""
-            print(f"  {_plain(c['term']):41}{estimate:>12} {error:>12}  {interval}")
-    for model, metrics in groupby(facts["metrics"], key=itemgetter("model")):
-        print(f"\n{_plain(model)}")
-        for m in metrics:
-            value = "" if m["value"] is None else f"{m['value']:,.6g}"
-            print(f"  {_plain(m['name']):63} {value:>12}")
-
-
-def _plain(text: str) -> str:
-    """Return a name as a file holds it; what would steer the terminal, spelled out."""
-    return text if text.isprintable() else ascii(text)
