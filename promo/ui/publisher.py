@@ -85,8 +85,8 @@ class Publisher:
             ]
             words = (status, self.trainer.message, *asked)
             runs = status == "running" or any(other.status == "running" for other in others)
-            paces = [seen.pages_per_s for seen in (turned, *others) if seen is not None]
-            flat_out = runs and max(paces, default=0.0) > _FLAT_OUT
+            drawn = [turned, *others] if runs and turned is not None else []
+            flat_out = any(snapshot.pages_per_s > _FLAT_OUT for snapshot in drawn)
             if not self.frames.is_due(hurry=words != said or not runs, flat_out=flat_out):
                 continue
             said = words
