@@ -10,7 +10,7 @@ from comms import Comm, text_of, wait_for, written_down
 from promo import ui
 from promo.embedded import EmbeddedAPI
 from promo.fork import fork
-from promo.models.default import FULL, default_models
+from promo.models.default import default_models
 from promo.past import Past
 from promo.store import Store
 from promo.stream import PageStream
@@ -19,6 +19,7 @@ from promo.ui.opinions import opinions
 from promo.ui.pageslider import LIVE
 from promo.ui.switch import NULL
 
+NAMES = ("sgd-logistic", "renewable-logistic")
 TOLD_S = 0.1  # a callback returns within this, on a busy machine too
 
 
@@ -36,7 +37,7 @@ def api(tmp_path_factory):
 
 @pytest.fixture
 def trainer(api, tmp_path):
-    models, settings = default_models(FULL, api.source)
+    models, settings = default_models(NAMES, api.source)
     stream = PageStream(api.url, source=api.source)
     store = Store(tmp_path / "promo.db", source=api.source, page_size=10, settings=settings)
     with Trainer(stream, store, models) as trainer:
@@ -98,7 +99,7 @@ def test_every_view_shows_the_page_gone_back_to(page, trainer, tmp_path, api):
     at_99 = shown(page)
     go_to(page, 40)
     stream = PageStream(api.url, source=api.source)
-    models, settings = default_models(FULL, api.source)
+    models, settings = default_models(NAMES, api.source)
     store = Store(tmp_path / "40.db", source=api.source, page_size=10, settings=settings)
     with Trainer(stream, store, models) as shorter:
         snapshot = shorter.run(41)
