@@ -4,6 +4,7 @@ Last stop on the line: `Controls` send commands to a trainer, and a `Publisher` 
 snapshot in the views of a page.
 """
 
+from promo.ui.beside import StillRun
 from promo.ui.board import Board
 from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
@@ -12,6 +13,7 @@ from promo.ui.editor import StoryEditor
 from promo.ui.eventlog import EventLog
 from promo.ui.exports import Exports
 from promo.ui.figures import LossFigure, SampleFigure
+from promo.ui.fork import Fork
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.prediction import (
     CalibrationFigure,
@@ -28,6 +30,7 @@ from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
+from promo.ui.timetravel import TimeTravel
 
 __all__ = [
     "BestRateFigure",
@@ -42,6 +45,7 @@ __all__ = [
     "EventLog",
     "ExpertsFigure",
     "Exports",
+    "Fork",
     "Leaderboard",
     "LossFigure",
     "PathsFigure",
@@ -51,9 +55,11 @@ __all__ = [
     "RaceSwitch",
     "SampleFigure",
     "SelectionFigure",
+    "StillRun",
     "StoriesFigure",
     "StoryEditor",
     "SurfaceFigure",
+    "TimeTravel",
     "WeightsFigure",
     "WhatIfCard",
     "WorldFigure",
