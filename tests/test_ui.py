@@ -298,6 +298,32 @@ def test_start_over_asks_once_more(trainer):
     assert publisher.errors == []
 
 
+def test_after_start_over_the_axes_have_the_range_of_a_new_board(trainer):
+    """Nothing of the run that is gone is left in the scales either."""
+    _, figures, _ = views(trainer)
+    ranges = lambda: [(a.scale.min, a.scale.max) for f in figures for a in f.figure.axes]  # noqa: E731
+    at_first = ranges()
+    trainer.run(100)
+    for figure in figures:
+        figure.update(trainer.snapshot)
+    assert sum(a != b for a, b in zip(at_first, ranges(), strict=True)) >= 4
+    trainer.start_over()
+    wait_for(lambda: trainer.snapshot.page is None)
+    for figure in figures:
+        figure.update(trainer.snapshot)
+    assert ranges() == at_first
+
+
+def test_the_legend_names_the_bands_that_are_drawn(trainer):
+    """Without the intervals at any time it does not speak of them."""
+    figure = ui.CoefficientFigure()
+    trainer.run(20)
+    for on in (True, False, True):
+        figure.switch.anytime.value = on
+        figure.update(trainer.snapshot)
+        assert ("wider at any time" in text_of(figure.head.value)) == on
+
+
 @contextmanager
 def source_changed(make):
     """Give a panel that Play was pressed on, where the last page learned is not as it was."""
@@ -326,10 +352,12 @@ def test_a_changed_source_can_be_gone_on_with_from_the_panel(make):
     with source_changed(make) as (trainer, controls):
         assert "page 2 (counted from 0) of http" in status(controls)
         assert "is not what was committed; nothing was overwritten" in status(controls)
+        assert "--" not in status(controls)
         assert answers(controls) == ["Go on all the same", "Erase and start over"]
         first = trainer.error
         controls.play.click()  # Play alone looks again, and finds the same
         wait_for(lambda: trainer.error is not first and trainer.status == "failed")
+        wait_for(lambda: answers(controls))  # the panel says so, too
         button(controls, "Go on all the same").click()
         wait_for(lambda: status(controls).startswith("finished"))
         assert answers(controls) == []

@@ -11,9 +11,10 @@ from promo.models.results import Coefficient
 from promo.models.verdict import NEGLIGIBLE, negligible_slope
 from promo.snapshot import Snapshot
 from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, Floats, axis, extend, fit, move
-from promo.ui.style import GREEN, GREY, VERMILLION, key
+from promo.ui.style import GREEN, GREY, VERMILLION, headed, key
 from promo.ui.switch import COLLIDER, NULL, ColliderSwitch
 
+_TITLE = "Does competence move network ability?"
 _NAMES = {NULL: "Without promoted", COLLIDER: "With promoted"}
 
 
@@ -46,18 +47,13 @@ class CoefficientFigure(Figure):
                 x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=2.5,
                 line_style=style,
             )  # fmt: skip
-        legend = (
-            key("without promoted", GREEN)
-            + key("with promoted", VERMILLION, dash=DASHED)
-            + "<span>bands: 95% at one look, and wider at any time</span>"
-        )
         axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "slope on competence", vertical=True, fmt="+.2f"),
         ]
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
         own = [] if switch else [self.switch.widget]
-        super().__init__("Does competence move network ability?", legend, marks, axes, own)
+        super().__init__(_TITLE, _legend(self.switch), marks, axes, own)
 
     @property
     def choice(self) -> object:
@@ -66,6 +62,7 @@ class CoefficientFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the paths chosen, with their intervals."""
+        self.head.value = headed(_TITLE, _legend(self.switch))
         end, shown = 1.0, [np.zeros(1)]
         for formula, path in self.paths.items():
             chosen = formula in self.switch.formulas
@@ -75,7 +72,7 @@ class CoefficientFigure(Figure):
             for mark in (path, self.bands[formula], self.wide[formula]):
                 mark.visible = chosen
         if not snapshot.rows:
-            self.say("No row is learned yet.")
+            self.empty("No row is learned yet.")
             return
         move(self.zero, np.array([0.0, end]), np.zeros(2))
         extend(self._x, end)
@@ -103,6 +100,15 @@ class CoefficientFigure(Figure):
         rows, explained = (snapshot.metric(NULL, name) for name in ("rows", "r_squared"))
         verdict = safe_to_stop(slope, since, negligible_slope(null, int(rows), explained))
         return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {verdict}"
+
+
+def _legend(switch: ColliderSwitch) -> str:
+    wider = ", and wider at any time" if switch.anytime.value else ""
+    return (
+        key("without promoted", GREEN)
+        + key("with promoted", VERMILLION, dash=DASHED)
+        + f"<span>bands: 95% at one look{wider}</span>"
+    )
 
 
 def in_words(slope: Coefficient) -> str:

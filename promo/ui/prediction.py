@@ -27,7 +27,7 @@ from promo.ui.opinions import (
     opinions,
 )
 from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move
-from promo.ui.style import GREY, key, row_layout, sheet
+from promo.ui.style import GREY, headed, key, row_layout, sheet
 
 _CELLS = 48
 _WIDE = {"description_width": "initial"}
@@ -53,12 +53,12 @@ class Leaderboard:
     def __init__(self, trainer: Trainer) -> None:
         self._names = names_of(trainer)
         self.table, self.note = widgets.HTML(), widgets.HTML()
-        title = (
-            '<div class="promo-title">Who predicts best?</div><div class="promo-legend">Each row '
-            "is predicted before it is learned. Behind: nats a row to the leader, 95% for all "
-            "pairs at any time; lately: the last 1,000 to 2,000 rows</div>"
+        head = headed(
+            "Who predicts best?",
+            "Each row is predicted before it is learned. Behind: nats a row to the leader, 95% for "
+            "all pairs at any time; lately: the last 1,000 to 2,000 rows",
         )
-        self.widget = widgets.VBox([sheet(), widgets.HTML(title), self.table, self.note])
+        self.widget = widgets.VBox([sheet(), widgets.HTML(head), self.table, self.note])
         self.widget.add_class("promo")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -155,7 +155,7 @@ class ExpertsFigure(Figure):
             if name != "base-rate":
                 shown.append(loss)
         if not len(rows):
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         extend(self._x, max(float(rows[-1]), 1.0))
         fit(self._y, rows, shown)
@@ -364,12 +364,13 @@ class WhatIfCard:
             for name in ("Competence", "Network ability")
         )  # fmt: skip
         self.table = widgets.HTML()
-        title = (
-            '<div class="promo-title">What if?</div><div class="promo-legend">The chance of '
-            "promotion of such a person; 95% at one look where the expert has an interval</div>"
+        head = headed(
+            "What if?",
+            "The chance of promotion of such a person; 95% at one look where the expert has an "
+            "interval",
         )
         row = widgets.HBox([self.competence, self.network_ability], layout=row_layout())
-        self.widget = widgets.VBox([sheet(), widgets.HTML(title), row, self.table])
+        self.widget = widgets.VBox([sheet(), widgets.HTML(head), row, self.table])
         self.widget.add_class("promo")
 
     @property

@@ -12,7 +12,7 @@ from promo.models.graphs import INDEPENDENCIES, Graph, Story, implied, stories
 from promo.models.results import Coefficient
 from promo.models.stories import Stories
 from promo.snapshot import Snapshot
-from promo.ui.style import BLUE, sheet
+from promo.ui.style import BLUE, headed, sheet
 
 _PLACES = {"network_ability": (17, 15), "competence": (83, 15), "promoted": (50, 51)}
 _LETTERS = {"network_ability": "N", "competence": "C", "promoted": "P"}
@@ -41,14 +41,16 @@ class StoriesFigure:
         )
         self.opened, self.note = widgets.HTML(), widgets.HTML()
         cards = [_card(story, share) for story, share in zip(stories(), self.shares, strict=True)]
-        head = widgets.HTML(
-            '<div class="promo-title">Which causal story survives?</div><div class="promo-legend">'
+        head = headed(
+            "Which causal story survives?",
             "N network ability, C competence, P promoted. On one card stands what no data of this "
-            "kind can tell apart; the line is the story's share over pages</div>"
+            "kind can tell apart; the line is the story's share over pages",
         )
         grid = widgets.Box(cards)
         grid.add_class("promo-stories")
-        self.widget = widgets.VBox([sheet(), head, grid, self.note, self.open, self.opened])
+        self.widget = widgets.VBox(
+            [sheet(), widgets.HTML(head), grid, self.note, self.open, self.opened]
+        )
         self.widget.add_class("promo")
 
     @property

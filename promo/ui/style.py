@@ -77,6 +77,12 @@ _CSS = """
 """
 
 
+def headed(title: str, legend: str) -> str:
+    """Return the head of a view as HTML: its title, a heading to those who hear it, and its key."""
+    heading = f'<div class="promo-title" role="heading" aria-level="3">{title}</div>'
+    return f'{heading}<div class="promo-legend">{legend}</div>'
+
+
 def sheet() -> widgets.HTML:
     """Return the style sheet as a widget that takes no room."""
     return widgets.HTML(_CSS, layout=widgets.Layout(height="0px", margin="0px", display="block"))

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from promo.models.results import Coefficient
 from promo.snapshot import Snapshot
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet
 from promo.ui.switch import ColliderSwitch
 
 _HEAD = ("term", "estimate", "SE", "p")
@@ -29,13 +29,13 @@ class CoefficientTable:
     def __init__(self, switch: ColliderSwitch | None = None) -> None:
         self._switch = switch or ColliderSwitch()
         self.table = widgets.HTML()
-        title = widgets.HTML('<div class="promo-title">The regressions in numbers</div>')
-        key = (
-            '<div class="promo-legend">SE: standard error; p and 95% interval for one look; '
-            "the interval at any time holds whenever you stop</div>"
+        head = headed(
+            "The regressions in numbers",
+            "SE: standard error; p and 95% interval for one look; the interval at any time holds "
+            "whenever you stop",
         )
         own = [] if switch else [self._switch.widget]
-        self.widget = widgets.VBox([sheet(), title, widgets.HTML(key), *own, self.table])
+        self.widget = widgets.VBox([sheet(), widgets.HTML(head), *own, self.table])
         self.widget.add_class("promo")
 
     @property
