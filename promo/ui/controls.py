@@ -36,6 +36,7 @@ class Controls:
     def __init__(self, trainer: Trainer, model: str = "sgd-logistic") -> None:
         self.trainer, self._model = trainer, model
         self.problem = ""  # what a callback raised; the publisher looks at it
+        self.news = ""  # the status in words, for those who do not see it
         self._afresh = False
         self.status = widgets.HTML()
         self.play = _button("Play", self._play_or_pause, "primary")
@@ -137,9 +138,10 @@ class Controls:
         self.stop.disabled = status in ("idle", "stopped", "finished", "failed")
         changed = status == "failed" and isinstance(self.trainer.error, SourceChanged)
         self._changed.layout.display = "flex" if changed else "none"
-        self.status.value = status_line(
-            snapshot, status, self.problem or self.trainer.message or snapshot.message
-        )
+        message = self.problem or self.trainer.message or snapshot.message
+        self.status.value = status_line(snapshot, status, message)
+        # Not how far it is, nor how long it waits: nobody could listen to that.
+        self.news = f"{status} {message.partition('; attempt ')[0]}".strip()
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:
@@ -173,7 +175,7 @@ def status_line(snapshot: Snapshot, status: str, message: str) -> str:
         parts.append(f"{rejected:,} rows in quarantine")
     if message:
         parts.append(escape(message))
-    return f'<div class="promo-status" role="status">{" · ".join(parts)}</div>'
+    return f'<div class="promo-status">{" · ".join(parts)}</div>'
 
 
 def _rounded(rate: float) -> str:

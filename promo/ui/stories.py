@@ -12,12 +12,13 @@ from promo.models.graphs import INDEPENDENCIES, Graph, Story, implied, stories
 from promo.models.results import Coefficient
 from promo.models.stories import Stories
 from promo.snapshot import Snapshot
-from promo.ui.style import BLUE, headed, sheet
+from promo.ui.style import BLUE, headed, sheet, table
 
 _PLACES = {"network_ability": (17, 15), "competence": (83, 15), "promoted": (50, 51)}
 _LETTERS = {"network_ability": "N", "competence": "C", "promoted": "P"}
 _RADIUS = 11
 _POINTS = 60  # of a share's path
+_FOUND = ("independence", "implied", "correlation", ("95% at any time", 2), "verdict")
 _DEAD = 0.001  # share below which a card fades
 
 
@@ -172,15 +173,16 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
         standing = f"It is {behind:,.1f} nats behind the best: the odds are {odds}."
     says = implied(story.graphs[0])
     lines = "".join(
-        f"<tr><td>{escape(_readable(str(each)))}</td><td>{'yes' if each in says else 'no'}</td>"
+        f'<tr><th scope="row">{escape(_readable(str(each)))}</th>'
+        f"<td>{'yes' if each in says else 'no'}</td>"
         f"{_found(snapshot.coefficient(Stories.name, str(each)), each in says)}</tr>"
         for each in INDEPENDENCIES
     )
-    return (
-        f'<div class="promo-note"><b>{escape(_plain(story))}.</b> {standing}</div>'
-        '<table class="promo-findings"><thead><tr><th>independence</th><th>implied</th>'
-        '<th>correlation</th><th colspan="2">95% at any time</th><th>verdict</th></tr></thead>'
-        f"<tbody>{lines}</tbody></table>"
+    return f'<div class="promo-note"><b>{escape(_plain(story))}.</b> {standing}</div>' + table(
+        "What the story implies, and what was found",
+        _FOUND,
+        f"<tbody>{lines}</tbody>",
+        "promo-findings",
     )
 
 
