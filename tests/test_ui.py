@@ -553,7 +553,7 @@ def test_words_do_not_wait_for_a_painting(paced):
 
 
 def test_a_hidden_page_is_sent_nothing(paced):
-    """From when a page says it is hidden nothing is sent, whatever happens; then one, the newest."""
+    """From when a page says it is hidden nothing is sent, whatever happens; then the newest."""
     publisher, view, trainer = paced
     wait_for(lambda: view.seen)
     answer(publisher, visible=False)
