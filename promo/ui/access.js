@@ -31,8 +31,12 @@ const slider = (handle, states) => {
   const name = whole.querySelector("label").textContent;
   set(handle, "aria-label", name);
   const readout = whole.querySelector(".widget-readout");
-  set(readout, "role", "textbox");
-  set(readout, "aria-label", `${name}, typed`);
+  if (Number.isNaN(Number(readout.textContent))) {
+    readout.contentEditable = "false"; // one of several choices: to type there does nothing
+  } else {
+    set(readout, "role", "textbox");
+    set(readout, "aria-label", `${name}, typed`);
+  }
   states.observe(handle, { attributeFilter: ["aria-valuetext"] });
   tell(handle);
 };
