@@ -42,6 +42,7 @@ class RaceSwitch:
             layout=widgets.Layout(width="auto"),
         )
         self.widget = widgets.HBox([self.method], layout=row_layout())
+        self.widget.add_class("promo")
 
     @property
     def choice(self) -> str:
