@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from servers import contract_server
+from servers import contract_server, employees
 from test_browser import ARGUMENTS
 from tools.pictures import animated_webp, pixels, small_png
 
@@ -13,6 +13,7 @@ SHOT = "Page.captureScreenshot"
 FRAMES = """async (webp) => {
   const data = Uint8Array.from(atob(webp), (c) => c.charCodeAt(0));
   const decoder = new ImageDecoder({ data, type: "image/webp" });
+  await decoder.tracks.ready;
   await decoder.completed;
   const { frameCount, repetitionCount } = decoder.tracks.selectedTrack;
   const found = [repetitionCount === Infinity];
@@ -33,7 +34,7 @@ def page(chromium_path):
     """Open a page, on an address of this machine: elsewhere there is no decoder."""
     from playwright.sync_api import sync_playwright
 
-    with contract_server(rows=1) as url, sync_playwright() as playwright:
+    with contract_server(employees(1)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 61, "height": 40})
         page.goto(f"{url}/api/v1/data?page=0")

@@ -55,12 +55,12 @@ const toggle = (button, states) => {
 const figure = (drawing) => {
   const view = drawing.closest(".promo");
   const title = view.querySelector(".promo-title");
-  const note = [...view.querySelectorAll(".promo-note")].at(-1)?.parentElement;
-  if (!title || !note) return;
-  note.id ||= `promo-note-${Math.random().toString(36).slice(2)}`;
+  const words = view.querySelector(".promo-words");
+  if (!title || !words) return;
+  words.id ||= `promo-words-${Math.random().toString(36).slice(2)}`;
   set(drawing, "role", "img");
   set(drawing, "aria-label", title.textContent);
-  set(drawing, "aria-describedby", note.id);
+  set(drawing, "aria-describedby", words.id);
 };
 
 export default {

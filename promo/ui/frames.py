@@ -49,7 +49,9 @@ class Frames(anywidget.AnyWidget):
           requestAnimationFrame(() => requestAnimationFrame(() => answer(frame)));
         });
         // Another browser on this kernel has been hidden: we are still here.
-        model.on("change:visible", () => { if (isVisible() && !model.get("visible")) tell(); });
+        model.on("change:visible", () => {
+          if (isVisible() && !model.get("visible")) setTimeout(tell);  // once that is taken in
+        });
         document.addEventListener("visibilitychange", tell);
         answer(model.get("frame"));
         return () => document.removeEventListener("visibilitychange", tell);

@@ -34,6 +34,7 @@ class Figure:
         controls: Sequence[widgets.Widget] = (),
     ) -> None:
         self.note = widgets.HTML()
+        self.note.add_class("promo-words")
         self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
