@@ -38,6 +38,7 @@ def page(chromium_path):
         browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 61, "height": 40})
         page.goto(f"{url}/api/v1/data?page=0")
+        page.set_content("")
         yield page
         browser.close()
 
