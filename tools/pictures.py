@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")
 BOARD = ".jp-OutputArea-output:has(.promo-status)"
 WIDTH, HEIGHT = 1280, 2400  # of the window: high enough for the whole board
-FRAME_WIDTH, FRAME_S, QUALITY = 800, 0.4, 60
+FRAME_WIDTH, FRAME_HEIGHT, FRAME_S, QUALITY = 800, 560, 0.4, 60
 SPEED = 20  # pages per second while it moves
 DEADLINE_S = 120
 PNG_BYTES, ALL_BYTES = 300_000, 1_500_000
@@ -143,6 +143,7 @@ def run_all(browser: Browser, address: str, notebook: str) -> tuple[Page, Locato
     page.set_default_timeout(1000 * DEADLINE_S)
     page.goto(address.replace("01-analysis", notebook))
     page.locator(".jp-StatusBar-TextItem", has_text="(ipykernel) | Idle").wait_for()
+    page.keyboard.press("Control+b")  # the side bar away
     _menu(page, "Run", "runmenu:run-all")
     prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
     _wait_for(lambda: re.match(r"\[\d+\]", prompts.last.text_content() or ""))
@@ -189,7 +190,7 @@ def _moving(page: Page, board: Locator, frames: int) -> bytes:
     box = board.bounding_box()
     assert box is not None
     scale = FRAME_WIDTH / box["width"]
-    size = FRAME_WIDTH, int(box["height"] * scale)
+    size = FRAME_WIDTH, int(min(box["height"] * scale, FRAME_HEIGHT))
     clip = {"x": box["x"], "y": box["y"], "scale": scale,
             "width": size[0] / scale, "height": size[1] / scale}  # fmt: skip
     session = page.context.new_cdp_session(page)
