@@ -13,10 +13,11 @@ UNHEARD = """() => {
       if (!isHeard(e)) found.push(e.outerHTML.slice(0, 200));
   };
   const text = (id) => document.getElementById(id)?.textContent.trim();
-  check("table", (e) => e.caption?.textContent);
+  check("table", (e) => e.caption?.textContent || e.ariaLabel);
   check("th", (e) => e.scope);
   check("[role=slider]", (e) => e.ariaLabel && e.ariaValueText);
   check(".widget-toggle-button", (e) => e.ariaPressed);
+  check("button", (e) => e.ariaLabel || e.textContent.trim() || e.title);
   check(".svg-figure", (e) => e.role === "img" && e.ariaLabel
     && text(e.getAttribute("aria-describedby")));
   check("svg:not(.svg-figure, .svg-figure *)", (e) => e.closest("[aria-hidden], .bqplot")

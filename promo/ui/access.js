@@ -1,7 +1,8 @@
 // What ipywidgets and bqplot leave out for those who hear the page, or who use no mouse.
 
 const KEYED = ".promo :is(button, select, input, [role=slider])";
-const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .bqplot";
+const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .widget-play, .bqplot";
+const PLAYS = ["Play or rest", "Back to the start", "Again and again"]; // of widgets.Play
 const REST_MS = 1000; // between two announcements, so that one can be heard out
 const UNSEEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
 
@@ -70,6 +71,8 @@ export default {
       for (const e of document.querySelectorAll(".promo .noUi-handle")) slider(e, states);
       for (const e of document.querySelectorAll(".promo .widget-toggle-button")) toggle(e, states);
       for (const e of document.querySelectorAll(".promo .svg-figure")) figure(e);
+      for (const e of document.querySelectorAll(".promo .widget-play button"))
+        set(e, "aria-label", PLAYS[[...e.parentElement.children].indexOf(e)]);
     };
     let seeing;
     const parts = new MutationObserver((all) => {
