@@ -71,6 +71,8 @@ export default {
       for (const e of document.querySelectorAll(".promo .noUi-handle")) slider(e, states);
       for (const e of document.querySelectorAll(".promo .widget-toggle-button")) toggle(e, states);
       for (const e of document.querySelectorAll(".promo .svg-figure")) figure(e);
+      for (const e of document.querySelectorAll(".promo label[title=null]"))
+        e.removeAttribute("title"); // which ipywidgets writes where there is no tooltip
       for (const e of document.querySelectorAll(".promo .widget-play button"))
         set(e, "aria-label", PLAYS[[...e.parentElement.children].indexOf(e)]);
     };
