@@ -56,12 +56,12 @@ const toggle = (button, states) => {
 const figure = (drawing) => {
   const view = drawing.closest(".promo");
   const title = view.querySelector(".promo-title");
-  const words = view.querySelector(".promo-words");
-  if (!title || !words) return;
-  words.id ||= `promo-words-${Math.random().toString(36).slice(2)}`;
+  const sentence = view.querySelector(".promo-sentence");
+  if (!title || !sentence) return;
+  sentence.id ||= `promo-sentence-${Math.random().toString(36).slice(2)}`;
   set(drawing, "role", "img");
   set(drawing, "aria-label", title.textContent);
-  set(drawing, "aria-describedby", words.id);
+  set(drawing, "aria-describedby", sentence.id);
 };
 
 export default {

@@ -33,8 +33,7 @@ class Figure:
         axes: Sequence[bq.Axis],
         controls: Sequence[widgets.Widget] = (),
     ) -> None:
-        self.note = widgets.HTML()
-        self.note.add_class("promo-words")
+        self.note = widgets.HTML().add_class("promo-sentence")
         self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
