@@ -1,7 +1,7 @@
 // What ipywidgets and bqplot leave out for those who hear the page, or who use no mouse.
 
 const KEYED = ".promo :is(button, select, input, [role=slider])";
-const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .widget-play, .bqplot";
+const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .widget-play, .bqplot, table";
 const PLAYS = ["Play or rest", "Back to the start", "Again and again"]; // of widgets.Play
 const REST_MS = 1000; // between two announcements, so that one can be heard out
 const UNSEEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
@@ -64,6 +64,15 @@ const figure = (drawing) => {
   set(drawing, "aria-describedby", sentence.id);
 };
 
+// A table that is wider than its place is scrolled by the arrows, so it must take the focus.
+const wide = (table) => {
+  const place = table.closest(".widget-html");
+  if (!place) return;
+  place.tabIndex = place.scrollWidth > place.clientWidth ? 0 : -1;
+  set(place, "role", "group");
+  set(place, "aria-label", table.caption?.textContent ?? table.ariaLabel);
+};
+
 export default {
   initialize({ model }) {
     const states = new MutationObserver((all) => all.forEach(({ target }) => tell(target)));
@@ -71,18 +80,20 @@ export default {
       for (const e of document.querySelectorAll(".promo .noUi-handle")) slider(e, states);
       for (const e of document.querySelectorAll(".promo .widget-toggle-button")) toggle(e, states);
       for (const e of document.querySelectorAll(".promo .svg-figure")) figure(e);
+      for (const e of document.querySelectorAll(".promo table")) wide(e);
       for (const e of document.querySelectorAll(".promo label[title=null]"))
         e.removeAttribute("title"); // which ipywidgets writes where there is no tooltip
       for (const e of document.querySelectorAll(".promo .widget-play button"))
         set(e, "aria-label", PLAYS[[...e.parentElement.children].indexOf(e)]);
     };
     let seeing;
+    const soon = () => {
+      clearTimeout(seeing);
+      seeing = setTimeout(see, 100);
+    };
     const parts = new MutationObserver((all) => {
       const isPart = (node) => node.matches?.(PARTS) || node.querySelector?.(PARTS);
-      if (all.some(({ addedNodes }) => [...addedNodes].some(isPart))) {
-        clearTimeout(seeing);
-        seeing = setTimeout(see, 100);
-      }
+      if (all.some(({ addedNodes }) => [...addedNodes].some(isPart))) soon();
     });
     parts.observe(document.body, { childList: true, subtree: true });
     see();
@@ -101,8 +112,10 @@ export default {
     });
 
     window.addEventListener("keydown", keep, true);
+    window.addEventListener("resize", soon);
     return () => {
       window.removeEventListener("keydown", keep, true);
+      window.removeEventListener("resize", soon);
       for (const observer of [parts, states]) observer.disconnect();
       for (const timer of [seeing, saying]) clearTimeout(timer);
       region.remove();
