@@ -24,15 +24,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwright
 
 from tools import chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")
 BOARD = ".jp-OutputArea-output:has(.promo-status)"
-WIDTH, HEIGHT = 1280, 2400  # of the window: high enough for the whole board
-FRAME_WIDTH, FRAME_HEIGHT, FRAME_S, QUALITY = 800, 560, 0.4, 60
+PANEL = ".jp-WindowedPanel-outer"
+WIDTH, HEIGHT = 1280, 900  # of the window: of the board is seen what a reader sees at first
+FRAME_WIDTH, FRAME_S, QUALITY = 800, 0.4, 60
 SPEED = 20  # pages per second while it moves
 DEADLINE_S = 120
 PNG_BYTES, ALL_BYTES = 300_000, 1_500_000
@@ -147,7 +148,7 @@ def run_all(browser: Browser, address: str, notebook: str) -> tuple[Page, Locato
     _menu(page, "Run", "runmenu:run-all")
     prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
     _wait_for(lambda: re.match(r"\[\d+\]", prompts.last.text_content() or ""))
-    panel = page.locator(".jp-WindowedPanel-outer").first
+    panel = page.locator(PANEL).first
     board = page.locator(BOARD).first
 
     def found() -> bool:
@@ -168,7 +169,9 @@ def take(page: Page, board: Locator, out: Path, frames: int) -> list[Path]:
     for theme in ("light", "dark"):
         _theme(page, theme)
         path = out / f"board-{theme}.png"
-        path.write_bytes(small_png(pixels(page, _still(page, board))))
+        page.wait_for_timeout(1500)  # every figure is drawn in the theme's colours
+        shot = page.screenshot(clip=_in_sight(page, board))
+        path.write_bytes(small_png(pixels(page, shot)))
         written.append(path)
     _theme(page, "light")
     _press(board, "Start over")
@@ -180,17 +183,21 @@ def take(page: Page, board: Locator, out: Path, frames: int) -> list[Path]:
     return [*written, path]
 
 
-def _still(page: Page, board: Locator) -> bytes:
-    board.scroll_into_view_if_needed()
-    page.wait_for_timeout(1500)  # every figure has been drawn in the theme's colours
-    return board.screenshot()
+def _in_sight(page: Page, board: Locator) -> FloatRect:
+    """Bring the board to the top; return the part of the window where it is seen."""
+    board.evaluate("e => e.scrollIntoView()")
+    box, panel = board.bounding_box(), page.locator(PANEL).first.bounding_box()
+    assert box is not None
+    assert panel is not None
+    top = max(box["y"], panel["y"])
+    bottom = min(box["y"] + box["height"], panel["y"] + panel["height"])
+    return {"x": box["x"], "y": top, "width": box["width"], "height": bottom - top}
 
 
 def _moving(page: Page, board: Locator, frames: int) -> bytes:
-    box = board.bounding_box()
-    assert box is not None
+    box = _in_sight(page, board)
     scale = FRAME_WIDTH / box["width"]
-    size = FRAME_WIDTH, int(min(box["height"] * scale, FRAME_HEIGHT))
+    size = FRAME_WIDTH, int(box["height"] * scale)
     clip = {"x": box["x"], "y": box["y"], "scale": scale,
             "width": size[0] / scale, "height": size[1] / scale}  # fmt: skip
     session = page.context.new_cdp_session(page)
