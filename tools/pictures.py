@@ -3,8 +3,8 @@
     python -m tools.pictures [--notebook 01-analysis] [--out docs] [--frames 24]
 
 JupyterLab runs a copy of the notebook on a made-up world, a Chromium presses its buttons, and what
-is written is what it showed: `board-light.png`, `board-dark.png` and `board.webp`. The PNGs have
-256 colours; the frames of the WebP are Chromium's own screenshots, put together.
+is written is what it showed: `board-light.png`, `board-dark.png` and `board.webp`, whose frames are
+Chromium's own screenshots, put together.
 """
 
 import argparse
@@ -64,22 +64,23 @@ def pixels(page: Page, png: bytes) -> np.ndarray:
 
 
 def small_png(rgb: np.ndarray) -> bytes:
-    """Return a PNG of at most 256 colours: the most frequent, every other as the nearest of them.
+    """Return a PNG of pixels, shape (height, width, 3) of uint8, smaller than a browser's.
+
+    Of each line the bytes themselves, their differences to the left or those to the line above are
+    compressed, whichever are smallest.
 
     >>> small_png(np.zeros((2, 3, 3), np.uint8))[12:26].hex()
-    '4948445200000003000000020803'
+    '4948445200000003000000020802'
     """
     height, width, _ = rgb.shape
-    flat = rgb.reshape(-1, 3).astype(np.int64) @ (65536, 256, 1)
-    colours, index, counts = np.unique(flat, return_inverse=True, return_counts=True)
-    channels = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
-    palette = channels[np.argsort(-counts, kind="stable")[:256]]
-    distance = ((channels[:, None] - palette) ** 2).sum(axis=2)
-    lines = distance.argmin(axis=1).astype(np.uint8)[index].reshape(height, width)
-    raw = np.pad(lines, ((0, 0), (1, 0))).tobytes()  # a filter type, none, before each line
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"PLTE", palette.astype(np.uint8).tobytes())]
-    parts += [(b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
+    flat = rgb.reshape(height, -1)
+    left, above = (np.zeros_like(flat) for _ in "12")
+    left[:, 3:], above[1:] = flat[:, :-3], flat[:-1]
+    filtered = np.stack([flat, flat - left, flat - above])  # types 0, 1, 2: modulo 256
+    types = np.abs(filtered.view(np.int8).astype(np.int16)).sum(axis=2).argmin(axis=0)
+    lines = np.column_stack([types.astype(np.uint8), filtered[types, np.arange(height)]])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
     chunks = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in parts
