@@ -1,6 +1,6 @@
 """Take the README's pictures of a running notebook: light, dark, and a short moving one.
 
-    python -m tools.pictures [--notebook 01-analysis] [--out docs] [--frames 24]
+    python -m tools.pictures [--notebook 01-analysis] [--out docs] [--frames 20]
 
 JupyterLab runs a copy of the notebook on a made-up world, a Chromium presses its buttons, and what
 is written is what it showed: `board-light.png`, `board-dark.png` and `board.webp`, whose frames are
@@ -33,7 +33,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")
 BOARD = ".jp-OutputArea-output:has(.promo-status)"
 PANEL = ".jp-WindowedPanel-outer"
 WIDTH, HEIGHT = 1280, 900  # of the window: of the board is seen what a reader sees at first
-FRAME_WIDTH, FRAME_S, QUALITY = 800, 0.4, 60
+FRAME_WIDTH, FRAME_S, QUALITY = 800, 0.4, 55
 SPEED = 20  # pages per second while it moves
 DEADLINE_S = 120
 PNG_BYTES, ALL_BYTES = 300_000, 1_500_000
@@ -252,7 +252,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
     parser.add_argument("--notebook", default=newest, help=f"by its name ({newest})")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="a folder (docs)")
-    parser.add_argument("--frames", type=int, default=24, help="of the moving one (24)")
+    parser.add_argument("--frames", type=int, default=20, help="of the moving one (20)")
     options = parser.parse_args()
     arguments = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with (
