@@ -4,7 +4,7 @@
 #   make test PYTHON=python3.12       the Python to make .venv with
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check soak audit notebooks bench lock clean setup
+.PHONY: help lab test check soak audit notebooks pictures bench lock clean setup
 
 BIN := .venv/bin
 # Most tests wait for others, and three at a time keep two cores busy; a file's stay together.
@@ -39,6 +39,9 @@ audit: setup ## ask whether a pinned version has a known vulnerability
 
 notebooks: setup ## run every notebook afresh and store its outputs, normalised
 	@$(BIN)/python tools/notebooks.py $(ARGS)
+
+pictures: setup ## take the README's pictures of a running notebook
+	@$(BIN)/python -m tools.pictures $(ARGS)
 
 bench: setup ## measure against the peers, in one run
 	@$(BIN)/python -m benchmarks $(ARGS)

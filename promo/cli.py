@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promo import __version__
-from promo.errors import PromoError
+from promo.errors import PromoError, SourceChanged, StoreMismatch
 from promo.faults import NAMES
 from promo.paths import data_dir, project_root
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from promo.trainer import Trainer
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+_OPTIONS = {  # that do what an error advises
+    StoreMismatch: " (another: --db FILE)",
+    SourceChanged: " (--accept-changes, or --db with another file)",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -166,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except PromoError as error:
-        print(f"promo: {error}", file=sys.stderr)
+        print(f"promo: {error}{_OPTIONS.get(type(error), '')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -55,7 +55,7 @@ class Line:
         if self.store.page is not None and found.keys() != self._initial.keys():
             raise StoreMismatch(
                 f"{self.store.path} holds the models {shown(sorted(found))}, not "
-                f"{sorted(self._initial)}; choose another file (--db), or delete this one"
+                f"{sorted(self._initial)}; choose another file, or delete this one"
             )
         try:
             for model in self.models:

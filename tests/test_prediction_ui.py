@@ -79,7 +79,7 @@ def test_the_leaderboard_is_the_boards(trainer):
     board.update(snapshot)
     names = [e.name for e in experts_of(trainer.models) if e.name != "best-possible"]
     losses = {name: snapshot.metric(name, "log_loss") for name in names}
-    found = re.findall(r"<tr><td>([a-z-]+)</td><td>([0-9.]+)</td>", board.table.value)
+    found = re.findall(r'<tr><th scope="row">([a-z-]+)</th><td>([0-9.]+)</td>', board.table.value)
     expected = [(name, f"{losses[name]:.4f}") for name in sorted(losses, key=losses.get)]
     assert found[: len(names)] == expected
     assert found[-1][0] == "best-possible"
@@ -98,7 +98,7 @@ def test_what_if_says_what_each_expert_says(trainer):
         said = opinions(trainer.models, competence, ability)
         assert [o.name for o in said] == [e.name for e in experts_of(trainer.models)]
         for name, proba, low, high in said:
-            assert f"<td>{name}</td><td>{proba:.1%}</td>" in card.table.value
+            assert f'<th scope="row">{name}</th><td>{proba:.1%}</td>' in card.table.value
             if low == low:
                 assert low < proba < high
                 assert f"<td>{low:.1%} to {high:.1%}</td>" in card.table.value

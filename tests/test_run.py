@@ -228,7 +228,7 @@ FAILURES = {
     "no address": ("127.0.0.1:9", None, "is not the address of an API: give http://host:port"),
     "wrong path": ("{url}/v2", None, "/v2/api/v1/data?page=0 answered 404"),
     "not a store": ("{url}", not_a_store, "promo.db"),
-    "another source": ("{url}", another_source, "promo.db"),
+    "another source": ("{url}", another_source, "or delete this one (another: --db FILE)"),
 }
 
 
@@ -244,8 +244,8 @@ def test_failures_are_one_line(failure, url, tmp_path):
     assert (code, said.count("\n")) == (1, 1)
     assert said.startswith("promo: ")
     assert reason in said
-    if failure != "wrong path":  # known only once pages are asked for
-        assert (db.read_bytes() if db.exists() else None) == before
+    assert (db.read_bytes() if db.exists() else None) == before
+    assert prepare or list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

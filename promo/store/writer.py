@@ -162,7 +162,7 @@ class Store(Reader):
             if (value := getattr(self, name)) != expected:
                 raise StoreMismatch(
                     f"{self.path} holds a stream with {name} {shown(value)}, not {expected!r}; "
-                    "choose another file (--db), or delete this one"
+                    "choose another file, or delete this one"
                 )
         self.query("PRAGMA journal_mode = WAL")  # not before it is known to be ours
 

@@ -12,9 +12,10 @@ from promo.models.verdict import in_words, negligible_slope, safe_to_stop
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
 from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, Floats, axis, extend, fit, move
-from promo.ui.style import GREEN, GREY, VERMILLION, key
+from promo.ui.style import GREEN, GREY, VERMILLION, headed, key
 from promo.ui.switch import ColliderSwitch
 
+_TITLE = "Does competence move network ability?"
 _NAMES = {NULL: "Without promoted", COLLIDER: "With promoted"}
 
 
@@ -51,11 +52,6 @@ class CoefficientFigure(Figure):
             )  # fmt: skip
             if beside:
                 self.others[formula] = BesideLine(beside, scales)
-        legend = (
-            key("without promoted", GREEN)
-            + key("with promoted", VERMILLION, dash=DASHED)
-            + "<span>bands: 95% at one look, and wider at any time</span>"
-        )
         axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "slope on competence", vertical=True, fmt="+.2f"),
@@ -63,7 +59,7 @@ class CoefficientFigure(Figure):
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
         marks += [mark for other in self.others.values() for mark in other.marks]
         own = [] if switch else [self.switch.widget]
-        super().__init__("Does competence move network ability?", legend, marks, axes, own)
+        super().__init__(_TITLE, _legend(self.switch), marks, axes, own)
 
     @property
     def choice(self) -> object:
@@ -72,6 +68,7 @@ class CoefficientFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the paths chosen, with their intervals."""
+        self.head.value = headed(_TITLE, _legend(self.switch))
         end, shown = 1.0, [np.zeros(1)]
         for formula, path in self.paths.items():
             chosen = formula in self.switch.formulas
@@ -83,7 +80,7 @@ class CoefficientFigure(Figure):
             for mark in (path, self.bands[formula], self.wide[formula], *others):
                 mark.visible = chosen
         if not snapshot.rows:
-            self.say("No row is learned yet.")
+            self.empty("No row is learned yet.")
             return
         move(self.zero, np.array([0.0, end]), np.zeros(2))
         extend(self._x, end)
@@ -120,3 +117,12 @@ class CoefficientFigure(Figure):
         rows, explained = (snapshot.metric(NULL, name) for name in ("rows", "r_squared"))
         verdict = safe_to_stop(slope, since, negligible_slope(null, int(rows), explained))
         return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {verdict}"
+
+
+def _legend(switch: ColliderSwitch) -> str:
+    wider = ", and wider at any time" if switch.anytime.value else ""
+    return (
+        key("without promoted", GREEN)
+        + key("with promoted", VERMILLION, dash=DASHED)
+        + f"<span>bands: 95% at one look{wider}</span>"
+    )

@@ -43,6 +43,7 @@ class Controls:
     ) -> None:
         self.trainer, self._model, self._travel = trainer, model, travel
         self.problem = ""  # what a callback raised; the publisher looks at it
+        self.news = ""  # the status in words, for those who do not see it
         self._afresh = False
         self.status = widgets.HTML()
         self.play = _button("Play", self._play_or_pause, "primary")
@@ -147,6 +148,8 @@ class Controls:
         said = self.problem or self.trainer.message or snapshot.message
         notice = self._travel.notice if self._travel else ""
         self.status.value = status_line(snapshot, status, " · ".join(filter(None, [said, notice])))
+        # Not how far it is, nor how long it waits: nobody could listen to that.
+        self.news = f"{status} {said.partition('; attempt ')[0]}".strip()
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:
@@ -180,7 +183,7 @@ def status_line(snapshot: Snapshot, status: str, message: str) -> str:
         parts.append(f"{rejected:,} rows in quarantine")
     if message:
         parts.append(escape(message))
-    return f'<div class="promo-status" role="status">{" · ".join(parts)}</div>'
+    return f'<div class="promo-status">{" · ".join(parts)}</div>'
 
 
 def _rounded(rate: float) -> str:

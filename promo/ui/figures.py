@@ -44,7 +44,7 @@ class SampleFigure(Figure):
         super().__init__("Who gets promoted?", legend, marks, axes)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Draw the sample and the boundary; the axes only ever grow."""
+        """Draw the sample and the boundary; while rows come the axes only ever grow."""
         network_ability, competence, promoted = snapshot.sample
         chosen = promoted > 0
         move(self.promoted, competence[chosen], network_ability[chosen])
@@ -54,6 +54,9 @@ class SampleFigure(Figure):
         names = ("intercept", "competence", "network_ability")
         a, b, c = (snapshot.coefficient(self._model, name).estimate for name in names)
         move(self.boundary, *_straight(a, b, c, self._x, self._y))
+        if not snapshot.rows:
+            self.empty("No row is learned yet.")
+            return
         self.say(
             f"{len(promoted):,} of {snapshot.rows:,} rows, each as likely to be shown as any; "
             f"{chosen.mean() if len(chosen) else 0:.0%} of them promoted. Log odds of promotion = "
@@ -115,7 +118,7 @@ class LossFigure(Figure):
         self._mark_changes(snapshot)
         others, other = self._draw_other()
         if not len(rows):
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         end = max(1.0, *rows[-1:].tolist(), *others[-1:].tolist())
         extend(self._x, 1.08 * end)  # room for the label of a change just made

@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet
 
 Floats = NDArray[np.float64]
 DASHED = "6,4"
@@ -33,7 +33,8 @@ class Figure:
         axes: Sequence[bq.Axis],
         controls: Sequence[widgets.Widget] = (),
     ) -> None:
-        self.note = widgets.HTML()
+        self.note = widgets.HTML().add_class("promo-sentence")
+        self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
             axes=list(axes),
@@ -41,11 +42,9 @@ class Figure:
             fig_margin={"top": 12, "bottom": 44, "left": 68, "right": 20},
             layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
         )
-        head = widgets.HTML(
-            f'<div class="promo-title">{title}</div><div class="promo-legend">{legend}</div>'
-        )
+        self.head = widgets.HTML(headed(title, legend))
         self.widget = widgets.VBox(
-            [sheet(), head, *controls, self.figure, self.note],
+            [sheet(), self.head, *controls, self.figure, self.note],
             layout=widgets.Layout(min_width="320px"),
         )
         self.widget.add_class("promo")
@@ -53,6 +52,13 @@ class Figure:
     def say(self, sentence: str) -> None:
         """Put the figure in words."""
         self.note.value = f'<div class="promo-note">{sentence}</div>'
+
+    def empty(self, sentence: str) -> None:
+        """Give the axes the range they had at first, and say why there is nothing to see."""
+        for scale, low, high in self._bounds:
+            with scale.hold_sync():
+                scale.min, scale.max = low, high
+        self.say(sentence)
 
 
 def axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "") -> bq.Axis:

@@ -27,11 +27,11 @@ from promo.ui.opinions import (
     opinions,
 )
 from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move
-from promo.ui.style import GREY, key, row_layout, sheet
+from promo.ui.style import GREY, headed, key, row_layout, sheet, table
 
 _CELLS = 48
 _WIDE = {"description_width": "initial"}
-_HEAD = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
+_COLUMNS = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
 
 
 def names_of(trainer: Answering) -> list[str]:
@@ -53,12 +53,12 @@ class Leaderboard:
     def __init__(self, trainer: Answering) -> None:
         self._names = names_of(trainer)
         self.table, self.note = widgets.HTML(), widgets.HTML()
-        title = (
-            '<div class="promo-title">Who predicts best?</div><div class="promo-legend">Each row '
-            "is predicted before it is learned. Behind: nats a row to the leader, 95% for all "
-            "pairs at any time; lately: the last 1,000 to 2,000 rows</div>"
+        head = headed(
+            "Who predicts best?",
+            "Each row is predicted before it is learned. Behind: nats a row to the leader, 95% for "
+            "all pairs at any time; lately: the last 1,000 to 2,000 rows",
         )
-        self.widget = widgets.VBox([sheet(), widgets.HTML(title), self.table, self.note])
+        self.widget = widgets.VBox([sheet(), widgets.HTML(head), self.table, self.note])
         self.widget.add_class("promo")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -67,9 +67,8 @@ class Leaderboard:
         racing = [n for n in self._names if isfinite(scores[n].get("behind", np.nan))]
         racing.sort(key=lambda name: scores[name]["log_loss"])
         others = [name for name in self._names if name not in racing]
-        head = "".join(f"<th>{name}</th>" for name in _HEAD)
         lines = "".join(self._line(name, scores[name], racing) for name in (*racing, *others))
-        self.table.value = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        self.table.value = table("Who predicts best?", _COLUMNS, f"<tbody>{lines}</tbody>")
         self.note.value = f'<div class="promo-note">{_in_words(racing, scores)}</div>'
 
     def _line(self, name: str, score: dict[str, float], racing: Sequence[str]) -> str:
@@ -84,7 +83,8 @@ class Leaderboard:
             cells += [far, "real" if low > 0 else "not sure"]
         else:
             cells += ["", "the floor" if name == "best-possible" else ""]
-        return f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        row = "".join(f"<td>{cell}</td>" for cell in cells)
+        return f'<tr><th scope="row">{escape(name)}</th>{row}</tr>'
 
 
 def _scores(snapshot: Snapshot, name: str) -> dict[str, float]:
@@ -155,7 +155,7 @@ class ExpertsFigure(Figure):
             if name != "base-rate":
                 shown.append(loss)
         if not len(rows):
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         extend(self._x, max(float(rows[-1]), 1.0))
         fit(self._y, rows, shown)
@@ -364,12 +364,13 @@ class WhatIfCard:
             for name in ("Competence", "Network ability")
         )  # fmt: skip
         self.table = widgets.HTML()
-        title = (
-            '<div class="promo-title">What if?</div><div class="promo-legend">The chance of '
-            "promotion of such a person; 95% at one look where the expert has an interval</div>"
+        head = headed(
+            "What if?",
+            "The chance of promotion of such a person; 95% at one look where the expert has an "
+            "interval",
         )
         row = widgets.HBox([self.competence, self.network_ability], layout=row_layout())
-        self.widget = widgets.VBox([sheet(), widgets.HTML(title), row, self.table])
+        self.widget = widgets.VBox([sheet(), widgets.HTML(head), row, self.table])
         self.widget.add_class("promo")
 
     @property
@@ -393,8 +394,8 @@ def _table(said: Sequence[Opinion]) -> str:
         interval = f"{low:.1%} to {high:.1%}" if isfinite(low) else ""
         bar = f'<div class="promo-bar"><div style="width: {100 * proba:.0f}%"></div></div>'
         lines += (
-            f"<tr><td>{escape(name)}</td><td>{proba:.1%}</td><td>{interval}</td>"
-            f'<td style="min-width: 120px">{bar}</td></tr>'
+            f'<tr><th scope="row">{escape(name)}</th><td>{proba:.1%}</td>'
+            f'<td style="min-width: 120px">{bar}</td><td>{interval}</td></tr>'
         )
-    head = "<th>expert</th><th>chance</th><th>95% interval</th><th></th>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    columns = ("expert", ("chance", 2), "95% interval")
+    return table("The chance of promotion, expert by expert", columns, f"<tbody>{lines}</tbody>")

@@ -13,6 +13,7 @@ import ipywidgets as widgets
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.trainer import close_all as close_trainers
+from promo.ui.access import Access
 from promo.ui.frames import Frames
 
 FRAMES_PER_S = 10.0
@@ -42,7 +43,8 @@ class Publisher:
     `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
     a change of it is shown like one of the trainer. Where it has a run `beside`, so is a new
     snapshot of that. One that has `turned` says which snapshot is shown instead of the newest, save
-    to those that are `live`.
+    to those that are `live`. Its `news`, if a view has any, are announced to those who do not see
+    it.
 
     A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
     what a cell which runs again had opened.
@@ -62,7 +64,7 @@ class Publisher:
     ) -> None:
         self.trainer, self.views = trainer or _Still(), list(views)
         self.errors: list[Exception] = []
-        self.frames = Frames(1 / frames_per_s)
+        self.frames, self.access = Frames(1 / frames_per_s), Access()
         self._tick_s = min(1 / frames_per_s, _TICK_S)
         self._halt = threading.Event()
         self._working = list(views)
@@ -117,6 +119,7 @@ class Publisher:
                 view.update(snapshot)
             except Exception as error:
                 self._leave_out(view, error)
+        self.access.said = " ".join(filter(None, (getattr(v, "news", "") for v in self.views)))
         self.frames.end()
 
     def _leave_out(self, view: View, error: Exception) -> None:
@@ -131,6 +134,7 @@ class Publisher:
         self._halt.set()
         self._thread.join(timeout=2.0)
         close_tree(self.frames)
+        close_tree(self.access)
         for view in self.views:
             if hasattr(view, "close"):  # it has opened more than widgets
                 view.close()

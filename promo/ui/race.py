@@ -42,6 +42,7 @@ class RaceSwitch:
             layout=widgets.Layout(width="auto"),
         )
         self.widget = widgets.HBox([self.method], layout=row_layout())
+        self.widget.add_class("promo")
 
     @property
     def choice(self) -> str:
@@ -155,7 +156,7 @@ class RaceFigure(_Raced):
         self.best.text = [f"{_X[best]:g}"]
         move(self.best, _X[[best]], losses[0, [best]])
         if exact == OFF:
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         fit(self._y, np.ones(1), [np.minimum([*losses.flat, exact, lately, top], top)], 0.02)
         best_lately = int(np.argmin(losses[1]))
@@ -230,7 +231,7 @@ class PathsFigure(_Raced):
                            (self.yours, weights[-1])):  # fmt: skip
             move(line, rows, path)
         if rows is NOWHERE:
-            self.say("No path is to be seen yet.")
+            self.empty("No path is to be seen yet.")
             return
         extend(self._x, max(float(rows[-1]), 1.0))
         fit(self._y, rows, [np.zeros(len(rows)), paths[best], weights[-2]], headroom=0.25)
@@ -274,7 +275,7 @@ class BestRateFigure(_Raced):
         rows, losses = history[YOURS, "rows"][known], losses[:, known]
         if len(rows) < 2:
             move(self.line, NOWHERE, np.ones(2))
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         best = _X[losses.argmin(axis=0)]
         move(self.line, rows, best)

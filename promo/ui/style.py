@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ipywidgets as widgets
 
 # Okabe and Ito's palette, told apart by colour-blind readers; each also has a dash or a marker.
@@ -33,11 +35,12 @@ _CSS = """
 .promo table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 11px; }
 .promo th, .promo td { padding: 2px 2px 2px 2.5px; text-align: right; white-space: nowrap; }
 .promo th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); }
-.promo th:first-child, .promo td:first-child { text-align: left; }
-.promo tr.first th { border: none; white-space: normal; padding-top: 10px; font-weight: normal;
+.promo th:first-child { text-align: left; }
+.promo tbody th { font-weight: normal; border: none; }
+.promo tr.first th { white-space: normal; padding-top: 10px;
   color: var(--jp-ui-font-color2, #555); }
 .promo table.promo-findings td { vertical-align: top; }
-.promo table.promo-findings :is(th, td:first-child, td:last-child) { white-space: normal; }
+.promo table.promo-findings :is(th, td:last-child) { white-space: normal; }
 .promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }
 .promo table code { background: none; font-size: 11px; padding: 0; }
 .promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
@@ -75,9 +78,16 @@ _CSS = """
 .promo .promo-brief { min-height: 0; margin: 4px 0; }
 .promo table.promo-list td:last-child { white-space: normal; overflow-wrap: anywhere; }
 [data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
-.promo button:focus-visible, .promo input:focus-visible, .promo select:focus-visible,
-.promo .noUi-handle:focus-visible {
-  outline: 2px solid #0072B2; outline-offset: 1px; }
+.promo .jupyter-button.mod-primary { background: #0072B2; color: #fff; }
+.promo .jupyter-button.mod-danger { background: #b3261e; color: #fff; }
+.promo .widget-toggle-button.mod-active { background: #0072B2; color: #fff; }
+.promo :focus-visible { outline: 2px solid #0072B2 !important; outline-offset: 2px; }
+[data-jp-theme-light="false"] .promo :focus-visible { outline-color: #56B4E9 !important; }
+.promo caption { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); }
+@media (prefers-reduced-motion: reduce) {
+  .promo *, .promo *::before, .promo *::after { transition: none !important;
+    animation: none !important; } }
 </style>
 """
 
@@ -86,6 +96,29 @@ def headed(title: str, legend: str) -> str:
     """Return the head of a view as HTML: its title, a heading to those who hear it, and its key."""
     heading = f'<div class="promo-title" role="heading" aria-level="3">{title}</div>'
     return f'{heading}<div class="promo-legend">{legend}</div>'
+
+
+def table(caption: str, columns: Sequence[str | tuple[str, int]], body: str, kind: str = "") -> str:
+    """Return a table as HTML, with a caption for those who hear it.
+
+    Parameters
+    ----------
+    columns
+        Their heads; with a number, of so many columns together.
+    body
+        Rows, the first cell of each a ``<th scope="row">``.
+    kind
+        A class of the style sheet.
+    """
+    heads = ""
+    for column in columns:
+        name, width = (column, 1) if isinstance(column, str) else column
+        scope = "col" if width == 1 else f'colgroup" colspan="{width}'
+        heads += f'<th scope="{scope}">{name}</th>'
+    return (
+        f'<table class="{kind}"><caption>{caption}</caption>'
+        f"<thead><tr>{heads}</tr></thead>{body}</table>"
+    )
 
 
 def sheet() -> widgets.HTML:
