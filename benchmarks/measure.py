@@ -64,13 +64,13 @@ class Result:
 def at_least(bar: float, what: str, figures: Figures, form: str, words: str = "") -> Result:
     """Return the line of what has to reach a bar."""
     reached = figures.median >= bar
-    return Result(what, f"≥ {bar:,g}", f"{figures:{form}}", reached, words)
+    return Result(what, f"≥ {bar:,}", f"{figures:{form}}", reached, words)
 
 
 def at_most(bar: float, what: str, figures: Figures, form: str, words: str = "") -> Result:
     """Return the line of what has to stay below a bar."""
     reached = figures.median <= bar
-    return Result(what, f"≤ {bar:,g}", f"{figures:{form}}", reached, words)
+    return Result(what, f"≤ {bar:,}", f"{figures:{form}}", reached, words)
 
 
 def take_turns(turns: int, **variants: Callable[[], float]) -> dict[str, Figures]:

@@ -57,7 +57,7 @@ def measure(rows: int, turns: int) -> list[Result]:
             _split(large),
         ),
         at_least(
-            5e6,
+            5_000_000,
             "rows/s of the sufficient statistics alone, pages of 1,000",
             large["moments"].per(1e9),
             ",.0f",

@@ -77,7 +77,7 @@ def test_a_page_makes_few_system_calls(tmp_path):
     calls = Counter(re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE))
     _, writer = max((n, thread) for (thread, call), n in calls.items() if call == "pwrite64")
     made = {call: n for (thread, call), n in calls.items() if thread == writer}
-    assert made["sendto"] <= COUNTED
+    assert made["sendto"] <= COUNTED + 8  # the window's, asked for ahead
     assert made["pwrite64"] <= 42 * COUNTED
     assert made["fcntl"] <= 7 * COUNTED
     assert sum(n for (_, call), n in calls.items() if call == "fdatasync") <= 20
