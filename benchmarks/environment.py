@@ -1,7 +1,7 @@
 """Libraries that only the benchmarks need, in a folder of their own beside .venv.
 
-They are what `benchmarks/requirements.lock` pins, by hash (`make lock` writes it). numpy and scipy
-they share with promo.
+They are what `benchmarks/requirements.lock` pins, by hash (`make lock` writes it). What promo has
+pinned too, as numpy, they take from .venv.
 """
 
 from __future__ import annotations

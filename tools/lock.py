@@ -30,6 +30,7 @@ PROMO = "pyproject.toml --all-extras --output-file requirements.lock"
 PEERS = (  # beside what is in .venv, which stays as it is
     "benchmarks/requirements.in --output-file benchmarks/requirements.lock"
     " --constraints requirements.lock --no-emit-package numpy --no-emit-package scipy"
+    " --no-emit-package cloudpickle"
 )
 
 HEAD = f"""\
