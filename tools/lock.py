@@ -27,10 +27,9 @@ COMPILE = (
     " --python-version 3.11 --fork-strategy fewest --quiet"
 )
 PROMO = "pyproject.toml --all-extras --output-file requirements.lock"
-PEERS = (  # beside what is in .venv, which stays as it is
+PEERS = (
     "benchmarks/requirements.in --output-file benchmarks/requirements.lock"
-    " --constraints requirements.lock --no-emit-package numpy --no-emit-package scipy"
-    " --no-emit-package cloudpickle"
+    " --constraints requirements.lock"
 )
 
 HEAD = f"""\
@@ -103,13 +102,20 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = f"{folder}/bin/python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=True)
-        for what in (PROMO, PEERS):
-            command = [f"{folder}/bin/uv", *f"{COMPILE} {what}".split(), *sys.argv[1:]]
-            failed = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
-            if failed:
-                return failed
+        failed = _compile(folder, PROMO)
+        # Beside what .venv has, which stays as it is.
+        theirs = (f"--no-emit-package={pin.name}" for pin in pins(LOCK.read_text()))
+        failed = failed or _compile(folder, PEERS, *theirs)
+    if failed:
+        return failed
     ENVIRONMENT.write_text(environment(LOCK.read_text()))
     return 0
+
+
+def _compile(folder: str, what: str, *options: str) -> int:
+    """Have uv write a lock; return its exit code."""
+    command = [f"{folder}/bin/uv", *f"{COMPILE} {what}".split(), *options, *sys.argv[1:]]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
 
 
 if __name__ == "__main__":
