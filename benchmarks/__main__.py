@@ -42,7 +42,8 @@ def main() -> int:
     for name, part in PARTS.items():
         if not options.parts or name in options.parts:
             for result in part(options):
-                print(f"{result.what}: {result.figure}, bar {result.bar}. {result.words}")
+                bar = f", bar {result.bar}" if result.bar else ""
+                print(f"{result.what}: {result.figure}{bar}. {result.words}")
                 sys.stdout.flush()
                 results.append(result)
     if not options.parts and not options.quick:
