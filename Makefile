@@ -49,8 +49,8 @@ bench: setup ## measure against the peers, in one run
 lock: setup ## pin every dependency anew: requirements.lock and environment.yml
 	@$(BIN)/python tools/lock.py $(ARGS)
 
-clean: ## remove .venv and caches; data/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove .venv, .bench and caches; data/ stays
+	rm -rf .venv .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:

@@ -10,9 +10,11 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +231,9 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     path = arguments.db or data_dir() / "promo.db"
+    # Models take as long to import as our API to start, and a core of their own to do it on.
+    importing = threading.Thread(target=import_module, args=("promo.models.default",))
+    importing.start()
     with (
         _interrupted_once(),
         _service(arguments.api) as service,

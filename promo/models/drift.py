@@ -8,7 +8,6 @@ from struct import Struct
 from typing import Any
 
 import msgspec
-from river import drift
 
 from promo.batch import Batch
 from promo.models.board import Board
@@ -113,6 +112,8 @@ class Drift:
 
 
 def _detector() -> Any:  # river's types are incomplete
+    from river import drift
+
     return drift.ADWIN(clock=_CLOCK)  # type: ignore[no-untyped-call]
 
 
