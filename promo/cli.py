@@ -1,4 +1,4 @@
-"""The command line: `promo lab | api | run | show`.
+"""The command line: `promo lab | app | api | run | show`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -13,9 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from math import isfinite
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +23,6 @@ from promo.paths import data_dir, project_root
 
 if TYPE_CHECKING:
     from promo.embedded import EmbeddedAPI, ExternalAPI
-    from promo.store import Reader
     from promo.trainer import Trainer
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
@@ -50,6 +46,17 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("--no-browser", action="store_true", help="only print the address")
     _add_api(lab)
     lab.set_defaults(run=_lab)
+
+    app = commands.add_parser("app", help="the dashboard as a web page, with an API")
+    app.add_argument("--port", type=_port, default=8866)
+    app.add_argument("--host", default="127.0.0.1", help="address to listen on (in a container)")
+    app.add_argument("--no-browser", action="store_true", help="only print the address")
+    app.add_argument(
+        "--no-token", action="store_true", help="open it to whoever reaches the port: no token"
+    )
+    app.add_argument("--theme", choices=("light", "dark"), default="light")
+    _add_api(app)
+    app.set_defaults(run=_app)
 
     api = commands.add_parser("api", help="serve employees of a world over HTTP")
     api.add_argument("--host", default="127.0.0.1")
@@ -173,15 +180,31 @@ def _api(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(arguments: argparse.Namespace) -> int:
+def _root() -> Path:
+    """Return the repository, whose `data` everything that starts from here shares."""
     root = project_root()
     if root is None:
         raise PromoError("no notebooks/01-analysis.ipynb here or above: run it in the repository")
-    from jupyterlab.labapp import LabApp
+    os.environ["PROMO_DATA"] = os.environ.get("PROMO_DATA") or str(root / "data")
+    return root
 
+
+@contextmanager
+def _service_for_kernels(url: str | None) -> Iterator[None]:
+    """Have every kernel started meanwhile read one service, which we say."""
     from promo.address import without_login
 
-    os.environ["PROMO_DATA"] = os.environ.get("PROMO_DATA") or str(root / "data")
+    with _service(url) as service:
+        os.environ["PROMO_API_URL"] = service.url
+        os.environ["PROMO_API_SOURCE"] = service.source
+        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
+        yield
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    root = _root()
+    from jupyterlab.labapp import LabApp
+
     ours = str(Path(__file__).parent / "lab")  # settings: no pop-up that asks about news
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
         filter(None, [ours, os.environ.get("JUPYTER_CONFIG_PATH")])
@@ -197,11 +220,24 @@ def _lab(arguments: argparse.Namespace) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("promo: running as root, so JupyterLab is started with --allow-root", flush=True)
         options.append("--allow-root")
-    with _service(arguments.api) as service:
-        os.environ["PROMO_API_URL"] = service.url
-        os.environ["PROMO_API_SOURCE"] = service.source
-        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
+    with _service_for_kernels(arguments.api):
         LabApp.launch_instance(options)
+    return 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    notebook = _root() / "notebooks" / "04-dashboard.ipynb"
+    from promo.app import serve
+
+    with _service_for_kernels(arguments.api):
+        serve(
+            notebook,
+            host=arguments.host,
+            port=arguments.port,
+            browser=not arguments.no_browser,
+            token=not arguments.no_token,
+            theme=arguments.theme,
+        )
     return 0
 
 
@@ -323,59 +359,13 @@ def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, 
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from promo.facts import facts_of, tell
     from promo.store import Store
 
     with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
-        facts = _facts(reader)
+        facts = facts_of(reader)
     if arguments.json:
         print(json.dumps(facts))
     else:
-        _print_facts(facts)
+        tell(facts)
     return 0
-
-
-def _facts(reader: Reader) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "store": str(reader.path),
-        "source": reader.source,
-        "page": reader.page,
-        **reader.totals(),
-        "models": [
-            dict(zip(("name", "page", "rows"), row, strict=True))
-            for row in reader.query("SELECT name, page, rows FROM model ORDER BY name")
-        ],
-        "coefficients": [c._asdict() for c in reader.coefficients()],
-        "metrics": [m._asdict() for m in reader.metrics()],
-    }
-    for row in facts["coefficients"] + facts["metrics"]:
-        # JSON has neither NaN nor infinity.
-        row.update({k: None for k, v in row.items() if isinstance(v, float) and not isfinite(v)})
-    return facts
-
-
-def _print_facts(facts: dict[str, Any]) -> None:
-    page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
-    print(f"{facts['store']}: {_plain(facts['source'])}, {page}, {facts['inserted']:,} rows")
-    print(
-        f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
-        f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
-        f"{facts['rejected']:,}"
-    )
-    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  95% interval")
-    for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
-        print(_plain(model))
-        for c in coefficients:
-            numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
-            estimate, error, low, high = ("" if v is None else f"{v:.5g}" for v in numbers)
-            interval = f"[{low}, {high}]" if low else ""
-            print(f"  {_plain(c['term']):41}{estimate:>12} {error:>12}  {interval}")
-    for model, metrics in groupby(facts["metrics"], key=itemgetter("model")):
-        print(f"\n{_plain(model)}")
-        for m in metrics:
-            value = "" if m["value"] is None else f"{m['value']:,.6g}"
-            print(f"  {_plain(m['name']):63} {value:>12}")
-
-
-def _plain(text: str) -> str:
-    """Return a name as a file holds it; what would steer the terminal, spelled out."""
-    return text if text.isprintable() else ascii(text)

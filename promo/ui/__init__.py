@@ -7,6 +7,7 @@ snapshot in the views of a page.
 from promo.ui.board import Board
 from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
+from promo.ui.dashboard import Dashboard
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
 from promo.ui.figures import LossFigure, SampleFigure
@@ -34,6 +35,7 @@ __all__ = [
     "CoefficientTable",
     "ColliderSwitch",
     "Controls",
+    "Dashboard",
     "DoFigure",
     "ExpertsFigure",
     "Leaderboard",

@@ -13,6 +13,7 @@ from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
 _LABELS = 6  # of learning rates, the newest; bqplot's Label fails when their number changes
+NEW_RATE = key("new rate", VERMILLION, dash="2,3")
 
 
 class SampleFigure(Figure):
@@ -63,12 +64,50 @@ class SampleFigure(Figure):
         )
 
 
+class RateMarks:
+    """Where the learning rate of a model was changed: dotted lines, the newest with the rate.
+
+    Parameters
+    ----------
+    rows
+        The scale of the figure's x axis.
+    model
+        Whose changes.
+    """
+
+    def __init__(self, rows: bq.Scale, model: str) -> None:
+        self._model = model
+        self._marked: list[tuple[int, float]] = []
+        upright = {"x": rows, "y": bq.LinearScale(min=0, max=1)}
+        self.lines = bq.Lines(
+            x=NOWHERE, y=NOWHERE, scales=upright, colors=[VERMILLION], line_style="dotted"
+        )
+        self.labels = bq.Label(
+            x=[OFF] * _LABELS, y=[0.0] * _LABELS, text=[""] * _LABELS, scales=upright,
+            colors=[VERMILLION], default_size=11, x_offset=4, font_weight="normal",
+        )  # fmt: skip
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Mark the changes so far, if there is a new one."""
+        changes = [(at, rate) for at, model, rate in snapshot.rate_changes if model == self._model]
+        if changes == self._marked:
+            return
+        self._marked = changes
+        at = np.array([2 * [float(rows)] for rows, _ in changes[-_CHANGES:]] or [2 * [OFF]])
+        move(self.lines, at, np.tile([0.0, 1.0], (len(at), 1)))
+        recent = (_LABELS * [(OFF, 0.0)] + changes)[-_LABELS:]
+        with self.labels.hold_sync():
+            self.labels.x = np.array([x for x, _ in recent], np.float64)
+            steps = (len(changes) + np.arange(_LABELS)) % 3  # down, so that neighbours stay apart
+            self.labels.y = 0.95 - 0.055 * steps
+            self.labels.text = [f"{rate:.3g}" if x >= 0 else "" for x, rate in recent]
+
+
 class LossFigure(Figure):
     """How well we predict: log loss by progressive validation, and where the rate was changed."""
 
     def __init__(self, model: str = "sgd-logistic") -> None:
         self._model = model
-        self._marked: list[tuple[int, float]] = []
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.8)
         scales = {"x": self._x, "y": self._y}
         self.line = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], stroke_width=2.5)
@@ -77,25 +116,18 @@ class LossFigure(Figure):
             x=[0.0, 1.0], y=[log(2)] * 2, scales={"x": bq.LinearScale(min=0, max=1), "y": self._y},
             colors=[GREY], line_style="dashed",
         )  # fmt: skip
-        upright = {"x": self._x, "y": bq.LinearScale(min=0, max=1)}
-        self.changes = bq.Lines(
-            x=NOWHERE, y=NOWHERE, scales=upright, colors=[VERMILLION], line_style="dotted"
-        )
-        self.labels = bq.Label(
-            x=[OFF] * _LABELS, y=[0.0] * _LABELS, text=[""] * _LABELS, scales=upright,
-            colors=[VERMILLION], default_size=11, x_offset=4, font_weight="normal",
-        )  # fmt: skip
+        self.rates = RateMarks(self._x, model)
         legend = (
             key(f"{model}, so far", BLUE)
             + key("lately", SKY)
             + key("coin toss", GREY, dash=DASHED)
-            + key("new rate", VERMILLION, dash="2,3")
+            + NEW_RATE
         )
         axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
         ]
-        marks = [self.coin, self.changes, self.recent, self.line, self.labels]
+        marks = [self.coin, self.rates.lines, self.recent, self.line, self.rates.labels]
         super().__init__("How well do we predict?", legend, marks, axes)
 
     def update(self, snapshot: Snapshot) -> None:
@@ -107,7 +139,7 @@ class LossFigure(Figure):
         lately_rows, lately = _recent(rows, loss)
         move(self.line, rows, loss)
         move(self.recent, lately_rows, lately)
-        self._mark_changes(snapshot)
+        self.rates.update(snapshot)
         if not len(rows):
             self.empty("Nothing is predicted yet.")
             return
@@ -123,20 +155,6 @@ class LossFigure(Figure):
             f"{snapshot.learning_rates[self._model]:.3g}, changed "
             f"{_times(len(snapshot.rate_changes))}."
         )
-
-    def _mark_changes(self, snapshot: Snapshot) -> None:
-        changes = [(at, rate) for at, model, rate in snapshot.rate_changes if model == self._model]
-        if changes == self._marked:
-            return
-        self._marked = changes
-        at = np.array([2 * [float(rows)] for rows, _ in changes[-_CHANGES:]] or [2 * [OFF]])
-        move(self.changes, at, np.tile([0.0, 1.0], (len(at), 1)))
-        recent = (_LABELS * [(OFF, 0.0)] + changes)[-_LABELS:]
-        with self.labels.hold_sync():
-            self.labels.x = np.array([x for x, _ in recent], np.float64)
-            steps = (len(changes) + np.arange(_LABELS)) % 3  # down, so that neighbours stay apart
-            self.labels.y = 0.95 - 0.055 * steps
-            self.labels.text = [f"{rate:.3g}" if x >= 0 else "" for x, rate in recent]
 
 
 def _grow(scale: bq.Scale, values: Floats) -> None:

@@ -23,7 +23,10 @@ NOWHERE = np.full(2, OFF)
 
 
 class Figure:
-    """A titled bqplot figure, its legend and its controls above it and a sentence below."""
+    """A titled bqplot figure, its legend and its controls above it and a sentence below.
+
+    What stands beside the plot, as the names of its lines, stays there however narrow it gets.
+    """
 
     def __init__(
         self,
@@ -32,8 +35,9 @@ class Figure:
         marks: Sequence[bq.Mark],
         axes: Sequence[bq.Axis],
         controls: Sequence[widgets.Widget] = (),
+        beside: widgets.Widget | None = None,
     ) -> None:
-        self.note = widgets.HTML()
+        self.note = widgets.HTML().add_class("promo-sentence")
         self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
@@ -43,11 +47,15 @@ class Figure:
             layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
         )
         self.head = widgets.HTML(headed(title, legend))
+        plot = self.figure
+        if beside is not None:
+            self.figure.layout.flex = "1 1 auto"
+            plot = widgets.HBox([self.figure, beside])
         self.widget = widgets.VBox(
-            [sheet(), self.head, *controls, self.figure, self.note],
+            [sheet(), self.head, *controls, plot, self.note],
             layout=widgets.Layout(min_width="320px"),
         )
-        self.widget.add_class("promo")
+        self.widget.add_class("promo").add_class("promo-figure")
 
     def say(self, sentence: str) -> None:
         """Put the figure in words."""

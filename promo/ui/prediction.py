@@ -16,6 +16,7 @@ from promo.models.board import Board
 from promo.models.results import Model
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
+from promo.ui.figures import NEW_RATE, RateMarks
 from promo.ui.opinions import (
     MIXTURE_STYLE,
     STYLES,
@@ -27,9 +28,10 @@ from promo.ui.opinions import (
     opinions,
 )
 from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move
-from promo.ui.style import GREY, headed, key, row_layout, sheet
+from promo.ui.style import GREY, INK, headed, key, row_layout, sheet
 
 _CELLS = 48
+_DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
 _HEAD = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
 
@@ -117,11 +119,28 @@ def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 class ExpertsFigure(Figure):
-    """Log loss so far of every expert over rows, and of the best possible where that is known."""
+    """Log loss so far of every expert over rows, and of the best possible where that is known.
+
+    Each line is named beside the plot, with the loss that it has come to.
+
+    Parameters
+    ----------
+    trainer
+        Whose experts are shown.
+    title
+        Of the figure.
+    model
+        Whose changes of the learning rate are marked.
+    """
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        title: str = "How well does each expert predict?",
+        model: str = "sgd-logistic",
+    ) -> None:
         self._names = names_of(trainer)
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.7)
         scales, styles = {"x": self._x, "y": self._y}, _styles(self._names)
@@ -132,16 +151,18 @@ class ExpertsFigure(Figure):
         }  # fmt: skip
         upright = {"x": self._x, "y": bq.LinearScale(min=0, max=1)}
         self.drifts = bq.Lines(
-            x=NOWHERE, y=NOWHERE, scales=upright, colors=["#D55E00"], line_style="dotted"
+            x=NOWHERE, y=NOWHERE, scales=upright, colors=[GREY], line_style="dash_dotted"
         )
-        legend = "".join(_key(name, styles[name]) for name in self._names)
+        self.rates = RateMarks(self._x, model)
+        self._keys = {name: _key(name, styles[name]) for name in self._names}
+        self.names = widgets.HTML()
+        legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
         axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
         ]
-        title = "How well does each expert predict?"
-        marks = [self.drifts, *self.lines.values()]
-        super().__init__(title, legend + key("change noticed", "#D55E00", dash="2,3"), marks, axes)
+        marks = [self.drifts, self.rates.lines, *self.lines.values(), self.rates.labels]
+        super().__init__(title, legend, marks, axes, beside=self.names)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw every path, and where some expert's losses were found to have changed."""
@@ -154,17 +175,22 @@ class ExpertsFigure(Figure):
             move(line, rows, loss)
             if name != "base-rate":
                 shown.append(loss)
+        losses = {name: snapshot.metric(name, "log_loss") for name in self._names}
+        self.names.value = "".join(
+            f'<div class="promo-line">{self._keys[name]}<b>{_number(loss, ".4f")}</b></div>'
+            for name, loss in losses.items()
+        )
         if not len(rows):
             self.empty("Nothing is predicted yet.")
             return
-        extend(self._x, max(float(rows[-1]), 1.0))
+        extend(self._x, 1.08 * max(float(rows[-1]), 1.0))  # room for the label of a new rate
         fit(self._y, rows, shown)
         self._mark_drifts(snapshot)
-        losses = {name: snapshot.metric(name, "log_loss") for name in self._names}
+        self.rates.update(snapshot)
         told = ", ".join(
             f"{name} {losses[name]:.4f}" for name in sorted(losses, key=losses.__getitem__)
         )
-        self.say(f"Nats a row, each row predicted before it is learned: {told}.")
+        self.say(f"Nats a row, the lowest first: {told}.")
 
     def _mark_drifts(self, snapshot: Snapshot) -> None:
         at: set[float] = set()
@@ -276,11 +302,18 @@ class SurfaceFigure(Figure):
     """P(promoted) over the plane by one expert, its even odds, and the people it speaks of.
 
     Click on a person: below stands what each expert says of people like that.
+
+    Parameters
+    ----------
+    trainer
+        Whose experts are asked.
+    title
+        Of the figure.
     """
 
     rest_s = 1.0
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, title: str = "Where are the chances?") -> None:
         self._trainer, self._answer = trainer, Answer()
         self._picked: tuple[float, float] | None = None
         self.expert = _choose(trainer)
@@ -291,24 +324,29 @@ class SurfaceFigure(Figure):
         self.map = bq.HeatMap(
             x=nothing, y=nothing, color=np.full((2, 2), 0.5), scales={**scales, "color": colour}
         )
-        self.people = bq.Scatter(
-            x=NOWHERE, y=NOWHERE, scales=scales, colors=["#222222"], default_size=14,
-            opacities=[0.5],
+        self.not_promoted, self.promoted = (
+            bq.Scatter(
+                x=NOWHERE, y=NOWHERE, scales=scales, colors=["#222222"], marker=marker,
+                default_size=size, opacities=[0.6], stroke_width=1,
+            )
+            for marker, size in (("cross", 26), ("circle", 18))
         )  # fmt: skip
         self.boundary, self.band = (
             bq.Scatter(x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], default_size=size)
             for size in (12, 3)
         )
-        self.people.on_element_click(self._pick)
+        for people in (self.promoted, self.not_promoted):
+            people.on_element_click(self._pick)
         legend = (
-            key("even odds", "#111111", marker="circle")
-            + "<span>small dots: its 95% band</span>"
+            key("promoted", INK, marker="circle")
+            + key("not promoted", INK, marker="cross")
             + key("surely promoted", "#0072B2")
             + key("surely not", "#D55E00")
+            + "<span>dotted: even odds, with its 95% band</span>"
         )
         axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
-        marks = [self.map, self.band, self.boundary, self.people]
-        super().__init__("Where are the chances?", legend, marks, axes, [self.expert])
+        marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
+        super().__init__(title, legend, marks, axes, [self.expert])
 
     def _pick(self, _: Any, target: dict[str, Any]) -> None:
         self._picked = float(target["data"]["x"]), float(target["data"]["y"])
@@ -320,8 +358,9 @@ class SurfaceFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
-        ability, competence, _ = snapshot.sample[:, -300:]
-        move(self.people, competence, ability)
+        ability, competence, promoted = snapshot.sample[:, -300:]
+        for people, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
+            move(people, competence[chosen], ability[chosen])
         about = self.expert.value, self._picked
         question = partial(_surface, *about)
         answer = self._answer.to((snapshot.rows, about), lambda: self._trainer.ask(question))
