@@ -59,11 +59,11 @@ class Pace:
     def note(self, pages: int, *spent_s: float) -> tuple[float, ...]:
         """Take note of the pages done by now and of the seconds spent on them in all.
 
-        Returns pages per second and, of each kind of seconds, how many a page has taken.
+        Returns pages per second and, if there was a page, how many seconds of each kind it took.
         """
         self._marks.append((time.monotonic(), pages, *spent_s))
         while len(self._marks) > 2 and self._marks[1][0] < self._marks[-1][0] - self.window_s:
             del self._marks[0]
         elapsed, done, *spent = np.subtract(self._marks[-1], self._marks[0]).tolist()
         pace = done / elapsed if elapsed > 0 else 0.0
-        return pace, *(each / done if done else 0.0 for each in spent)
+        return (pace, *(each / done for each in spent)) if done else (pace,)

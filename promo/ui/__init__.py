@@ -5,8 +5,9 @@ snapshot in the views of a page.
 """
 
 from promo.ui.board import Board
+from promo.ui.choose import Choose
 from promo.ui.coefficients import CoefficientFigure
-from promo.ui.controls import Controls
+from promo.ui.controls import Controls, Watching
 from promo.ui.dashboard import Dashboard
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
@@ -26,11 +27,13 @@ from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
+from promo.ui.timing import Timing
 
 __all__ = [
     "BestRateFigure",
     "Board",
     "CalibrationFigure",
+    "Choose",
     "CoefficientFigure",
     "CoefficientTable",
     "ColliderSwitch",
@@ -50,6 +53,8 @@ __all__ = [
     "StoriesFigure",
     "StoryEditor",
     "SurfaceFigure",
+    "Timing",
+    "Watching",
     "WeightsFigure",
     "WhatIfCard",
     "WorldFigure",

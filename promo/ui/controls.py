@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from promo.errors import SourceChanged
+from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.style import sheet
@@ -140,6 +141,21 @@ class Controls:
         self.status.value = status_line(
             snapshot, status, self.problem or self.trainer.message or snapshot.message
         )
+
+
+class Watching:
+    """The status line of a store that another process writes: there is nothing to press."""
+
+    def __init__(self, trainer: Following) -> None:
+        self._trainer = trainer
+        self.status = widgets.HTML()
+        self.widget = widgets.VBox([sheet(), self.status])
+        self.widget.add_class("promo")
+        self.update(trainer.snapshot)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show how far the other process has come."""
+        self.status.value = status_line(snapshot, "watching", self._trainer.message)
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:

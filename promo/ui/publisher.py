@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
+from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.trainer import close_all as close_trainers
@@ -40,7 +41,7 @@ class Publisher:
 
     A view that fails must not stop the others: it is left out from then on and says why, as does
     `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
-    a change of it is shown like one of the trainer.
+    a change of it is shown like one of the trainer; one that has `frames` is given the publisher's.
 
     A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
     what a cell which runs again had opened.
@@ -56,11 +57,17 @@ class Publisher:
     """
 
     def __init__(
-        self, trainer: Trainer | None, views: Sequence[View], frames_per_s: float = FRAMES_PER_S
+        self,
+        trainer: Trainer | Following | None,
+        views: Sequence[View],
+        frames_per_s: float = FRAMES_PER_S,
     ) -> None:
         self.trainer, self.views = trainer or _Still(), list(views)
         self.errors: list[Exception] = []
         self.frames = Frames(1 / frames_per_s)
+        for view in views:
+            if hasattr(view, "frames"):
+                view.frames = self.frames
         self._tick_s = min(1 / frames_per_s, _TICK_S)
         self._halt = threading.Event()
         self._working = list(views)
