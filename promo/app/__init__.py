@@ -26,8 +26,8 @@ class VisitorKernels(AsyncMappingKernelManager):
     """Kernels of which each has a visitor, and ends when that one has been gone for a while.
 
     A page that is closed says so, and its kernel ends at once. This is for those that cannot: of a
-    browser that was killed, or behind a line that is down. What a kernel sends counts for nothing,
-    since a stream that plays goes on sending, whether anybody looks or not.
+    browser that was killed, or behind a line that is down. But for the cells that make the page,
+    what a kernel sends is no sign of a visitor: a stream that plays goes on sending to nobody.
     """
 
     @default("cull_idle_timeout")
@@ -39,8 +39,8 @@ class VisitorKernels(AsyncMappingKernelManager):
         return LOOK_S
 
     def track_message_type(self, message_type: str) -> bool:
-        """Let no message count as a sign of a visitor."""
-        return False
+        """Say whether a message is a sign of a visitor: that a cell begins to run."""
+        return message_type == "execute_input"
 
     def notify_disconnect(self, kernel_id: str) -> None:
         """Count from the moment when the visitor left."""

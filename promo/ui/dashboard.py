@@ -11,25 +11,40 @@ from promo.ui.board import Board, Shown
 # Heights in vh: what Lab's bars, the controls, heads and sentences leave is shared by two rows.
 _CSS = """
 <style>
-.promo-dashboard { --promo-plot: clamp(150px, 50vh - 222px, 420px); overflow: hidden; }
-[data-voila] .promo-dashboard { --promo-plot: clamp(150px, 50vh - 170px, 420px); }
-.promo-dashboard.widget-vbox { padding: 0 var(--promo-space) !important; }
-.promo-dashboard, .promo-dashboard > .widget-gridbox { grid-gap: 4px 16px !important; }
+.promo-dashboard { --promo-plot: clamp(150px, 50vh - 230px, 420px); overflow: hidden; }
+[data-voila] .promo-dashboard { --promo-plot: clamp(150px, 50vh - 176px, 420px); }
+.promo-dashboard.widget-vbox { padding: 0 !important; }
+.promo-dashboard, .promo-dashboard > .widget-gridbox { grid-gap: 4px 24px !important; }
+.promo-dashboard .widget-box > .widget-html:first-child:has(style) { display: none !important; }
 .promo-dashboard .promo-note { font-size: var(--promo-small); line-height: 1.35;
   min-height: 2.7em; max-width: none; }
-.promo-dashboard .promo-legend { line-height: 1.35; min-height: 0; }
-.promo-dashboard .promo-figure { display: grid; align-content: start;
-  grid-template-columns: minmax(0, 1fr) auto; }
-.promo-dashboard .promo-figure > :is(.bqplot, .widget-hbox, .promo-sentence) {
-  grid-column: 1 / -1; }
+.promo-dashboard .promo-legend { font-size: var(--promo-small); line-height: 1.35; min-height: 0; }
+.promo-dashboard .promo-legend span { margin-right: 8px; }
+.promo-dashboard .promo-title { line-height: 1.35; }
+.promo-dashboard .promo-figure { position: relative; }
 .promo-dashboard .promo-figure .bqplot { height: var(--promo-plot) !important; }
+.promo-dashboard .promo-figure .bqplot .axis text { font-size: var(--promo-small) !important; }
+.promo-dashboard .promo-figure > .widget-dropdown { position: absolute; top: 0; right: 0;
+  width: 220px; height: 20px; margin: 0; z-index: 1; line-height: 20px; }
+.promo-dashboard .promo-figure > .widget-dropdown :is(select, label) { height: 20px;
+  line-height: 20px; font-size: var(--promo-small); padding-top: 0; padding-bottom: 0; }
+.promo-dashboard .promo-figure > .widget-hbox { gap: 0 8px !important; }
+.promo-dashboard .promo-figure > .widget-hbox :is(label, button) {
+  font-size: var(--promo-small); }
+.promo-dashboard .promo-figure .widget-toggle-buttons > label { position: absolute;
+  clip-path: inset(50%); }  /* heard only: the legend above it says what is switched */
+.promo-dashboard .promo-figure > .widget-hbox button { height: 22px; line-height: 22px;
+  padding: 0 8px; }
 .promo-dashboard .promo-stories { grid-template-columns: repeat(4, minmax(0, 1fr));
   grid-auto-flow: dense; gap: 4px; }
 .promo-dashboard .promo-card { padding: 2px 6px; }
+.promo-dashboard .promo-card .widget-html-content { min-width: 0; width: 100%; }
 .promo-dashboard .promo-card-title { display: none; }
 .promo-dashboard .promo-card-drawings { flex-wrap: nowrap; gap: 4px; min-height: 0;
   justify-content: center; }
-.promo-dashboard .promo-card-drawings .promo-dag { flex: 0 1 44px; min-width: 0; height: 32px; }
+.promo-dashboard .promo-dag { flex: 1 1 0; width: auto; min-width: 0; max-width: 48px;
+  height: 30px; }
+.promo-dashboard .promo-share { font-size: var(--promo-small); line-height: 1.35; }
 .promo-dashboard .promo-share svg { height: 12px; }
 </style>
 """

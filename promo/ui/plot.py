@@ -43,13 +43,14 @@ class Figure:
             marks=list(marks),
             axes=list(axes),
             animation_duration=0,
-            fig_margin={"top": 12, "bottom": 44, "left": 68, "right": 20},
+            fig_margin={"top": 12, "bottom": 40, "left": 68, "right": 20},
             layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
         )
         self.head = widgets.HTML(headed(title, legend))
         plot = self.figure
         if beside is not None:
-            self.figure.layout.flex = "1 1 auto"
+            self.figure.layout.flex, self.figure.layout.min_width = "1 1 0", "160px"
+            beside.layout.flex = "0 0 auto"
             plot = widgets.HBox([self.figure, beside])
         self.widget = widgets.VBox(
             [sheet(), self.head, *controls, plot, self.note],
@@ -115,3 +116,21 @@ def extend(scale: bq.Scale, end: float) -> None:
     """
     step = 10.0 ** (floor(log10(end)) - 1)
     scale.max = step * ceil(end / step)
+
+
+def tick(along: bq.Axis, most: int = 6) -> None:
+    """Put round ticks on an axis, so few that their numbers keep apart; as its scale stands now.
+
+    Examples
+    --------
+    >>> rows = axis(bq.LinearScale(min=0, max=27_000), "rows")
+    >>> tick(rows)
+    >>> rows.tick_values.tolist()
+    [0.0, 5000.0, 10000.0, 15000.0, 20000.0, 25000.0]
+    """
+    low, high = along.scale.min, along.scale.max
+    power = 10.0 ** floor(log10((high - low) / most))
+    step = next(power * m for m in (1, 2, 5, 10) if (high - low) / (power * m) <= most)
+    values = step * np.arange(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
+    if along.tick_values is None or not np.array_equal(along.tick_values, values):
+        along.tick_values = values

@@ -27,7 +27,7 @@ from promo.ui.opinions import (
     grid,
     opinions,
 )
-from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move
+from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, tick
 from promo.ui.style import GREY, INK, headed, key, row_layout, sheet
 
 _CELLS = 48
@@ -157,12 +157,12 @@ class ExpertsFigure(Figure):
         self._keys = {name: _key(name, styles[name]) for name in self._names}
         self.names = widgets.HTML()
         legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
-        axes = [
+        self._axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
         ]
         marks = [self.drifts, self.rates.lines, *self.lines.values(), self.rates.labels]
-        super().__init__(title, legend, marks, axes, beside=self.names)
+        super().__init__(title, legend, marks, self._axes, beside=self.names)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw every path, and where some expert's losses were found to have changed."""
@@ -182,15 +182,21 @@ class ExpertsFigure(Figure):
         )
         if not len(rows):
             self.empty("Nothing is predicted yet.")
+            self._tick()
             return
         extend(self._x, 1.08 * max(float(rows[-1]), 1.0))  # room for the label of a new rate
         fit(self._y, rows, shown)
+        self._tick()
         self._mark_drifts(snapshot)
         self.rates.update(snapshot)
         told = ", ".join(
             f"{name} {losses[name]:.4f}" for name in sorted(losses, key=losses.__getitem__)
         )
         self.say(f"Nats a row, the lowest first: {told}.")
+
+    def _tick(self) -> None:
+        for each in self._axes:
+            tick(each)
 
     def _mark_drifts(self, snapshot: Snapshot) -> None:
         at: set[float] = set()
@@ -342,7 +348,7 @@ class SurfaceFigure(Figure):
             + key("not promoted", INK, marker="cross")
             + key("surely promoted", "#0072B2")
             + key("surely not", "#D55E00")
-            + "<span>dotted: even odds, with its 95% band</span>"
+            + "<span>dotted: even odds, 95% band</span>"
         )
         axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
         marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]

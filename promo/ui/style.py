@@ -66,10 +66,11 @@ _CSS = """
   font-size: var(--promo-note); font-variant-numeric: tabular-nums; }
 .promo-share b { text-align: right; white-space: nowrap; }
 .promo-share svg { grid-column: 1 / -1; }
-.promo-line { display: flex; justify-content: space-between; white-space: nowrap;
+.promo-line { display: flex; justify-content: space-between; gap: 8px; white-space: nowrap;
   font-size: var(--promo-small); line-height: 1.6; font-variant-numeric: tabular-nums; }
 .promo-line svg { vertical-align: -2px; margin-right: 4px; }
 .promo-line b { min-width: 4em; text-align: right; }
+.promo-choose .promo-note { min-height: 0; }
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
