@@ -1,7 +1,7 @@
 """Tests of `promo app`: the dashboard as a web page, for this machine and whoever has the token."""
 
+import asyncio
 import http.client
-import json
 import os
 import re
 import signal
@@ -14,18 +14,18 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from promo.app import VisitorKernels
 from test_browser import wait_for
 
 ADDRESS = re.compile(r"the dashboard is at (http://127\.0\.0\.1:\d+/(?:\?token=(\w+))?)")
-GONE = {"VisitorKernels": {"cull_idle_timeout": 6, "cull_interval": 1}}  # not minutes
+NO_KERNEL = "/api/kernels/00000000-0000-0000-0000-000000000000"
 
 
 class Served:
     """`promo app` as a child process, with a home and data of its own."""
 
-    def __init__(self, folder, *options, config=None):
+    def __init__(self, folder, *options):
         self.data = folder / "data"
-        (folder / "voila.json").write_text(json.dumps(config or {}))
         own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
@@ -80,8 +80,8 @@ class Served:
 
 
 @contextmanager
-def serving(folder, *options, config=None):
-    app = Served(folder, *options, config=config)
+def serving(folder, *options):
+    app = Served(folder, *options)
     try:
         yield app
     finally:
@@ -89,25 +89,22 @@ def serving(folder, *options, config=None):
 
 
 @pytest.mark.slow
-def test_it_is_for_this_machine_and_its_token_and_ends_with_its_visitors(tmp_path):
-    """Refused without the token or under another name; a gone visitor's kernel and children end."""
-    with serving(tmp_path, config=GONE) as app:
+def test_it_is_for_this_machine_and_its_token_and_leaves_nobody_behind(tmp_path):
+    """Refused without the token or under another name; SIGTERM ends all that it has started."""
+    with serving(tmp_path) as app:
         assert len(app.token) >= 32
         for path in ("/", "/voila/files/04-dashboard.ipynb", "/?token=" + "0" * 48):
             status, body = app.ask(path)
             assert status in (302, 403)
             assert "promo" not in body
-        kernel = "/api/kernels/00000000-0000-0000-0000-000000000000"
-        assert app.ask(kernel)[0] == 403
+        assert app.ask(NO_KERNEL)[0] == 403
         assert app.ask("/", Host="elsewhere.example", Authorization=f"token {app.token}")[0] == 403
         assert app.kernels() == []
         status, page = app.ask("/", Authorization=f"token {app.token}")
         assert status == 200
         assert page.count("application/vnd.jupyter.widget-view+json") == 1
         assert app.listening() == {"127.0.0.1"}
-        [kernel] = app.kernels()
-        family = [kernel, *kernel.children(recursive=True)]
-        wait_for(lambda: not [p for p in family if p.is_running()])
+        assert len(app.kernels()) == 1
         everybody = psutil.Process(app.process.pid).children(recursive=True)
         app.process.send_signal(signal.SIGTERM)
         app.process.wait(15)
@@ -117,7 +114,47 @@ def test_it_is_for_this_machine_and_its_token_and_ends_with_its_visitors(tmp_pat
 @pytest.mark.slow
 def test_a_flag_opens_it(tmp_path):
     """Without a token, said so on purpose, whoever is on this machine may come in."""
-    with serving(tmp_path, "--no-token", config=GONE) as app:
+    with serving(tmp_path, "--no-token") as app:
         assert app.token is None
-        assert app.ask("/voila/static/voila.js", "HEAD")[0] == 200
-        assert app.ask("/")[0] == 200
+        assert app.ask(NO_KERNEL)[0] == 404
+
+
+BUSY = """
+import threading, time
+from IPython.display import display
+from promo.embedded import EmbeddedAPI
+world = EmbeddedAPI(rows=10, port=0)
+def play():
+    while True:
+        display(1)
+        time.sleep(0.05)
+threading.Thread(target=play, daemon=True).start()
+"""
+
+
+@pytest.mark.slow
+def test_a_kernel_ends_with_its_visitor_though_it_plays():
+    """Connected it stays, whatever its idle time; left alone it goes soon, and its children too."""
+
+    async def visited():
+        kernels = VisitorKernels(cull_idle_timeout=1, cull_interval=1)
+        name = await kernels.start_kernel()
+        kernels.notify_connect(name)
+        client = kernels.get_kernel(name).client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=30)
+        client.execute(BUSY)
+        kernel = psutil.Process(kernels.get_kernel(name).provisioner.pid)
+        while not kernel.children(recursive=True):
+            await asyncio.sleep(0.05)
+        family = [kernel, *kernel.children(recursive=True)]
+        await asyncio.sleep(3)  # three looks at it
+        assert name in kernels
+        kernels.notify_disconnect(name)
+        client.stop_channels()
+        async with asyncio.timeout(20):
+            while name in kernels or any(process.is_running() for process in family):
+                await asyncio.sleep(0.05)
+        kernels._culler_callback.stop()
+
+    asyncio.run(visited())

@@ -22,6 +22,7 @@ _CSS = """
 .promo-dashboard .promo-legend span { margin-right: 8px; }
 .promo-dashboard .promo-title { line-height: 1.35; }
 .promo-dashboard .promo-figure { position: relative; }
+.promo-dashboard .promo-figure:has(.widget-toggle-buttons) .promo-note { min-height: 5.4em; }
 .promo-dashboard .promo-figure .bqplot { height: var(--promo-plot) !important; }
 .promo-dashboard .promo-figure .bqplot .axis text { font-size: var(--promo-small) !important; }
 .promo-dashboard .promo-figure > .widget-dropdown { position: absolute; top: 0; right: 0;
@@ -36,14 +37,17 @@ _CSS = """
 .promo-dashboard .promo-figure > .widget-hbox button { height: 22px; line-height: 22px;
   padding: 0 8px; }
 .promo-dashboard .promo-stories { grid-template-columns: repeat(4, minmax(0, 1fr));
-  grid-auto-flow: dense; gap: 4px; }
+  grid-auto-flow: dense; grid-auto-rows: 1fr; gap: 4px; min-height: calc(var(--promo-plot) + 28px);
+  overflow: hidden; }
 .promo-dashboard .promo-card { padding: 2px 6px; }
 .promo-dashboard .promo-card .widget-html-content { min-width: 0; width: 100%; }
 .promo-dashboard .promo-card-title { display: none; }
 .promo-dashboard .promo-card-drawings { flex-wrap: nowrap; gap: 4px; min-height: 0;
   justify-content: center; }
-.promo-dashboard .promo-dag { flex: 1 1 0; width: auto; min-width: 0; max-width: 48px;
-  height: 30px; }
+.promo-dashboard .promo-dag { flex: 0 1 auto; width: auto; min-width: 0;
+  height: max(28px, (var(--promo-plot) - 104px) / 3); }
+.promo-dashboard .promo-bar { background: var(--jp-layout-color2, #eee); }
+.promo-dashboard .promo-figure .widget-checkbox { height: 22px; line-height: 22px; }
 .promo-dashboard .promo-share { font-size: var(--promo-small); line-height: 1.35; }
 .promo-dashboard .promo-share svg { height: 12px; }
 </style>
