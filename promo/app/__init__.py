@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
 from traitlets import default
@@ -53,9 +54,10 @@ class App(Voila):  # type: ignore[misc]  # voila has no types
     """Voila with our page, our kernels, and a token that its own browser is told."""
 
     def setup_template_dirs(self) -> None:
-        """Put our page before Voila's."""
+        """Put our page before Voila's, and let it say that it is closed."""
         super().setup_template_dirs()
         self.template_paths.insert(0, str(Path(__file__).parent))
+        self.voila_configuration.prelaunch_hook = _let_say_goodbye
 
     @default("tornado_settings")
     def _default_tornado_settings(self) -> dict[str, Any]:
@@ -76,6 +78,11 @@ class App(Voila):  # type: ignore[misc]  # voila has no types
         with open(handle, "w") as page:
             page.write(f'<meta http-equiv="refresh" content="0;url={self.display_url}">')
         webbrowser.open(Path(path).as_uri())
+
+
+def _let_say_goodbye(handler: JupyterHandler, **_: object) -> None:
+    """Give the page the cookie without which what it says as it is closed would be refused."""
+    handler.xsrf_token  # noqa: B018  # asking for it sets the cookie
 
 
 def serve(
