@@ -19,7 +19,6 @@ from promo.ui.prediction import (
     Leaderboard,
     SurfaceFigure,
     WeightsFigure,
-    WhatIfCard,
 )
 from promo.ui.publisher import Publisher, close_all, close_views
 from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
@@ -28,6 +27,7 @@ from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
 from promo.ui.timing import Timing
+from promo.ui.whatif import WhatIfCard
 
 __all__ = [
     "BestRateFigure",

@@ -1,4 +1,4 @@
-"""Predicting promotion: the leaderboard, the mixture's weights, calibration, surface, what-if."""
+"""Predicting promotion: the leaderboard, the mixture's weights, calibration, surface."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from promo.ui.opinions import (
     MIXTURE_STYLE,
     STYLES,
     Answer,
-    Opinion,
     contour,
     experts_of,
     grid,
     opinions,
 )
 from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, tick
-from promo.ui.style import GREY, INK, headed, key, row_layout, sheet
+from promo.ui.style import GREY, INK, headed, key, sheet
 
 _CELLS = 48
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
@@ -394,53 +393,3 @@ def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Mod
         told = "; ".join(f"{o.name} {o.proba:.0%}" for o in opinions(models, *picked))
         said = f"Competence {picked[0]:+.2f}, network ability {picked[1]:+.2f}: {told}."
     return xs, ys, proba, bounds, said
-
-
-class WhatIfCard:
-    """What each expert says of a person with these abilities, while the stream runs."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer, self._answer = trainer, Answer()
-        self.competence, self.network_ability = (
-            widgets.FloatSlider(
-                value=0.5, min=-4, max=4, step=0.1, description=name, continuous_update=False,
-                readout_format="+.1f", style=_WIDE, layout=widgets.Layout(width="320px"),
-            )
-            for name in ("Competence", "Network ability")
-        )  # fmt: skip
-        self.table = widgets.HTML()
-        head = headed(
-            "What if?",
-            "The chance of promotion of such a person; 95% at one look where the expert has an "
-            "interval",
-        )
-        row = widgets.HBox([self.competence, self.network_ability], layout=row_layout())
-        self.widget = widgets.VBox([sheet(), widgets.HTML(head), row, self.table])
-        self.widget.add_class("promo")
-
-    @property
-    def choice(self) -> object:
-        """The point, and whether an answer is still to come."""
-        return self.competence.value, self.network_ability.value, self._answer.is_due
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the newest answer, and ask again."""
-        at = {"competence": self.competence.value, "network_ability": self.network_ability.value}
-        question = partial(opinions, **at)
-        about = snapshot.rows, *at.values()
-        answer = self._answer.to(about, lambda: self._trainer.ask(question))
-        if answer is not None:
-            self.table.value = _table(answer)
-
-
-def _table(said: Sequence[Opinion]) -> str:
-    lines = ""
-    for name, proba, low, high in said:
-        interval = f"{low:.1%} to {high:.1%}" if isfinite(low) else ""
-        bar = f'<div class="promo-bar"><div style="width: {100 * proba:.0f}%"></div></div>'
-        lines += (
-            f"<tr><td>{escape(name)}</td><td>{proba:.1%}</td><td>{interval}</td>"
-            f'<td style="min-width: 120px">{bar}</td></tr>'
-        )
-    head = "<th>expert</th><th>chance</th><th>95% interval</th><th></th>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
