@@ -125,9 +125,8 @@ def price(rows: int) -> list[Result]:
     for name, choice in EXPERTS.items():
         taken = []
         for size in (10, 1000):
-            costly = choice.price_us[1] > 20
             model, times = choice.make(), []
-            for batch in pages("collider", rows // 5 if costly else rows, size):
+            for batch in pages("collider", rows // 5 if choice.costly else rows, size):
                 began = time.perf_counter()
                 model.learn(batch)
                 model.states(), model.coefficients(), model.metrics()

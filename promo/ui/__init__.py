@@ -5,6 +5,7 @@ snapshot in the views of a page.
 """
 
 from promo.ui.board import Board
+from promo.ui.choice import ExpertChoice
 from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
 from promo.ui.diagram import causal_diagram
@@ -35,6 +36,7 @@ __all__ = [
     "ColliderSwitch",
     "Controls",
     "DoFigure",
+    "ExpertChoice",
     "ExpertsFigure",
     "Leaderboard",
     "LossFigure",

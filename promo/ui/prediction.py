@@ -12,7 +12,9 @@ import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
 
+from promo.models.best import BestPossible
 from promo.models.board import Board
+from promo.models.mixture import Mixture
 from promo.models.results import Model
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
@@ -64,7 +66,8 @@ class Leaderboard:
     def update(self, snapshot: Snapshot) -> None:
         """Write the table anew, in the order of the log loss."""
         scores = {name: _scores(snapshot, name) for name in self._names}
-        racing = [n for n in self._names if isfinite(scores[n].get("behind", np.nan))]
+        racing = [name for name in self._names if isfinite(scores[name]["log_loss"])]
+        racing = [name for name in racing if name != BestPossible.name]
         racing.sort(key=lambda name: scores[name]["log_loss"])
         others = [name for name in self._names if name not in racing]
         head = "".join(f"<th>{name}</th>" for name in _HEAD)
@@ -80,10 +83,10 @@ class Leaderboard:
         if racing and name == racing[0]:
             cells += ["", "leads"]
         elif name in racing:
-            far = f"{behind:.4f} ± {behind - low:.4f}" if isfinite(low) else f"{behind:.4f}"
+            far = f"{behind:.4f} ± {behind - low:.4f}" if isfinite(low) else _number(behind, ".4f")
             cells += [far, "real" if low > 0 else "not sure"]
         else:
-            cells += ["", "the floor" if name == "best-possible" else ""]
+            cells += ["", "the floor" if name == BestPossible.name else ""]
         return f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
@@ -96,10 +99,10 @@ def _in_words(racing: Sequence[str], scores: dict[str, dict[str, float]]) -> str
         return "Nothing is predicted yet."
     leader = racing[0]
     sure = [n for n in racing[1:] if scores[n]["behind_low"] > 0]
-    text = (
-        f"{leader} leads with {scores[leader]['log_loss']:.4f} nats a row; its lead is real over "
-        f"{len(sure)} of {len(racing) - 1} others."
+    lead = (
+        f"is real over {len(sure)} of {len(racing) - 1} others" if racing[1:] else "is over nobody"
     )
+    text = f"{leader} leads with {scores[leader]['log_loss']:.4f} nats a row; its lead {lead}."
     excess = scores[leader].get("excess", np.nan)
     if isfinite(excess):
         text += f" It is {excess:.4f} nats a row above the best possible in this world."
@@ -111,9 +114,9 @@ def _number(value: float, form: str) -> str:
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    own = [name for name in names if name not in ("mixture", "best-possible")]
+    own = [name for name in names if name not in (Mixture.name, BestPossible.name)]
     styles = {name: STYLES[at % len(STYLES)] for at, name in enumerate(own)}
-    return styles | {"mixture": MIXTURE_STYLE, "best-possible": (GREY, "dotted")}
+    return styles | {Mixture.name: MIXTURE_STYLE, BestPossible.name: (GREY, "dotted")}
 
 
 class ExpertsFigure(Figure):
@@ -184,7 +187,7 @@ class WeightsFigure(Figure):
 
     def __init__(self, trainer: Trainer) -> None:
         names = names_of(trainer)
-        self._names = [n for n in names if n not in ("mixture", "best-possible")]
+        self._names = [n for n in names if n not in (Mixture.name, BestPossible.name)]
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0, max=1.02)
         scales, styles = {"x": self._x, "y": self._y}, _styles(names)
         self.lines = {
@@ -202,11 +205,11 @@ class WeightsFigure(Figure):
     def update(self, snapshot: Snapshot) -> None:
         """Draw the weights."""
         history = snapshot.history.thinned(POINTS)
-        rows = history["mixture", "rows"]
+        rows = history[Mixture.name, "rows"]
         for name, line in self.lines.items():
-            move(line, rows, history["mixture", f"weight of {name}"])
+            move(line, rows, history[Mixture.name, f"weight of {name}"])
         self._x.max = max(float(rows[-1]) if len(rows) else 0.0, 1.0)
-        weights = {n: snapshot.metric("mixture", f"weight of {n}") for n in self._names}
+        weights = {n: snapshot.metric(Mixture.name, f"weight of {n}") for n in self._names}
         best = max(weights, key=lambda name: weights[name])
         self.say(f"The next row is predicted with {weights[best]:.1%} of the weight on {best}.")
 
@@ -243,8 +246,8 @@ class CalibrationFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, and whether an answer about it is still to come."""
-        return self.expert.value, self._answer.is_due
+        """The expert, and how many answers about one have come."""
+        return self.expert.value, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
@@ -268,7 +271,7 @@ def _calibration(name: str, models: Sequence[Model]) -> tuple[str, Any]:
 
 def _choose(trainer: Trainer) -> widgets.Dropdown:
     names = names_of(trainer)
-    first = "mixture" if "mixture" in names else names[0]
+    first = Mixture.name if Mixture.name in names else names[0]
     return widgets.Dropdown(options=names, value=first, description="Expert", style=_WIDE)
 
 
@@ -315,8 +318,8 @@ class SurfaceFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, the point picked, and whether an answer is still to come."""
-        return self.expert.value, self._picked, self._answer.is_due
+        """The expert, the point picked, and how many answers have come."""
+        return self.expert.value, self._picked, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
@@ -374,8 +377,8 @@ class WhatIfCard:
 
     @property
     def choice(self) -> object:
-        """The point, and whether an answer is still to come."""
-        return self.competence.value, self.network_ability.value, self._answer.is_due
+        """The point, and how many answers have come."""
+        return self.competence.value, self.network_ability.value, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the newest answer, and ask again."""

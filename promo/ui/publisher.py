@@ -114,12 +114,17 @@ class Publisher:
             view.widget.children += (widgets.HTML(why),)
 
     def close(self) -> None:
-        """Stop the thread; close all widgets of all views and of their boards. Idempotent."""
+        """Stop the thread; close all widgets of all views and of their boards. Idempotent.
+
+        A view with a `close` of its own is told.
+        """
         self._halt.set()
         self._thread.join(timeout=2.0)
         close_tree(self.frames)
         for view in self.views:
             close_tree(view.widget)
+            if hasattr(view, "close"):
+                view.close()
         for board in [b for b in BOARDS if not {*self.views}.isdisjoint(b.views)]:
             BOARDS.remove(board)
             close_tree(board)
@@ -133,6 +138,14 @@ BOARDS: list[Any] = []  # of boards, each with its `views`
 
 def _kinds(views: Sequence[View]) -> list[type]:
     return [type(view) for view in views]
+
+
+def close_board(board: Any) -> None:
+    """Close a board, the publishers of its views, and the trainers whose snapshots they showed."""
+    for publisher in [p for p in _OPEN if not {*p.views}.isdisjoint(board.views)]:
+        publisher.close()
+        if isinstance(publisher.trainer, Trainer):
+            publisher.trainer.close()
 
 
 def close_views() -> None:
