@@ -554,6 +554,120 @@ def test_start_over_asks_and_begins_at_page_0(board, lab):
     wait_for(lambda: page_of(board) == 1)
 
 
+# -- who predicts best, in the first notebook ---------------------------------------------------
+
+
+def drawn(surface):
+    """Return the heat map's picture, and where the dots of a view are."""
+    return surface.evaluate(
+        "e => [...e.querySelectorAll('image, .dot')].map(d => d.getAttribute('href') "
+        "?? d.getAttribute('xlink:href') ?? d.getAttribute('transform'))"
+    )
+
+
+@pytest.mark.browser
+def test_the_surface_is_of_the_expert_chosen_and_moves(board, shots):
+    """Another expert is another picture; pages that come change it; the leaderboard follows."""
+    show(board)
+    play(board, 200)
+    wait_for(lambda: page_of(board) > 100)
+    rest(board)
+    surface = view(board, "Where are the chances?")
+    pictures = []
+    for expert in ("base-rate", "sgd-logistic", "renewable-logistic-quadratic", "mixture"):
+        before = drawn(surface)
+        surface.get_by_label("Expert").select_option(expert)
+        wait_for(lambda: drawn(surface) != before)  # noqa: B023
+        board.screenshot(path=shots / f"surface-{expert}.png")
+        pictures.append(drawn(surface)[0])
+    assert len({*pictures}) == 4
+    leaders = view(board, "Who predicts best?")
+    said = note(leaders)
+    show(board)
+    play(board, 200)
+    surface = view(board, "Where are the chances?")
+    before = drawn(surface)
+    wait_for(lambda: drawn(surface) != before)
+    leaders = view(board, "Who predicts best?")
+    wait_for(lambda: note(leaders) != said)
+    show(board)
+    rest(board)
+
+
+@pytest.mark.browser
+def test_a_click_on_a_person_asks_every_expert(board, shots):
+    """Clicked, a dot has each expert say what it thinks of such a person."""
+    surface = view(board, "Where are the chances?")
+    dots = surface.locator(".mark .dot")
+    dots.nth(dots.count() - 40).click(force=True)
+    wait_for(lambda: note(surface).startswith("Competence "))
+    for name in ("sgd-logistic", "base-rate", "renewable-logistic", "mixture", "best-possible"):
+        assert re.search(rf"{name} \d+%", note(surface))
+    board.screenshot(path=shots / "surface-clicked.png")
+
+
+@pytest.mark.browser
+def test_what_if_follows_the_sliders_and_the_stream(board, shots):
+    """A slider moved by the keyboard changes every chance; so do pages that come."""
+    card = view(board, "What if?")
+    line = card.locator("tr:has(td:text-is('renewable-logistic'))")
+    before = line.inner_text()
+    assert re.search(r"\d+\.\d% to \d+\.\d%", before)
+    for text in ("Competence", "Network ability"):
+        said = line.inner_text()
+        for _ in range(5):
+            slider(card, text).locator(".noUi-handle").press("ArrowRight")
+        wait_for(lambda: line.inner_text() != said)  # noqa: B023
+    chance = lambda text: float(re.search(r"([\d.]+)%", text)[1])  # noqa: E731
+    assert chance(line.inner_text()) > chance(before)
+    board.screenshot(path=shots / "what-if.png")
+    said = line.inner_text()
+    show(board)
+    play(board, 200)
+    card = view(board, "What if?")
+    wait_for(lambda: line.inner_text() != said)
+    show(board)
+    rest(board)
+
+
+@pytest.mark.browser
+def test_experts_are_chosen_and_opened(board, lab, shots):
+    """Ticked and opened, a stream of these experts has controls and a store of its own."""
+    choice = view(board, "Who is to predict?")
+    assert not choice.get_by_label("random-forest").is_checked()
+    choice.get_by_label("naive-bayes").check()
+    choice.get_by_label("renewable-logistic-quadratic").uncheck()
+    press(choice, "Open")
+    figure = view(board, "How well does each expert predict?")
+    file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
+    assert (lab.data / f"{file}.db").exists()
+    status = board.locator(".promo-status").last
+    press(board.locator(".promo:has(> .widget-html .promo-status)").last, "Step")
+    wait_for(lambda: "page 1 of" in status.inner_text())
+    wait_for(lambda: "naive-bayes 0." in note(figure))
+    assert lab.query("SELECT max(page) FROM page", file) == [(0,)]
+
+
+PREDICTION = (
+    *("Who predicts best?", "Where are the chances?", "What if?", "Who is to predict?"),
+    "How well does each expert predict?",
+)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+def test_nothing_of_prediction_is_clipped(board, shots, theme, width):
+    """Views stay inside their columns in either theme; each has a picture."""
+    set_theme(board, theme)
+    board.set_viewport_size({"width": width, "height": 900})
+    for number, title in enumerate(PREDICTION):
+        shown = view(board, title)
+        settled(board)
+        board.screenshot(path=shots / f"prediction-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    board.set_viewport_size({"width": 1400, "height": 1000})
+
+
 # -- the chapter on causal stories -------------------------------------------------------------
 
 

@@ -186,7 +186,7 @@ ODD = {  # by the field that does not vary
 
 def of_the_source(cells):
     """Return the cells before one that starts an API of its own: their rows are the reader's."""
-    return [*takewhile(lambda c: c.cell_type != "code" or "EmbeddedAPI(" not in c.source, cells)]
+    return [*takewhile(lambda c: c.cell_type != "code" or "= EmbeddedAPI(" not in c.source, cells)]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Tests of the views of prediction, without a browser: they say what the models say."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -158,17 +159,20 @@ def test_a_click_on_a_person_asks_every_expert(trainer):
 
 
 def test_the_calibration_is_the_boards(trainer):
-    """The points are the shares promoted by predicted chance, of the expert chosen."""
+    """The points are the shares promoted by predicted chance, of the expert and rows chosen."""
     figure = ui.CalibrationFigure(trainer)
-    trainer.run(200)
+    trainer.run(250)
     board = next(model for model in trainer.models if isinstance(model, Board))
-    for name in board.names:
-        figure.expert.value = name
+    assert board.recent.rows < board.whole.rows
+    for name, lately in product(board.names, (False, True)):
+        figure.expert.value, figure.lately.value = name, lately
         settled(figure, trainer)
-        middle, share, rows = board.whole.calibration(board.names.index(name))
+        tally = board.recent if lately else board.whole
+        middle, share, rows = tally.calibration(board.names.index(name))
         np.testing.assert_array_equal(figure.points.x, middle[rows > 0])
         np.testing.assert_array_equal(figure.points.y, share[rows > 0])
-        assert text_of(figure.note.value).startswith(f"{name}, rows by prediction: ")
+        said = text_of(figure.note.value)
+        assert said.startswith(f"{name}{', lately' if lately else ''}, rows by prediction: ")
 
 
 def test_weights_are_those_of_the_mixture(trainer):

@@ -220,13 +220,16 @@ def _key(name: str, style: tuple[str, str]) -> str:
 
 
 class CalibrationFigure(Figure):
-    """Whether of those predicted with 70%, 70% are promoted."""
+    """Whether of those predicted with 70%, 70% are promoted, over all rows or the last ones."""
 
     rest_s = 1.0
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.expert = _choose(trainer)
+        self.lately = widgets.Checkbox(
+            description="lately", indent=False, layout=widgets.Layout(width="auto")
+        )
         scales = {"x": bq.LinearScale(min=0, max=1), "y": bq.LinearScale(min=0, max=1)}
         self.even = bq.Lines(
             x=[0.0, 1.0], y=[0.0, 1.0], scales=scales, colors=[GREY], line_style="dashed"
@@ -242,18 +245,19 @@ class CalibrationFigure(Figure):
         legend = _key("share promoted", STYLES[0]) + key("calibrated", GREY, dash="6,4")
         marks = [self.even, self.curve, self.points]
         title = "Do predictions mean what they say?"
-        super().__init__(title, legend, marks, axes, [self.expert])
+        row = widgets.HBox([self.expert, self.lately], layout=row_layout())
+        super().__init__(title, legend, marks, axes, [row])
 
     @property
     def choice(self) -> object:
-        """The expert, and how many answers about one have come."""
-        return self.expert.value, self._answer.count
+        """The expert, whether over the last rows only, and how many answers have come."""
+        return self.expert.value, self.lately.value, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
-        expert = self.expert.value
-        question = partial(_calibration, expert)
-        answer = self._answer.to((snapshot.rows, expert), lambda: self._trainer.ask(question))
+        about = self.expert.value, self.lately.value
+        question = partial(_calibration, *about)
+        answer = self._answer.to((snapshot.rows, about), lambda: self._trainer.ask(question))
         if answer is None:
             return
         name, (middle, share, rows) = answer
@@ -264,9 +268,10 @@ class CalibrationFigure(Figure):
         self.say(f"{name}, rows by prediction: {counts or 'none yet'}.")
 
 
-def _calibration(name: str, models: Sequence[Model]) -> tuple[str, Any]:
+def _calibration(name: str, lately: bool, models: Sequence[Model]) -> tuple[str, Any]:
     board = next(model for model in models if isinstance(model, Board))
-    return name, board.whole.calibration(board.names.index(name))
+    tally = board.recent if lately else board.whole
+    return f"{name}{', lately' * lately}", tally.calibration(board.names.index(name))
 
 
 def _choose(trainer: Trainer) -> widgets.Dropdown:
