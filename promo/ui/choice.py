@@ -139,7 +139,8 @@ def _price(name: str) -> widgets.HTML:
 
 def _cost(names: tuple[str, ...]) -> str:
     small, large = price_us(names)
+    at_most = [f"{float(f'{1e6 / price:.2g}'):,.0f}" for price in (small, large)]
     return (
         f"Together, with the comparison, about {small:.0f} µs a row in pages of 10 and {large:.0f} "
-        f"in pages of 1,000: at most {1e6 / small:,.0f} and {1e6 / large:,.0f} rows a second."
+        f"in pages of 1,000: at most {' and '.join(at_most)} rows a second."
     )

@@ -72,7 +72,8 @@ class Leaderboard:
         others = [name for name in self._names if name not in racing]
         head = "".join(f"<th>{name}</th>" for name in _HEAD)
         lines = "".join(self._line(name, scores[name], racing) for name in (*racing, *others))
-        self.table.value = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        body = f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody>"
+        self.table.value = f'<table class="promo-leaders">{body}</table>'
         self.note.value = f'<div class="promo-note">{_in_words(racing, scores)}</div>'
 
     def _line(self, name: str, score: dict[str, float], racing: Sequence[str]) -> str:
@@ -300,8 +301,8 @@ class SurfaceFigure(Figure):
             x=nothing, y=nothing, color=np.full((2, 2), 0.5), scales={**scales, "color": colour}
         )
         self.people = bq.Scatter(
-            x=NOWHERE, y=NOWHERE, scales=scales, colors=["#222222"], default_size=14,
-            opacities=[0.5],
+            x=NOWHERE, y=NOWHERE, scales=scales, colors=["#ffffff"], stroke="#555555",
+            default_size=16, opacities=[0.7],
         )  # fmt: skip
         self.boundary, self.band = (
             bq.Scatter(x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], default_size=size)
@@ -309,7 +310,7 @@ class SurfaceFigure(Figure):
         )
         self.people.on_element_click(self._pick)
         legend = (
-            key("even odds", "#111111", marker="circle")
+            key("even odds", "currentColor", marker="circle")
             + "<span>small dots: its 95% band</span>"
             + key("surely promoted", "#0072B2")
             + key("surely not", "#D55E00")
@@ -402,7 +403,7 @@ def _table(said: Sequence[Opinion]) -> str:
         bar = f'<div class="promo-bar"><div style="width: {100 * proba:.0f}%"></div></div>'
         lines += (
             f"<tr><td>{escape(name)}</td><td>{proba:.1%}</td><td>{interval}</td>"
-            f'<td style="min-width: 120px">{bar}</td></tr>'
+            f'<td style="width: 80px">{bar}</td></tr>'
         )
     head = "<th>expert</th><th>chance</th><th>95% interval</th><th></th>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"

@@ -38,6 +38,7 @@ _CSS = """
 .promo table.promo-findings td { vertical-align: top; }
 .promo table.promo-findings :is(th, td:first-child, td:last-child) { white-space: normal; }
 .promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }
+.promo table.promo-leaders :is(th, td) { white-space: normal; }
 .promo table code { background: none; font-size: 11px; padding: 0; }
 .promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
 .promo .bqplot .axis path, .promo .bqplot .axis line {
