@@ -584,12 +584,12 @@ def test_what_if_follows_the_sliders(board, shots):
 
 @pytest.mark.browser
 def test_surface_card_and_leaderboard_move_with_the_stream(board):
-    """While it plays the picture changes, so do the chances, and the leaderboard counts on."""
+    """While it plays people and boundary move, the chances change and the scores."""
     show(board)
     play(board, 200)
     surface = view(board, "Where are the chances?")
     before = drawn(surface)
-    wait_for(lambda: drawn(surface)[0] != before[0])
+    wait_for(lambda: drawn(surface) != before)
     for title in ("What if?", "Who predicts best?"):
         table = view(board, title).locator("table")
         said = table.inner_text()
@@ -613,6 +613,7 @@ def test_nothing_of_prediction_is_clipped(board, shots, theme, width):
         board.screenshot(path=shots / f"prediction-{theme}-{width}-{number}.png")
         assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
     board.set_viewport_size({"width": 1400, "height": 1000})
+    show(board)
 
 
 @pytest.mark.browser
