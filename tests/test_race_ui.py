@@ -249,7 +249,7 @@ def test_a_store_takes_the_race_up_again(api, tmp_path, snapshots):
         trainer.run(150)
     with opened(path, api) as trainer:
         snapshot = trainer.run(150)
-    assert snapshot.metrics == snapshots[-1].metrics
+    np.testing.assert_equal(snapshot.metrics, snapshots[-1].metrics)  # some are not defined
     assert [c[:3] for c in snapshot.coefficients] == [c[:3] for c in snapshots[-1].coefficients]
     drawn = []
     for each in (snapshot, snapshots[-1]):
