@@ -186,7 +186,9 @@ def together(rows: int) -> list[Result]:
         experts = [m for m in models if not isinstance(m, Regressions | Stories)]
         took = spent(models, rows, 1000, experts)
         what = f"µs a row of the experts {choice} together, at pages of 1,000 rows"
-        words = f"Processor time of {', '.join(names)}, and of comparing them."
+        words = (
+            f"Processor time of {', '.join(names)}{', and of comparing them' * (len(names) > 1)}."
+        )
         results.append(Result(what, "≤ 15", f"{took:.1f}", took <= 15, words))
     return results
 

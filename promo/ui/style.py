@@ -66,6 +66,7 @@ _CSS = """
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
+.promo .widget-checkbox input { vertical-align: -3px; }
 .promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
