@@ -1,10 +1,11 @@
 """Tests of the choice of experts: prices, what is opened, gone on with and closed."""
 
 import re
+import threading
 
 import pytest
 
-from comms import text_of, texts_of, wait_for, written_down
+from comms import shown, text_of, texts_of, wait_for, written_down
 from promo import ui
 from promo.embedded import EmbeddedAPI
 from promo.models.default import EXPERTS, FULL, MIXTURE, default_models, price_us
@@ -76,6 +77,11 @@ def said(view):
     return text_of(view.note.value)
 
 
+def described(view):
+    """List what is written beside the controls in sight."""
+    return [getattr(widget, "description", "") for widget in shown(view.place)]
+
+
 def test_each_expert_has_its_price_and_the_costly_ones_are_off(opened):
     """A box and a price for every expert; those that take long are marked and not ticked."""
     view, _ = choice(opened)
@@ -103,7 +109,7 @@ def test_open_begins_a_stream_of_those_ticked(opened):
     wait_for(lambda: any(re.search("idle +· page 0", text) for text in texts_of(view.place)))
     trainer.run(20)
     wait_for(lambda: any("renewable-logistic leads" in text for text in texts_of(view.place)))
-    assert not any("Learning rate" in text for text in texts_of(view.place))
+    assert "Learning rate" not in described(view)  # nobody has one
     assert publisher.errors == []
 
 
@@ -116,6 +122,7 @@ def test_another_choice_closes_the_first_and_the_first_goes_on_where_it_stopped(
     second = press(view, 2)
     assert second.snapshot.rows == 0
     assert_free(first, "base-rate", "naive-bayes")
+    assert "Learning rate" in described(view)
     second.run(5)
     wait_for(lambda: any("is over nobody" in text for text in texts_of(view.place)))
     tick(view, "base-rate", "naive-bayes")
@@ -163,3 +170,15 @@ def test_closing_the_choice_closes_what_it_opened(opened):
     first = press(view, 1)
     choice(opened, "base-rate")
     assert_free(first, "base-rate")
+
+
+def test_closed_while_it_opens_it_leaves_nothing_open(opened):
+    """What comes to be open after its place on the page is gone is closed at once."""
+    gate = threading.Event()
+    view, publisher = choice(lambda names: gate.wait(10) and opened(names), "base-rate")
+    view.open.click()
+    wait_for(lambda: said(view) == "Opening base-rate …")
+    publisher.close()
+    gate.set()
+    wait_for(lambda: not publisher._thread.is_alive())
+    assert_free(opened.trainers[0], "base-rate")
