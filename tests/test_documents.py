@@ -62,6 +62,7 @@ def test_every_command_of_the_readme_parses():
     options = {"--port": "1", "--host": "h", "--api": "http://h", "--world": "collider"}
     options |= {"--rows": "1", "--seed": "1", "--data": "f", "--db": "f", "--pages": "1"}
     options |= {
+        "--out": "f",
         "--size": "1",
         "--learning-rate": "0.1",
         "--faults": "seed=1",
@@ -74,7 +75,13 @@ def test_every_command_of_the_readme_parses():
         for option in re.findall(r"\[(--[a-z-]+)", command):
             words += [option, options[option]] if option in options else [option]
         assert parser().parse_args(words).command == words[0]
-    assert {shlex.split(command)[0] for command in commands} == {"lab", "api", "run", "show"}
+    assert {shlex.split(command)[0] for command in commands} == {
+        "lab",
+        "api",
+        "run",
+        "show",
+        "report",
+    }
 
 
 def test_the_readme_names_every_table_of_the_store():

@@ -10,6 +10,8 @@ from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
+from promo.ui.eventlog import EventLog
+from promo.ui.exports import Exports
 from promo.ui.figures import LossFigure, SampleFigure
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.prediction import (
@@ -21,6 +23,7 @@ from promo.ui.prediction import (
     WhatIfCard,
 )
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.quality import DataQuality
 from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
@@ -35,9 +38,12 @@ __all__ = [
     "CoefficientTable",
     "ColliderSwitch",
     "Controls",
+    "DataQuality",
     "DoFigure",
+    "EventLog",
     "ExpertChoice",
     "ExpertsFigure",
+    "Exports",
     "Leaderboard",
     "LossFigure",
     "PathsFigure",

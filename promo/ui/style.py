@@ -71,12 +71,22 @@ _CSS = """
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
 .promo td .failed { color: #c2410c; }
+.promo table.promo-list :is(th, td) { text-align: left; vertical-align: top; padding-right: 10px; }
+.promo table.promo-totals :is(th, td) { padding-right: 10px; }
+.promo .promo-brief { min-height: 0; margin: 4px 0; }
+.promo table.promo-list td:last-child { white-space: normal; overflow-wrap: anywhere; }
 [data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
 .promo button:focus-visible, .promo input:focus-visible, .promo select:focus-visible,
 .promo .noUi-handle:focus-visible {
   outline: 2px solid #0072B2; outline-offset: 1px; }
 </style>
 """
+
+
+def headed(title: str, legend: str) -> str:
+    """Return the head of a view as HTML: its title, a heading to those who hear it, and its key."""
+    heading = f'<div class="promo-title" role="heading" aria-level="3">{title}</div>'
+    return f'{heading}<div class="promo-legend">{legend}</div>'
 
 
 def sheet() -> widgets.HTML:
