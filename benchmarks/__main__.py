@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import dashboard, footprint, page, pipeline, report
+from benchmarks import dashboard, footprint, page, pipeline, prediction, report
 from benchmarks.measure import Result
 
 Part = Callable[[bool], list[Result]]
@@ -21,6 +21,7 @@ PARTS: dict[str, Part] = {
     "dashboard": lambda quick: dashboard.measure(
         *((1.0, 1) if quick else (5.0, 4)), with_browser=not quick
     ),
+    "experts": lambda quick: prediction.measure(quick),
     "page": lambda quick: page.measure(*((500, 1) if quick else (2000, 3))),
     "memory": lambda quick: footprint.memory_and_file(*((1000, 3000) if quick else (1000, 10_000))),
     "import": lambda quick: footprint.import_time(2 if quick else 5),

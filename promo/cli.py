@@ -1,4 +1,4 @@
-"""The command line: `promo lab | app | api | run | show`.
+"""The command line: `promo lab | app | api | run | show | report`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -108,6 +108,11 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
     show.add_argument("--json", action="store_true")
     show.set_defaults(run=_show)
+
+    report = commands.add_parser("report", help="all that a store holds as one HTML file")
+    report.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
+    report.add_argument("--out", type=Path, default="report.html", help="the file (report.html)")
+    report.set_defaults(run=_report)
     return top
 
 
@@ -359,7 +364,7 @@ def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, 
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from promo.facts import facts_of, tell
+    from promo.show import facts_of, print_facts
     from promo.store import Store
 
     with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
@@ -367,5 +372,13 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(facts))
     else:
-        tell(facts)
+        print_facts(facts)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from promo.report import write_report
+
+    out = write_report(arguments.db or data_dir() / "promo.db", arguments.out)
+    print(f"{out}: {out.stat().st_size / 1000:,.0f} kB, for any browser")
     return 0

@@ -93,11 +93,11 @@ class Regressions:
         if not len(batch.ids):
             return
         self._catch_up()
-        rows = np.array([batch.network_ability, batch.competence]).T
+        rows, ones = np.array([batch.network_ability, batch.competence]), batch.promoted
         # Each group about its own first row, so that a wild row costs the other group no digits.
         self._groups = (
-            self._groups[0].joined(rows[~batch.promoted].T),
-            self._groups[1].joined(rows[batch.promoted].T),
+            self._groups[0].joined(rows[:, ~ones]),
+            self._groups[1].joined(rows[:, ones]),
         )
         self._news = batch.page
 
@@ -136,16 +136,15 @@ class Regressions:
         """Work out all that follows from the moments."""
         zeros, ones = self._groups
         self._together = with_group(zeros.moments, ones.moments)
-        parts = {None: (zeros, ones), 0: (zeros, _EMPTY), 1: (_EMPTY, ones)}
+        rows = {
+            None: (self._together, (zeros, ones)),
+            0: (zeros.moments, (zeros,)),
+            1: (ones.moments, (ones,)),
+        }
         fits: list[Fit] = []
         robust: list[float] = []
         for formula, columns in zip(FORMULAS, _COLUMNS, strict=True):
-            groups = parts[formula.given]
-            moments = (
-                self._together
-                if formula.given is None
-                else with_group(groups[0].moments, groups[1].moments)
-            )
+            moments, groups = rows[formula.given]
             fit = least_squares(moments, 0, columns)
             fits.append(fit)
             robust += hc1_std_errors(fit, moments, columns, groups)
@@ -154,10 +153,10 @@ class Regressions:
 
     def _inferred(self, robust: list[float]) -> list[Coefficient]:
         """Return the coefficients of the fits, given their robust standard errors."""
-        estimates = np.array([value for fit in self._fits for value in fit.estimates])
-        std_errors = np.array([value for fit in self._fits for value in fit.std_errors])
-        df = np.array([fit.df_resid or NAN for fit in self._fits])
-        rows = np.array([float(fit.n) for fit in self._fits])
+        fits = self._fits
+        estimates = np.array([value for fit in fits for value in fit.estimates])
+        std_errors = np.array([value for fit in fits for value in fit.std_errors])
+        df, rows = np.array([[fit.df_resid or NAN for fit in fits], [fit.n for fit in fits]])
         statistics = estimates / std_errors
         p_values = 2 * stdtr(df[_FIT], -abs(statistics))
         radius = stdtrit(df, 1 - self.alpha / 2)[_FIT] * std_errors

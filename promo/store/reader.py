@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -115,6 +115,23 @@ class Reader:
         with explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
+    @contextmanager
+    def at_one_commit(self) -> Iterator[None]:
+        """Have all that is read within come from one commit, whatever is written meanwhile."""
+        with explained(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
+    def scan(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of any SQL query, 10,000 at most at a time."""
+        with explained(self.path):
+            cursor = self._connection.execute(sql, values)
+            while rows := cursor.fetchmany(10_000):
+                yield rows
+
     @property
     def source(self) -> str:
         """Name of the data that the stream reads."""
@@ -189,13 +206,15 @@ class Reader:
         pages, values = np.array(self.query(sql, model, term), np.float64).reshape(-1, 2).T
         return pages.astype(np.int64), values
 
-    def events(self, kind: str | None = None, *, last: int = 200) -> list[Event]:
-        """Return the newest events, oldest first, of one kind if given."""
+    def events(
+        self, kind: str | None = None, *, last: int = 200, until: int | None = None
+    ) -> list[Event]:
+        """Return the newest events, oldest first; of one kind, of pages up to one, if given."""
         sql = (
-            "SELECT page, at, kind, detail FROM event WHERE ?1 IS NULL OR kind = ?1 "
-            "ORDER BY seq DESC LIMIT ?2"
+            "SELECT page, at, kind, detail FROM event WHERE (?1 IS NULL OR kind = ?1) "
+            "AND (?3 IS NULL OR page <= ?3) ORDER BY seq DESC LIMIT ?2"
         )
-        rows = self.query(sql, kind, last)[::-1]
+        rows = self.query(sql, kind, last, until)[::-1]
         return [Event(page, at, kind, json.loads(detail)) for page, at, kind, detail in rows]
 
     def totals(self) -> dict[str, int]:

@@ -5,12 +5,15 @@ snapshot in the views of a page.
 """
 
 from promo.ui.board import Board
+from promo.ui.choice import ExpertChoice
 from promo.ui.choose import Choose
 from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls, Watching
 from promo.ui.dashboard import Dashboard
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
+from promo.ui.eventlog import EventLog
+from promo.ui.exports import Exports
 from promo.ui.figures import LossFigure, SampleFigure
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.prediction import (
@@ -21,6 +24,7 @@ from promo.ui.prediction import (
     WeightsFigure,
 )
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.quality import DataQuality
 from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
@@ -39,8 +43,12 @@ __all__ = [
     "ColliderSwitch",
     "Controls",
     "Dashboard",
+    "DataQuality",
     "DoFigure",
+    "EventLog",
+    "ExpertChoice",
     "ExpertsFigure",
+    "Exports",
     "Leaderboard",
     "LossFigure",
     "PathsFigure",

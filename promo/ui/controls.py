@@ -31,7 +31,7 @@ class Controls:
     trainer
         Takes the commands.
     model
-        Name of the model whose learning rate the slider sets.
+        Name of the model whose learning rate the slider sets; without such a model there is none.
     """
 
     def __init__(self, trainer: Trainer, model: str = "sgd-logistic") -> None:
@@ -50,7 +50,8 @@ class Controls:
             style={"description_width": "initial"},
             layout=widgets.Layout(width="260px"),
         )
-        rate = trainer.snapshot.learning_rates[model]
+        steers = model in trainer.snapshot.learning_rates
+        rate = trainer.snapshot.learning_rates[model] if steers else 1.0
         self.learning_rate = widgets.FloatLogSlider(
             value=rate,
             min=min(-4.0, floor(log10(rate))),
@@ -60,7 +61,7 @@ class Controls:
             continuous_update=False,
             readout_format=".3g",
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="300px"),
+            layout=widgets.Layout(width="300px", display="" if steers else "none"),
         )
         self.start_over = _button("Start over", self._ask)
         self._erase = _button("Yes, erase it", self._begin_again, "danger")
@@ -130,7 +131,8 @@ class Controls:
         """Show a snapshot, and the trainer's status and message of this moment."""
         if self._afresh and snapshot.page is None and not snapshot.rate_changes:
             self._afresh = False  # and the rate as it was first: the one time we move a slider
-            self.learning_rate.value = snapshot.learning_rates[self._model]
+            rate = snapshot.learning_rates.get(self._model, self.learning_rate.value)
+            self.learning_rate.value = rate
         status = self.trainer.status
         busy = status in ("running", "retrying")
         self.play.description = "Pause" if busy else "Play"

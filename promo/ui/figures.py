@@ -7,11 +7,13 @@ from math import log
 import bqplot as bq
 import numpy as np
 
+from promo.models.best import BestPossible
 from promo.snapshot import Snapshot
 from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, Floats, axis, extend, fit, move
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
+_BEST = (BestPossible.name, "log_loss")
 _LABELS = 6  # of learning rates, the newest; bqplot's Label fails when their number changes
 NEW_RATE = key("new rate", VERMILLION, dash="2,3")
 
@@ -104,7 +106,10 @@ class RateMarks:
 
 
 class LossFigure(Figure):
-    """How well we predict: log loss by progressive validation, and where the rate was changed."""
+    """How well we predict: log loss by progressive validation, and where the rate was changed.
+
+    Where the models include the best possible, its log loss is the floor.
+    """
 
     def __init__(self, model: str = "sgd-logistic") -> None:
         self._model = model
@@ -112,6 +117,9 @@ class LossFigure(Figure):
         scales = {"x": self._x, "y": self._y}
         self.line = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], stroke_width=2.5)
         self.recent = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[SKY], stroke_width=1)
+        self.floor = bq.Lines(
+            x=NOWHERE, y=NOWHERE, scales=scales, colors=[GREY], line_style="dotted",
+        )  # fmt: skip
         self.coin = bq.Lines(
             x=[0.0, 1.0], y=[log(2)] * 2, scales={"x": bq.LinearScale(min=0, max=1), "y": self._y},
             colors=[GREY], line_style="dashed",
@@ -121,21 +129,25 @@ class LossFigure(Figure):
             key(f"{model}, so far", BLUE)
             + key("lately", SKY)
             + key("coin toss", GREY, dash=DASHED)
+            + key("best possible, if known", GREY, dash="2,3")
             + NEW_RATE
         )
         axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
         ]
-        marks = [self.coin, self.rates.lines, self.recent, self.line, self.rates.labels]
+        marks = [self.coin, self.floor, self.rates.lines, self.recent, self.line]
+        marks.append(self.rates.labels)
         super().__init__("How well do we predict?", legend, marks, axes)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the loss, with the scale fitted to what came after the first rows."""
         history = snapshot.history.thinned(POINTS)
         rows, loss = (history[self._model, name] for name in ("rows", "log_loss"))
-        scored = np.isfinite(loss)
-        rows, loss = rows[scored], loss[scored]
+        best = history[_BEST] if _BEST in history.columns else np.full(len(rows), np.nan)
+        scored, known = np.isfinite(loss), np.isfinite(best)
+        move(self.floor, rows[known], best[known])
+        rows, loss, best = rows[scored], loss[scored], best[known]
         lately_rows, lately = _recent(rows, loss)
         move(self.line, rows, loss)
         move(self.recent, lately_rows, lately)
@@ -145,14 +157,15 @@ class LossFigure(Figure):
             return
         end = max(float(rows[-1]), 1.0)
         extend(self._x, 1.08 * end)  # room for the label of a change just made
-        fit(self._y, rows, [loss, lately[len(lately) // 10 :], np.full(2, log(2))], headroom=0.2)
+        shown = [loss, best, lately[len(lately) // 10 :], np.full(2, log(2))]
+        fit(self._y, rows, shown, headroom=0.2)
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
         area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
+        floor = f"the best possible {best[-1]:.4f}, " if len(best) else ""
         self.say(
             f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats, lately "
-            f"{[*loss[-1:], *lately][-1]:.4f}, accuracy {accuracy:.1%}, area under the ROC curve "
-            f"{area}. Learning rate "
-            f"{snapshot.learning_rates[self._model]:.3g}, changed "
+            f"{[*loss[-1:], *lately][-1]:.4f}, {floor}accuracy {accuracy:.1%}, area under the ROC "
+            f"curve {area}. Learning rate {snapshot.learning_rates[self._model]:.3g}, changed "
             f"{_times(len(snapshot.rate_changes))}."
         )
 

@@ -12,7 +12,9 @@ import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
 
+from promo.models.best import BestPossible
 from promo.models.board import Board
+from promo.models.mixture import Mixture
 from promo.models.results import Model
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
@@ -27,7 +29,7 @@ from promo.ui.opinions import (
     opinions,
 )
 from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, tick
-from promo.ui.style import GREY, INK, headed, key, sheet
+from promo.ui.style import GREY, INK, headed, key, row_layout, sheet
 
 _CELLS = 48
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
@@ -65,12 +67,14 @@ class Leaderboard:
     def update(self, snapshot: Snapshot) -> None:
         """Write the table anew, in the order of the log loss."""
         scores = {name: _scores(snapshot, name) for name in self._names}
-        racing = [n for n in self._names if isfinite(scores[n].get("behind", np.nan))]
+        racing = [name for name in self._names if isfinite(scores[name]["log_loss"])]
+        racing = [name for name in racing if name != BestPossible.name]
         racing.sort(key=lambda name: scores[name]["log_loss"])
         others = [name for name in self._names if name not in racing]
         head = "".join(f"<th>{name}</th>" for name in _HEAD)
         lines = "".join(self._line(name, scores[name], racing) for name in (*racing, *others))
-        self.table.value = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        body = f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody>"
+        self.table.value = f'<table class="promo-leaders">{body}</table>'
         self.note.value = f'<div class="promo-note">{_in_words(racing, scores)}</div>'
 
     def _line(self, name: str, score: dict[str, float], racing: Sequence[str]) -> str:
@@ -81,10 +85,10 @@ class Leaderboard:
         if racing and name == racing[0]:
             cells += ["", "leads"]
         elif name in racing:
-            far = f"{behind:.4f} ± {behind - low:.4f}" if isfinite(low) else f"{behind:.4f}"
+            far = f"{behind:.4f} ± {behind - low:.4f}" if isfinite(low) else _number(behind, ".4f")
             cells += [far, "real" if low > 0 else "not sure"]
         else:
-            cells += ["", "the floor" if name == "best-possible" else ""]
+            cells += ["", "the floor" if name == BestPossible.name else ""]
         return f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
@@ -97,10 +101,10 @@ def _in_words(racing: Sequence[str], scores: dict[str, dict[str, float]]) -> str
         return "Nothing is predicted yet."
     leader = racing[0]
     sure = [n for n in racing[1:] if scores[n]["behind_low"] > 0]
-    text = (
-        f"{leader} leads with {scores[leader]['log_loss']:.4f} nats a row; its lead is real over "
-        f"{len(sure)} of {len(racing) - 1} others."
+    lead = (
+        f"is real over {len(sure)} of {len(racing) - 1} others" if racing[1:] else "is over nobody"
     )
+    text = f"{leader} leads with {scores[leader]['log_loss']:.4f} nats a row; its lead {lead}."
     excess = scores[leader].get("excess", np.nan)
     if isfinite(excess):
         text += f" It is {excess:.4f} nats a row above the best possible in this world."
@@ -112,9 +116,9 @@ def _number(value: float, form: str) -> str:
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    own = [name for name in names if name not in ("mixture", "best-possible")]
+    own = [name for name in names if name not in (Mixture.name, BestPossible.name)]
     styles = {name: STYLES[at % len(STYLES)] for at, name in enumerate(own)}
-    return styles | {"mixture": MIXTURE_STYLE, "best-possible": (GREY, "dotted")}
+    return styles | {Mixture.name: MIXTURE_STYLE, BestPossible.name: (GREY, "dotted")}
 
 
 class ExpertsFigure(Figure):
@@ -215,7 +219,7 @@ class WeightsFigure(Figure):
 
     def __init__(self, trainer: Trainer) -> None:
         names = names_of(trainer)
-        self._names = [n for n in names if n not in ("mixture", "best-possible")]
+        self._names = [n for n in names if n not in (Mixture.name, BestPossible.name)]
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0, max=1.02)
         scales, styles = {"x": self._x, "y": self._y}, _styles(names)
         self.lines = {
@@ -233,11 +237,11 @@ class WeightsFigure(Figure):
     def update(self, snapshot: Snapshot) -> None:
         """Draw the weights."""
         history = snapshot.history.thinned(POINTS)
-        rows = history["mixture", "rows"]
+        rows = history[Mixture.name, "rows"]
         for name, line in self.lines.items():
-            move(line, rows, history["mixture", f"weight of {name}"])
+            move(line, rows, history[Mixture.name, f"weight of {name}"])
         self._x.max = max(float(rows[-1]) if len(rows) else 0.0, 1.0)
-        weights = {n: snapshot.metric("mixture", f"weight of {n}") for n in self._names}
+        weights = {n: snapshot.metric(Mixture.name, f"weight of {n}") for n in self._names}
         best = max(weights, key=lambda name: weights[name])
         self.say(f"The next row is predicted with {weights[best]:.1%} of the weight on {best}.")
 
@@ -248,13 +252,16 @@ def _key(name: str, style: tuple[str, str]) -> str:
 
 
 class CalibrationFigure(Figure):
-    """Whether of those predicted with 70%, 70% are promoted."""
+    """Whether of those predicted with 70%, 70% are promoted, over all rows or the last ones."""
 
     rest_s = 1.0
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.expert = _choose(trainer)
+        self.lately = widgets.Checkbox(
+            description="lately", indent=False, layout=widgets.Layout(width="auto")
+        )
         scales = {"x": bq.LinearScale(min=0, max=1), "y": bq.LinearScale(min=0, max=1)}
         self.even = bq.Lines(
             x=[0.0, 1.0], y=[0.0, 1.0], scales=scales, colors=[GREY], line_style="dashed"
@@ -270,18 +277,19 @@ class CalibrationFigure(Figure):
         legend = _key("share promoted", STYLES[0]) + key("calibrated", GREY, dash="6,4")
         marks = [self.even, self.curve, self.points]
         title = "Do predictions mean what they say?"
-        super().__init__(title, legend, marks, axes, [self.expert])
+        row = widgets.HBox([self.expert, self.lately], layout=row_layout())
+        super().__init__(title, legend, marks, axes, [row])
 
     @property
     def choice(self) -> object:
-        """The expert, and whether an answer about it is still to come."""
-        return self.expert.value, self._answer.is_due
+        """The expert, whether over the last rows only, and how many answers have come."""
+        return self.expert.value, self.lately.value, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
-        expert = self.expert.value
-        question = partial(_calibration, expert)
-        answer = self._answer.to((snapshot.rows, expert), lambda: self._trainer.ask(question))
+        about = self.expert.value, self.lately.value
+        question = partial(_calibration, *about)
+        answer = self._answer.to((snapshot.rows, about), lambda: self._trainer.ask(question))
         if answer is None:
             return
         name, (middle, share, rows) = answer
@@ -292,14 +300,15 @@ class CalibrationFigure(Figure):
         self.say(f"{name}, rows by prediction: {counts or 'none yet'}.")
 
 
-def _calibration(name: str, models: Sequence[Model]) -> tuple[str, Any]:
+def _calibration(name: str, lately: bool, models: Sequence[Model]) -> tuple[str, Any]:
     board = next(model for model in models if isinstance(model, Board))
-    return name, board.whole.calibration(board.names.index(name))
+    tally = board.recent if lately else board.whole
+    return f"{name}{', lately' * lately}", tally.calibration(board.names.index(name))
 
 
 def _choose(trainer: Trainer) -> widgets.Dropdown:
     names = names_of(trainer)
-    first = "mixture" if "mixture" in names else names[0]
+    first = Mixture.name if Mixture.name in names else names[0]
     return widgets.Dropdown(options=names, value=first, description="Expert", style=_WIDE)
 
 
@@ -331,10 +340,10 @@ class SurfaceFigure(Figure):
         )
         self.not_promoted, self.promoted = (
             bq.Scatter(
-                x=NOWHERE, y=NOWHERE, scales=scales, colors=["#222222"], marker=marker,
-                default_size=size, opacities=[0.6], stroke_width=1,
+                x=NOWHERE, y=NOWHERE, scales=scales, colors=["#ffffff"], stroke="#444444",
+                marker=marker, default_size=size, opacities=[0.8], stroke_width=1,
             )
-            for marker, size in (("cross", 26), ("circle", 18))
+            for marker, size in (("cross", 30), ("circle", 20))
         )  # fmt: skip
         self.boundary, self.band = (
             bq.Scatter(x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], default_size=size)
@@ -358,8 +367,8 @@ class SurfaceFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, the point picked, and whether an answer is still to come."""
-        return self.expert.value, self._picked, self._answer.is_due
+        """The expert, the point picked, and how many answers have come."""
+        return self.expert.value, self._picked, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""

@@ -42,6 +42,7 @@ _CSS = """
 .promo table.promo-findings td { vertical-align: top; }
 .promo table.promo-findings :is(th, td:first-child, td:last-child) { white-space: normal; }
 .promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }
+.promo table.promo-leaders :is(th, td) { white-space: normal; }
 .promo table code { background: none; font-size: var(--promo-small); padding: 0; }
 .promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
 .promo .bqplot .axis path, .promo .bqplot .axis line {
@@ -74,10 +75,15 @@ _CSS = """
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
+.promo .widget-checkbox input { vertical-align: -3px; }
 .promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
 .promo td .failed { color: #c2410c; }
+.promo table.promo-list :is(th, td) { text-align: left; vertical-align: top; padding-right: 10px; }
+.promo table.promo-totals :is(th, td) { padding-right: 10px; }
+.promo .promo-brief { min-height: 0; margin: 4px 0; }
+.promo table.promo-list td:last-child { white-space: normal; overflow-wrap: anywhere; }
 [data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
 .promo button:focus-visible, .promo input:focus-visible, .promo select:focus-visible,
 .promo .noUi-handle:focus-visible {

@@ -41,8 +41,8 @@ class WhatIfCard:
 
     @property
     def choice(self) -> object:
-        """The point, and whether an answer is still to come."""
-        return self.competence.value, self.network_ability.value, self._answer.is_due
+        """The point, and how many answers have come."""
+        return self.competence.value, self.network_ability.value, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the newest answer, and ask again."""
@@ -61,7 +61,7 @@ def _table(said: Sequence[Opinion]) -> str:
         bar = f'<div class="promo-bar"><div style="width: {100 * proba:.0f}%"></div></div>'
         lines += (
             f"<tr><td>{escape(name)}</td><td>{proba:.1%}</td><td>{interval}</td>"
-            f'<td style="min-width: 120px">{bar}</td></tr>'
+            f'<td style="width: 80px">{bar}</td></tr>'
         )
     head = "<th>expert</th><th>chance</th><th>95% interval</th><th></th>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"

@@ -1,4 +1,4 @@
-"""What a store holds, as JSON and as text: `promo show`."""
+"""What a store holds, in numbers, for `promo show`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from promo.store import Reader
 
 
 def facts_of(reader: Reader) -> dict[str, Any]:
-    """Return where a store stands, its models and their newest numbers, as JSON holds them."""
+    """Return what a store holds, as JSON can hold it."""
     facts: dict[str, Any] = {
         "store": str(reader.path),
         "source": reader.source,
@@ -30,8 +30,8 @@ def facts_of(reader: Reader) -> dict[str, Any]:
     return facts
 
 
-def tell(facts: dict[str, Any]) -> None:
-    """Print them for people."""
+def print_facts(facts: dict[str, Any]) -> None:
+    """Print it for people."""
     page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
     print(f"{facts['store']}: {_plain(facts['source'])}, {page}, {facts['inserted']:,} rows")
     print(
