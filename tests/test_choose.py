@@ -1,6 +1,5 @@
 """Tests of `promo.ui.Choose` without a browser: a real API, real stores, one form."""
 
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from comms import shown, text_of, wait_for, written_down
 from promo import ui
 from promo.embedded import EmbeddedAPI
 from promo.following import Following
-from promo.models.sgd import SGDLogistic
 from promo.opening import stored
 from promo.trainer import Trainer
 from promo.world import WORLDS
@@ -102,7 +100,7 @@ def test_another_world_models_and_store(form):
     form.fold.value = True
     form.source.value, form.world.value, form.rows.value = "a made-up world", "chain", 300
     form.store.value, form.name.value, form.alpha.value = "", "my chain", 0.1
-    for name, box in form.boxes.items():
+    for name, box in form.experts.boxes.items():
         box.value = name in ("sgd-logistic", "base-rate")
     form.open.click()
     wait_while_opening(form)
@@ -120,7 +118,7 @@ def test_another_world_models_and_store(form):
     form.open.click()
     wait_while_opening(form)
     assert form.trainer.store.path == first.store.path
-    wait_for(lambda: form.boxes["mixture"].value)  # as the store was begun
+    wait_for(lambda: form.experts.boxes["mixture"].value)  # as the store was begun
     wait_for(lambda: not world.is_running())
 
 
@@ -185,9 +183,3 @@ def test_rates_are_split(form):
     form.trainer.pause()
     wait_for(lambda: "while the stream runs" in timing.line.value)
     publisher.close()
-
-
-def test_the_model_with_the_slider_is_always_there(form):
-    """The box of the model that the slider steers can not be unticked."""
-    assert form.boxes[SGDLogistic.name].disabled
-    assert os.path.exists(form.trainer.store.path)

@@ -16,13 +16,12 @@ from promo.dataset import Recipe
 from promo.embedded import EmbeddedAPI, ExternalAPI
 from promo.following import Following
 from promo.models.anytime import ALPHA
-from promo.models.default import EXPERTS, FULL, MIXTURE
-from promo.models.sgd import SGDLogistic
 from promo.opening import Stored, open_stream, stored, stores_in
 from promo.snapshot import Snapshot
 from promo.stream.look import look
 from promo.trainer import Trainer
 from promo.ui.board import Board
+from promo.ui.choice import ExpertBoxes
 from promo.ui.publisher import close_board
 from promo.ui.style import row_layout, sheet
 from promo.world import WORLDS
@@ -88,13 +87,7 @@ class Choose:
             options=[(f"{1 - alpha:.0%}", alpha) for alpha in _ALPHAS], value=ALPHA,
             description="Intervals", style=_WIDE, layout=narrow,
         )  # fmt: skip
-        self.boxes = {
-            name: widgets.Checkbox(
-                value=name in FULL, description=_priced(name), indent=False,
-                disabled=name == SGDLogistic.name, layout=widgets.Layout(width="auto"),
-            )
-            for name in (*EXPERTS, MIXTURE)
-        }  # fmt: skip
+        self.experts = ExpertBoxes()
         self.open = _button("Open", lambda: self._ask(self._open_chosen), "primary")
         self.mine = _button("Open a store of my own", lambda: self._ask(self._open_mine))
         self.fold = widgets.ToggleButton(description="Choose …", layout={"width": "auto"})
@@ -105,7 +98,7 @@ class Choose:
             [self.source, self.world, self.rows, self.seed, self.address, self.check],
             [self.verdict],
             [self.store, self.name, self.alpha],
-            [*self.boxes.values()],
+            [self.experts.widget],
             [self.open, self.note],
         ]
         self._form = widgets.VBox([widgets.HBox(row, layout=row_layout()) for row in rows])
@@ -136,11 +129,11 @@ class Choose:
         self.check.layout.display = "none" if self.source.value == _WORLD else ""
         before = self._before
         self.name.layout.display = "none" if before else ""
-        for widget in (self.alpha, *self.boxes.values()):
-            widget.disabled = before is not None or widget is self.boxes[SGDLogistic.name]
+        for widget in (self.alpha, *self.experts.boxes.values()):
+            widget.disabled = before is not None
         if before:
             self.alpha.value = before.alpha if before.alpha in _ALPHAS else ALPHA
-            for name, box in self.boxes.items():
+            for name, box in self.experts.boxes.items():
                 box.value = name in before.names
         self.open.description = "Go on" if before else "Open"
         if self.fold.value:
@@ -185,8 +178,8 @@ class Choose:
         try:
             self.close()
             api = self._service()
-            names = [name for name, box in self.boxes.items() if box.value]
-            self.trainer = open_stream(api.url, api.source, path, names, self.alpha.value)
+            names, alpha = self.experts.names, self.alpha.value
+            self.trainer = open_stream(api.url, api.source, path, names, alpha)
             self.place.children = (self._make(self.trainer),)
         except Exception as error:  # said here; the reader may choose again
             self.fold.value = True
@@ -247,10 +240,6 @@ def _button(text: str, action: Callable[[], Any], style: str = "") -> widgets.Bu
 def _says(text: str, *, failed: bool = False) -> str:
     kind = "promo-problem" if failed else "promo-legend"
     return f'<div class="{kind}" role="status">{escape(text)}</div>'
-
-
-def _priced(name: str) -> str:
-    return f"{name}, {EXPERTS[name].price_us[0]:g} µs a row" if name in EXPERTS else name
 
 
 def _told(store: Stored) -> str:
