@@ -5,7 +5,6 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -27,11 +26,9 @@ class Served:
     def __init__(self, folder, *options):
         self.data = folder / "data"
         own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
         with open(folder / "said", "w") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "promo", "app", "--no-browser", "--port", port, *options],
+                [sys.executable, "-m", "promo", "app", "--no-browser", "--port", "0", *options],
                 cwd=folder,
                 env=own | {"HOME": str(folder / "home"), "PROMO_DATA": str(self.data)},
                 stdout=said,
@@ -68,7 +65,7 @@ class Served:
         for process in (me, *me.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 found += process.net_connections("inet")
-        return {socket.laddr.ip for socket in found if socket.status == psutil.CONN_LISTEN}
+        return {each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN}
 
     def close(self):
         """End it as a service manager does."""

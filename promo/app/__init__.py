@@ -6,6 +6,7 @@ kernel ends all that it has started.
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import webbrowser
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ def serve(
     notebook
         Every visitor runs it from top to bottom, in a kernel of their own.
     host, port
-        Where to listen; the next free port if that one is taken.
+        Where to listen; the next free port if that one is taken, any for 0.
     browser
         Open it.
     token
@@ -103,6 +104,9 @@ def serve(
     theme
         ``"light"`` or ``"dark"``; ``?theme=dark`` in the address goes before it.
     """
+    if not port:  # which Voila would not be told
+        with socket.create_server((host, 0)) as free:
+            port = free.getsockname()[1]
     options: dict[str, Any] = {
         "Voila.ip": host,
         "Voila.port": port,

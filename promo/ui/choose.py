@@ -59,7 +59,7 @@ class Choose:
         self._api, self._folder, self._make = api, path.parent, opened
         self._own: EmbeddedAPI | None = None  # the world that this form has started
         self._asked: Callable[[], None] | None = None
-        self._looked_at = ""
+        self._looked_at, self._unfolded = "", False
         self.trainer: Trainer | Following | None = None
         self._build(path)
         self.place = widgets.VBox()
@@ -99,6 +99,7 @@ class Choose:
             [self.verdict],
             [self.store, self.name, self.alpha],
             [self.experts.widget],
+            [widgets.HTML(_says("Beside each expert: µs a row, in pages of 10 and of 1,000 rows"))],
             [self.open, self.note],
         ]
         self._form = widgets.VBox([widgets.HBox(row, layout=row_layout()) for row in rows])
@@ -122,7 +123,10 @@ class Choose:
         asked, self._asked = self._asked, None
         if asked is not None:
             asked()
-        self._form.layout.display = "" if self.fold.value else "none"
+        if self.fold.value and not self._unfolded and self.trainer is not None:
+            self._list(self.trainer.store.path)  # as far as they have come by now
+        self._unfolded = self.fold.value
+        self._form.layout.display = "" if self._unfolded else "none"
         for field in (self.world, self.rows, self.seed):
             field.layout.display = "" if self.source.value == _WORLD else "none"
         self.address.layout.display = "" if self.source.value == _ADDRESS else "none"

@@ -72,6 +72,7 @@ _CSS = """
 .promo-line svg { vertical-align: -2px; margin-right: 4px; }
 .promo-line b { min-width: 4em; text-align: right; }
 .promo-choose .promo-note { min-height: 0; }
+.promo-form .widget-gridbox { grid-template-columns: repeat(3, max-content 1fr) !important; }
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
