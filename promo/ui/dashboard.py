@@ -11,7 +11,7 @@ from promo.ui.board import Board, Shown
 # Heights in vh: what Lab's bars, the controls, heads and sentences leave is shared by two rows.
 _CSS = """
 <style>
-.promo-dashboard { --promo-plot: clamp(150px, 50vh - 230px, 420px); overflow: hidden; }
+.promo-dashboard { --promo-plot: clamp(150px, 50vh - 236px, 420px); overflow: hidden; }
 [data-voila] .promo-dashboard { --promo-plot: clamp(150px, 50vh - 176px, 420px); }
 .promo-dashboard.widget-vbox { padding: 0 !important; }
 .promo-dashboard, .promo-dashboard > .widget-gridbox { grid-gap: 4px 24px !important; }
