@@ -1,4 +1,4 @@
-"""The command line: `promo lab | app | api | run | show | report`.
+"""The command line: `promo lab | app | api | run | fork | show | report`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -41,16 +41,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lab = commands.add_parser("lab", help="JupyterLab on the analysis notebook, with an API")
-    lab.add_argument("--port", type=_port, default=8888)
-    lab.add_argument("--host", default="127.0.0.1", help="address to listen on (in a container)")
-    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_page(lab, 8888)
     _add_api(lab)
     lab.set_defaults(run=_lab)
 
     app = commands.add_parser("app", help="the dashboard as a web page, with an API")
-    app.add_argument("--port", type=_port, default=8866)
-    app.add_argument("--host", default="127.0.0.1", help="address to listen on (in a container)")
-    app.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_page(app, 8866)
     app.add_argument(
         "--no-token", action="store_true", help="open it to whoever reaches the port: no token"
     )
@@ -88,13 +84,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--size", type=_count, help="rows per page, where the API offers it")
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
+    experts = (
+        "with commas between (sgd-logistic): of sgd-logistic, base-rate, renewable-logistic, "
+        "renewable-logistic-quadratic, mixture; at a price, naive-bayes, hoeffding-tree, "
+        "nearest-neighbours, random-forest"
+    )
     run.add_argument(
-        "--models",
-        type=_names,
-        metavar="NAMES",
-        help="experts of a new store, with commas between (sgd-logistic): of sgd-logistic, "
-        "base-rate, renewable-logistic, renewable-logistic-quadratic, mixture; at a price, "
-        "naive-bayes, hoeffding-tree, nearest-neighbours, random-forest",
+        "--models", type=_names, metavar="NAMES", help=f"experts of a new store, {experts}"
     )
     run.add_argument(
         "--accept-changes",
@@ -103,6 +99,21 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--json", action="store_true", help="print a JSON object last")
     run.set_defaults(run=_run)
+
+    fork = commands.add_parser("fork", help="begin a second run where another stood at a page")
+    fork.add_argument("--db", type=Path, help="the store to leave (data/promo.db)")
+    fork.add_argument(
+        "--page", type=_page, required=True, help="counted from 0; one that has a checkpoint"
+    )
+    fork.add_argument("--out", type=Path, required=True, help="the new store")
+    fork.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from the next page on")
+    fork.add_argument(
+        "--models",
+        type=_names,
+        metavar="NAMES",
+        help=f"other experts, which learn the rows up to the page anew, {experts}",
+    )
+    fork.set_defaults(run=_fork)
 
     show = commands.add_parser("show", help="what a store holds")
     show.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
@@ -120,6 +131,14 @@ def _add_api(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--api", metavar="URL", help="the service to read; else PROMO_API_URL, else our own"
     )
+
+
+def _add_page(command: argparse.ArgumentParser, port: int) -> None:
+    command.add_argument("--port", type=_port, default=port)
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (in a container)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _rate(text: str) -> float:
@@ -145,6 +164,12 @@ def _names(text: str) -> list[str]:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1")
+    return int(text)
+
+
+def _page(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0")
     return int(text)
 
 
@@ -234,15 +259,9 @@ def _app(arguments: argparse.Namespace) -> int:
     notebook = _root() / "notebooks" / "04-dashboard.ipynb"
     from promo.app import serve
 
+    asked = {name: getattr(arguments, name) for name in ("host", "port", "theme")}
     with _service_for_kernels(arguments.api):
-        serve(
-            notebook,
-            host=arguments.host,
-            port=arguments.port,
-            browser=not arguments.no_browser,
-            token=not arguments.no_token,
-            theme=arguments.theme,
-        )
+        serve(notebook, browser=not arguments.no_browser, token=not arguments.no_token, **asked)
     return 0
 
 
@@ -361,6 +380,28 @@ def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, 
         "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
         "status": status,
     }
+
+
+def _fork(arguments: argparse.Namespace) -> int:
+    from promo.fork import fork
+    from promo.models.default import USUAL, default_models
+    from promo.models.sgd import SGDLogistic
+    from promo.store import Store
+
+    path, rate = arguments.db or data_dir() / "promo.db", arguments.learning_rate
+    _, stored = _stored(path)
+    names = arguments.models or stored or USUAL
+    if rate is not None and SGDLogistic.name not in names:
+        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {names}")
+    models = settings = None  # those of the store, whatever they are
+    with Store.read_only(path) as source:
+        if arguments.models or rate is not None:
+            models, settings = default_models(names, source.source)
+        rates = {} if rate is None else {SGDLogistic.name: rate}
+        out = arguments.out
+        fork(source, arguments.page, out, models=models, settings=settings, rates=rates)
+    print(f"page {arguments.page:,} of {path} is in {out}; go on with: promo run --db {out}")
+    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:

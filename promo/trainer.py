@@ -180,6 +180,10 @@ class Trainer:
         self._wish(lambda: self._wishes.answer(self.models))
         return future
 
+    def unlearned(self) -> Future[tuple[Model, ...]]:
+        """Copy the models as they were before they learned anything, between two pages."""
+        return self.ask(lambda _: self._line.unlearned())
+
     def _wish(self, fulfil: Callable[[], None]) -> None:
         with self._condition:
             if self._active:

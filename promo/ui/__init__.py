@@ -4,6 +4,7 @@ Last stop on the line: `Controls` send commands to a trainer, and a `Publisher` 
 snapshot in the views of a page.
 """
 
+from promo.ui.beside import StillRun
 from promo.ui.board import Board
 from promo.ui.choice import ExpertChoice
 from promo.ui.choose import Choose
@@ -15,6 +16,7 @@ from promo.ui.editor import StoryEditor
 from promo.ui.eventlog import EventLog
 from promo.ui.exports import Exports
 from promo.ui.figures import LossFigure, SampleFigure
+from promo.ui.fork import Fork
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.prediction import (
     CalibrationFigure,
@@ -30,6 +32,7 @@ from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
+from promo.ui.timetravel import TimeTravel
 from promo.ui.timing import Timing
 from promo.ui.whatif import WhatIfCard
 
@@ -49,6 +52,7 @@ __all__ = [
     "ExpertChoice",
     "ExpertsFigure",
     "Exports",
+    "Fork",
     "Leaderboard",
     "LossFigure",
     "PathsFigure",
@@ -58,9 +62,11 @@ __all__ = [
     "RaceSwitch",
     "SampleFigure",
     "SelectionFigure",
+    "StillRun",
     "StoriesFigure",
     "StoryEditor",
     "SurfaceFigure",
+    "TimeTravel",
     "Timing",
     "Watching",
     "WeightsFigure",

@@ -17,12 +17,12 @@ from promo.models.board import Board
 from promo.models.mixture import Mixture
 from promo.models.results import Model
 from promo.snapshot import Snapshot
-from promo.trainer import Trainer
 from promo.ui.figures import NEW_RATE, RateMarks
 from promo.ui.opinions import (
     MIXTURE_STYLE,
     STYLES,
     Answer,
+    Answering,
     contour,
     experts_of,
     grid,
@@ -37,7 +37,7 @@ _WIDE = {"description_width": "initial"}
 _HEAD = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
 
 
-def names_of(trainer: Trainer) -> list[str]:
+def names_of(trainer: Answering) -> list[str]:
     """Return the experts of a trainer, by name, in their order."""
     return [expert.name for expert in experts_of(trainer.models)]
 
@@ -53,7 +53,7 @@ class Leaderboard:
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._names = names_of(trainer)
         self.table, self.note = widgets.HTML(), widgets.HTML()
         head = headed(
@@ -140,7 +140,7 @@ class ExpertsFigure(Figure):
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Answering,
         title: str = "How well does each expert predict?",
         model: str = "sgd-logistic",
     ) -> None:
@@ -217,7 +217,7 @@ class WeightsFigure(Figure):
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         names = names_of(trainer)
         self._names = [n for n in names if n not in (Mixture.name, BestPossible.name)]
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0, max=1.02)
@@ -256,7 +256,7 @@ class CalibrationFigure(Figure):
 
     rest_s = 1.0
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.expert = _choose(trainer)
         self.lately = widgets.Checkbox(
@@ -306,7 +306,7 @@ def _calibration(name: str, lately: bool, models: Sequence[Model]) -> tuple[str,
     return f"{name}{', lately' * lately}", tally.calibration(board.names.index(name))
 
 
-def _choose(trainer: Trainer) -> widgets.Dropdown:
+def _choose(trainer: Answering) -> widgets.Dropdown:
     names = names_of(trainer)
     first = Mixture.name if Mixture.name in names else names[0]
     return widgets.Dropdown(options=names, value=first, description="Expert", style=_WIDE)
@@ -327,7 +327,7 @@ class SurfaceFigure(Figure):
 
     rest_s = 1.0
 
-    def __init__(self, trainer: Trainer, title: str = "Where are the chances?") -> None:
+    def __init__(self, trainer: Answering, title: str = "Where are the chances?") -> None:
         self._trainer, self._answer = trainer, Answer()
         self._picked: tuple[float, float] | None = None
         self.expert = _choose(trainer)

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 # Okabe and Ito's palette, told apart by colour-blind readers; each also has a dash or a marker.
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
-SKY = "#56B4E9"
+SKY, PURPLE = "#56B4E9", "#CC79A7"
 INK = "currentColor"  # of the text around, in either theme
 
 _CSS = """
@@ -24,6 +24,7 @@ _CSS = """
 [data-jp-theme-light="false"] .promo-status .retrying,
 [data-jp-theme-light="false"] .promo-problem { color: #fb923c; }
 .promo .widget-readout { min-width: 84px; max-width: none; }
+.promo-second { border-left: 3px solid #CC79A7; padding-left: 8px; }
 .promo-title { font-weight: 600; font-size: var(--promo-head); margin: 0; }
 .promo-legend { font-size: var(--promo-note); color: var(--jp-ui-font-color2, #555);
   min-height: 1.5em; }

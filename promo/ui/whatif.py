@@ -10,8 +10,7 @@ from math import isfinite
 import ipywidgets as widgets
 
 from promo.snapshot import Snapshot
-from promo.trainer import Trainer
-from promo.ui.opinions import Answer, Opinion, opinions
+from promo.ui.opinions import Answer, Answering, Opinion, opinions
 from promo.ui.style import headed, row_layout, sheet
 
 _WIDE = {"description_width": "initial"}
@@ -20,7 +19,7 @@ _WIDE = {"description_width": "initial"}
 class WhatIfCard:
     """What each expert says of a person with these abilities, while the stream runs."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.competence, self.network_ability = (
             widgets.FloatSlider(
