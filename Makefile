@@ -4,7 +4,7 @@
 #   make test PYTHON=python3.12       the Python to make .venv with
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check soak audit notebooks pictures bench lock clean setup
+.PHONY: help lab app test check soak audit notebooks pictures bench lock clean setup
 
 BIN := .venv/bin
 # Most tests wait for others, and three at a time keep two cores busy; a file's stay together.
@@ -20,6 +20,9 @@ help: ## say what there is
 
 lab: setup ## open JupyterLab on the analysis, with the API beside it
 	@$(BIN)/promo lab $(ARGS)
+
+app: setup ## open the dashboard as a web page, with the API beside it
+	@$(BIN)/promo app $(ARGS)
 
 test: setup ## run every test: code, notebooks (nbval) and browser
 	@chromium=$$($(BIN)/python tools/chromium.py --install) && \

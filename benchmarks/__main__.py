@@ -10,7 +10,17 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import dashboard, flat, page, peers, pipeline, report, service, startup
+from benchmarks import (
+    dashboard,
+    flat,
+    page,
+    peers,
+    pipeline,
+    prediction,
+    report,
+    service,
+    startup,
+)
 from benchmarks.measure import Result
 
 PARTS: dict[str, Callable[[argparse.Namespace], list[Result]]] = {
@@ -19,6 +29,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Result]]] = {
     "far": lambda o: pipeline.at_a_distance(*((2, 1) if o.quick else (4, 3))),
     "api": lambda o: service.measure(*((1, 1, 10_000) if o.quick else (2, 3, 1_000_000))),
     "page": lambda o: page.measure(*((3000, 1) if o.quick else (20_000, 3))),
+    "experts": lambda o: prediction.measure(o.quick),
     "peers": lambda o: peers.measure(*((300, 1) if o.quick else (1000, 3))),
     "start": lambda o: startup.measure(1 if o.quick else 5),
     "dashboard": lambda o: dashboard.measure(

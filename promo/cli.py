@@ -1,4 +1,4 @@
-"""The command line: `promo lab | api | run | fork | show | report`.
+"""The command line: `promo lab | app | api | run | fork | show | report`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -43,11 +43,18 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lab = commands.add_parser("lab", help="JupyterLab on the analysis notebook, with an API")
-    lab.add_argument("--port", type=_port, default=8888)
-    lab.add_argument("--host", default="127.0.0.1", help="address to listen on (in a container)")
-    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_page(lab, 8888)
     _add_api(lab)
     lab.set_defaults(run=_lab)
+
+    app = commands.add_parser("app", help="the dashboard as a web page, with an API")
+    _add_page(app, 8866)
+    app.add_argument(
+        "--no-token", action="store_true", help="open it to whoever reaches the port: no token"
+    )
+    app.add_argument("--theme", choices=("light", "dark"), default="light")
+    _add_api(app)
+    app.set_defaults(run=_app)
 
     api = commands.add_parser("api", help="serve employees of a world over HTTP")
     api.add_argument("--host", default="127.0.0.1")
@@ -128,6 +135,14 @@ def _add_api(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_page(command: argparse.ArgumentParser, port: int) -> None:
+    command.add_argument("--port", type=_port, default=port)
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (in a container)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
 def _rate(text: str) -> float:
     from promo.models.results import check_learning_rate
 
@@ -197,15 +212,31 @@ def _api(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(arguments: argparse.Namespace) -> int:
+def _root() -> Path:
+    """Return the repository, whose `data` everything that starts from here shares."""
     root = project_root()
     if root is None:
         raise PromoError("no notebooks/01-analysis.ipynb here or above: run it in the repository")
-    from jupyterlab.labapp import LabApp
+    os.environ["PROMO_DATA"] = os.environ.get("PROMO_DATA") or str(root / "data")
+    return root
 
+
+@contextmanager
+def _service_for_kernels(url: str | None) -> Iterator[None]:
+    """Have every kernel started meanwhile read one service, which we say."""
     from promo.address import without_login
 
-    os.environ["PROMO_DATA"] = os.environ.get("PROMO_DATA") or str(root / "data")
+    with _service(url) as service:
+        os.environ["PROMO_API_URL"] = service.url
+        os.environ["PROMO_API_SOURCE"] = service.source
+        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
+        yield
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    root = _root()
+    from jupyterlab.labapp import LabApp
+
     ours = str(Path(__file__).parent / "lab")  # settings: no pop-up that asks about news
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
         filter(None, [ours, os.environ.get("JUPYTER_CONFIG_PATH")])
@@ -221,11 +252,18 @@ def _lab(arguments: argparse.Namespace) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("promo: running as root, so JupyterLab is started with --allow-root", flush=True)
         options.append("--allow-root")
-    with _service(arguments.api) as service:
-        os.environ["PROMO_API_URL"] = service.url
-        os.environ["PROMO_API_SOURCE"] = service.source
-        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
+    with _service_for_kernels(arguments.api):
         LabApp.launch_instance(options)
+    return 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    notebook = _root() / "notebooks" / "04-dashboard.ipynb"
+    from promo.app import serve
+
+    asked = {name: getattr(arguments, name) for name in ("host", "port", "theme")}
+    with _service_for_kernels(arguments.api):
+        serve(notebook, browser=not arguments.no_browser, token=not arguments.no_token, **asked)
     return 0
 
 

@@ -6,6 +6,7 @@ is in memory can be dropped at any time and taken up again from the last commit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -39,15 +40,19 @@ class Line:
         self.restore()
 
     def learn(self, batch: Batch) -> None:
-        """Take one page from batch to commit: the whole line in eight lines."""
+        """Take one page from batch to commit: the whole line in eight lines, and its time."""
+        began = time.perf_counter()
         sifted = self.store.sift(batch)
         for model in self.models:
             model.learn(sifted.fresh)
         states = [state for model in self.models for state in model.states()]
         coefficients, metrics = self._results()
         events = [e for model in self.models if hasattr(model, "events") for e in model.events()]
+        learned = time.perf_counter()
         self.store.commit(batch, sifted, states, coefficients, metrics, events)
         self.memory.add(batch, sifted, coefficients, metrics)
+        self.memory.spent_s["learn"] += learned - began
+        self.memory.spent_s["commit"] += time.perf_counter() - learned
 
     def restore(self) -> None:
         """Drop what is in memory and take up the last commit."""

@@ -51,6 +51,7 @@ class Memory:
         self.sample = Sample()
         self.sample.restore(self.rows, kept[0].astype(np.int64), *kept[2:])
         self.pace = Pace()
+        self.spent_s = dict.fromkeys(("fetch", "learn", "commit"), 0.0)
 
     def add(
         self,
@@ -79,9 +80,10 @@ class Memory:
     ) -> Snapshot:
         """Return a picture that shares nothing that will change."""
         if status == "running":
-            pages_per_s = self.pace.note(0 if self.page is None else self.page + 1)
+            done = 0 if self.page is None else self.page + 1
+            pages_per_s, *page_s = self.pace.note(done, *self.spent_s.values())
         else:
-            pages_per_s, self.pace = 0.0, Pace()
+            pages_per_s, page_s, self.pace = 0.0, [], Pace()
         return Snapshot(
             status=status,
             message=message,
@@ -90,6 +92,7 @@ class Memory:
             page_size=page_size,
             total_rows=total_rows,
             pages_per_s=pages_per_s,
+            page_s=dict(zip(self.spent_s, page_s, strict=False)),
             coefficients=tuple(self.coefficients),
             metrics=tuple(self.metrics),
             history=self.history.copy(),

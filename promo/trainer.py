@@ -326,10 +326,12 @@ class Trainer:
 
     def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
         while self._may_go_on(halt):
+            asked = time.perf_counter()
             try:
                 batch = reader.poll(_TICK_S)
             except StopIteration:
                 return "finished"
+            self._line.memory.spent_s["fetch"] += time.perf_counter() - asked
             if batch is not None:
                 self._line.learn(batch)
                 with self._condition:

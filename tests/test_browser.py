@@ -342,7 +342,7 @@ def test_run_all_shows_a_live_board(board):
     """Run All runs every cell without an error and shows controls, drawn figures and a table."""
     assert re.match(r"(idle|paused) · page 1,025 of 10,000 · 10,250 rows", status(board))
     assert [is_offered(board, text) for text in ("Play", "Step", "Start over")] == [True] * 3
-    assert board.locator(FIGURE).count() == 3
+    assert board.locator(FIGURE).count() == 4
     assert board.locator(".promo tr.first").count() == 2  # a regression each
     assert board.locator(".promo-card").count() == 11
     wait_for(lambda: board.locator(f"{FIGURE} .dot").count() > 200)
@@ -528,6 +528,88 @@ CLIPPED = """(views) => {
 }"""
 
 
+# -- who predicts best, in the first notebook ---------------------------------------------------
+
+
+def drawn(surface):
+    """Return the heat map's picture, and where the dots of a view are."""
+    return surface.evaluate(
+        "e => [...e.querySelectorAll('image, .dot')].map(d => d.getAttribute('href') "
+        "?? d.getAttribute('xlink:href') ?? d.getAttribute('transform'))"
+    )
+
+
+@pytest.mark.browser
+def test_the_surface_is_of_the_expert_chosen_and_a_click_asks_all(board, shots):
+    """Another expert is another picture; a dot that is clicked has each say what it thinks."""
+    surface = view(board, "Where are the chances?")
+    pictures = []
+    for expert in ("base-rate", "sgd-logistic", "renewable-logistic-quadratic"):
+        before = drawn(surface)
+        surface.get_by_label("Expert").select_option(expert)
+        wait_for(lambda: drawn(surface) != before)  # noqa: B023
+        pictures.append(drawn(surface)[0])
+    assert len({*pictures}) == 3
+    dots = surface.locator(".dot")
+    dots.nth(dots.count() - 40).click(force=True)
+    wait_for(lambda: note(surface).startswith("Competence "))
+    for name in ("sgd-logistic", "base-rate", "renewable-logistic", "mixture", "best-possible"):
+        assert re.search(rf"{name} \d+%", note(surface))
+    board.screenshot(path=shots / "surface.png")
+
+
+@pytest.mark.browser
+def test_what_if_follows_the_sliders(board, shots):
+    """A slider moved by the keyboard changes what an expert says, and its interval."""
+    card = view(board, "What if?")
+    line = card.locator("tr:has(td:text-is('renewable-logistic'))")
+    chances = [line.inner_text()]
+    for text in ("Competence", "Network ability"):
+        for _ in range(5):
+            slider(card, text).locator(".noUi-handle").press("ArrowRight")
+        wait_for(lambda: line.inner_text() != chances[-1])
+        chances.append(line.inner_text())
+    found = [re.search(r"([\d.]+)%\s+([\d.]+)% to ([\d.]+)%", text) for text in chances]
+    numbers = [[float(each) for each in match.groups()] for match in found]
+    assert numbers[0][0] < numbers[1][0] < numbers[2][0]
+    assert all(low < chance < high for chance, low, high in numbers)
+    board.screenshot(path=shots / "what-if.png")
+
+
+@pytest.mark.browser
+def test_surface_card_and_leaderboard_move_with_the_stream(board):
+    """While it plays people and boundary move, the chances change and the scores."""
+    show(board)
+    play(board, 200)
+    surface = view(board, "Where are the chances?")
+    before = drawn(surface)
+    wait_for(lambda: drawn(surface) != before)
+    for title in ("What if?", "Who predicts best?"):
+        table = view(board, title).locator("table")
+        said = table.inner_text()
+        wait_for(lambda: table.inner_text() != said)  # noqa: B023
+    show(board)
+    rest(board)
+
+
+PREDICTION = ("Who predicts best?", "Where are the chances?", "What if?", "Who is to predict?")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+def test_nothing_of_prediction_is_clipped(board, shots, theme, width):
+    """Views stay inside their columns in either theme; each has a picture."""
+    set_theme(board, theme)
+    board.set_viewport_size({"width": width, "height": 900})
+    for number, title in enumerate(PREDICTION):
+        shown = view(board, title)
+        settled(board)
+        board.screenshot(path=shots / f"prediction-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    board.set_viewport_size({"width": 1400, "height": 1000})
+    show(board)
+
+
 @pytest.mark.browser
 def test_start_over_asks_and_begins_at_page_0(board, lab):
     """Start over and No keep all; Start over and Yes begin at page 0 with an empty store."""
@@ -541,11 +623,30 @@ def test_start_over_asks_and_begins_at_page_0(board, lab):
     press(board, "Yes, erase it")
     wait_for(lambda: page_of(board) == 0)
     assert lab.stored_page() == -1
-    wait_for(lambda: board.locator(f"{FIGURE} .dot").count() == 0)
+    sample = board.locator(".promo:has(> .widget-html .promo-title:text-is('Who gets promoted?'))")
+    wait_for(lambda: sample.locator(".dot").count() == 0)
     rate = slider(board, "Learning rate").locator(".widget-readout")
     wait_for(lambda: float(rate.inner_text()) == 0.01)
     press(board, "Step")
     wait_for(lambda: page_of(board) == 1)
+
+
+@pytest.mark.browser
+def test_experts_are_chosen_and_opened(board, lab, shots):
+    """Ticked and opened, a stream of these experts has controls and a store of its own."""
+    choice = view(board, "Who is to predict?")
+    assert not choice.get_by_label("random-forest").is_checked()
+    choice.get_by_label("naive-bayes").check()
+    choice.get_by_label("renewable-logistic-quadratic").uncheck()
+    press(choice, "Open")
+    figure = view(board, "How well does each expert predict?")
+    file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
+    assert (lab.data / f"{file}.db").exists()
+    status = board.locator(".promo-status").last
+    press(board.locator(".promo:has(> .widget-html .promo-status)").last, "Step")
+    wait_for(lambda: "page 1 of" in status.inner_text())
+    wait_for(lambda: "naive-bayes 0." in note(figure))
+    assert lab.query("SELECT max(page) FROM page", file) == [(0,)]
 
 
 # -- the chapter on causal stories -------------------------------------------------------------

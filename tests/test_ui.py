@@ -277,7 +277,7 @@ def test_start_over_asks_once_more(trainer):
         button(controls, "Start over").click()
     button(controls, "No, keep it").click()
     assert not [w for w in shown(controls.widget) if getattr(w, "description", "").endswith("it")]
-    wait_for(lambda: figures[1].line.x[-1] == 300 and figures[1].changes.x.max() == 300)
+    wait_for(lambda: figures[1].line.x[-1] == 300 and figures[1].rates.lines.x.max() == 300)
     assert page_of(controls) == 30
 
     button(controls, "Start over").click()
@@ -290,7 +290,7 @@ def test_start_over_asks_once_more(trainer):
     for figure in figures:
         for mark in (m for m in figure.figure.marks if m not in (figures[1].coin, figures[2].zero)):
             assert not len(mark.x) or np.max(mark.x) == NOWHERE, mark
-    assert set(figures[1].labels.text) == {""}
+    assert set(figures[1].rates.labels.text) == {""}
 
     trainer.run(1)
     wait_for(lambda: page_of(controls) == 1)
@@ -795,10 +795,13 @@ def test_a_changed_rate_has_a_mark_and_a_label(trainer):
         trainer.set_learning_rate(RATE, number / 10)
         trainer.run(1)
         figure.update(trainer.snapshot)
-        at = figure.changes.x.reshape(-1, 2)
+        at = figure.rates.lines.x.reshape(-1, 2)
         assert at.tolist() == [[10.0 * n] * 2 for n in range(1, number + 1)][-50:]
-        assert figure.changes.y.shape == figure.changes.x.shape
-        labels = [(x, text) for x, text in zip(figure.labels.x, figure.labels.text, strict=True)]
+        assert figure.rates.lines.y.shape == figure.rates.lines.x.shape
+        labels = [
+            (x, text)
+            for x, text in zip(figure.rates.labels.x, figure.rates.labels.text, strict=True)
+        ]
         expected = [(10.0 * n, f"{n / 10:.3g}") for n in range(1, number + 1)]
         assert len(labels) == 6
         assert [label for label in labels if label[1]] == expected[-6:]
@@ -812,7 +815,7 @@ def test_a_rate_changed_twice_at_rest_reads_as_the_last(trainer):
         trainer.set_learning_rate(RATE, rate)
         wait_for(lambda: trainer.snapshot.learning_rates[RATE] == rate)  # noqa: B023
         figure.update(trainer.snapshot)
-    assert [text for text in figure.labels.text if text] == ["0.1", "0.2", "0.3"]
+    assert [text for text in figure.rates.labels.text if text] == ["0.1", "0.2", "0.3"]
 
 
 def test_the_boundary_is_where_the_odds_are_even(trainer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from promo.models.anytime import ALPHA
 from promo.models.best import BestPossible, known_world
 from promo.models.board import Board
 from promo.models.drift import Drift
@@ -37,6 +38,11 @@ class Choice(NamedTuple):
     make: Callable[[], Expert]
     price_us: tuple[float, float]
 
+    @property
+    def costly(self) -> bool:
+        """Whether it alone takes a large part of the time that a row has at 40,000 rows/s."""
+        return self.price_us[1] > 10
+
 
 EXPERTS = {
     SGDLogistic.name: Choice(SGDLogistic, (5.3, 4.0)),
@@ -49,12 +55,28 @@ EXPERTS = {
     "random-forest": Choice(random_forest, (650.0, 580.0)),
 }
 MIXTURE = Mixture.name  # of the other experts that are chosen
+MIXTURE_US = (2.5, 2.3)  # its price, of four experts
+COMPARING_US = (12.0, 0.8)  # the price of scores and drift detection, of five
 USUAL = (SGDLogistic.name,)
 FULL = (*[*EXPERTS][:4], MIXTURE)  # at 15 µs a row at most, where pages are large
 
 
+def price_us(names: Sequence[str]) -> tuple[float, float]:
+    """Return what these experts cost together, in µs a row at pages of 10 and of 1,000 rows.
+
+    Examples
+    --------
+    >>> price_us(USUAL)
+    (5.3, 4.0)
+    """
+    prices = [choice.price_us for name, choice in EXPERTS.items() if name in names]
+    prices += [MIXTURE_US] if MIXTURE in names else []
+    prices += [COMPARING_US] if {*names} != {*USUAL} else []
+    return sum(small for small, _ in prices), sum(large for _, large in prices)
+
+
 def default_models(
-    names: Sequence[str] = USUAL, source: str = ""
+    names: Sequence[str] = USUAL, source: str = "", alpha: float = ALPHA
 ) -> tuple[tuple[Model, ...], dict[str, Any]]:
     """Return the models, in order, and the settings that their store is to remember.
 
@@ -66,6 +88,8 @@ def default_models(
         itself, is alone.
     source
         Of the stream: where it names a world that is known, so is the best possible prediction.
+    alpha
+        The regressions' intervals have level 1 - alpha.
 
     Raises
     ------
@@ -77,7 +101,7 @@ def default_models(
     experts = [choice.make() for name, choice in EXPERTS.items() if name in names]
     if not experts:
         raise ValueError(f"nobody predicts; choose at least one of {', '.join(EXPERTS)}")
-    regressions = Regressions()
+    regressions = Regressions(alpha)
     others: list[Model] = [regressions, Stories(regressions)]
     chosen = [name for name in (*EXPERTS, MIXTURE) if name in names]
     settings: dict[str, Any] = {"alpha": regressions.alpha, "g": regressions.g}

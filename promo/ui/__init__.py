@@ -6,8 +6,11 @@ snapshot in the views of a page.
 
 from promo.ui.beside import StillRun
 from promo.ui.board import Board
+from promo.ui.choice import ExpertChoice
+from promo.ui.choose import Choose
 from promo.ui.coefficients import CoefficientFigure
-from promo.ui.controls import Controls
+from promo.ui.controls import Controls, Watching
+from promo.ui.dashboard import Dashboard
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
 from promo.ui.eventlog import EventLog
@@ -21,7 +24,6 @@ from promo.ui.prediction import (
     Leaderboard,
     SurfaceFigure,
     WeightsFigure,
-    WhatIfCard,
 )
 from promo.ui.publisher import Publisher, close_all, close_views
 from promo.ui.quality import DataQuality
@@ -31,18 +33,23 @@ from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
 from promo.ui.timetravel import TimeTravel
+from promo.ui.timing import Timing
+from promo.ui.whatif import WhatIfCard
 
 __all__ = [
     "BestRateFigure",
     "Board",
     "CalibrationFigure",
+    "Choose",
     "CoefficientFigure",
     "CoefficientTable",
     "ColliderSwitch",
     "Controls",
+    "Dashboard",
     "DataQuality",
     "DoFigure",
     "EventLog",
+    "ExpertChoice",
     "ExpertsFigure",
     "Exports",
     "Fork",
@@ -60,6 +67,8 @@ __all__ = [
     "StoryEditor",
     "SurfaceFigure",
     "TimeTravel",
+    "Timing",
+    "Watching",
     "WeightsFigure",
     "WhatIfCard",
     "WorldFigure",

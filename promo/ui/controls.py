@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from promo.errors import SourceChanged
+from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.style import sheet
@@ -31,7 +32,7 @@ class Controls:
     trainer
         Takes the commands.
     model
-        Name of the model whose learning rate the slider sets.
+        Name of the model whose learning rate the slider sets; without such a model there is none.
     travel
         Goes back in time: the status line says which page the figures show.
     """
@@ -57,7 +58,8 @@ class Controls:
             style={"description_width": "initial"},
             layout=widgets.Layout(width="260px"),
         )
-        rate = trainer.snapshot.learning_rates[model]
+        steers = model in trainer.snapshot.learning_rates
+        rate = trainer.snapshot.learning_rates[model] if steers else 1.0
         self.learning_rate = widgets.FloatLogSlider(
             value=rate,
             min=min(-4.0, floor(log10(rate))),
@@ -67,7 +69,7 @@ class Controls:
             continuous_update=False,
             readout_format=".3g",
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="300px"),
+            layout=widgets.Layout(width="300px", display="" if steers else "none"),
         )
         self.start_over = _button("Start over", self._ask)
         self._erase = _button("Yes, erase it", self._begin_again, "danger")
@@ -137,7 +139,8 @@ class Controls:
         """Show a snapshot, and the trainer's status and message of this moment."""
         if self._afresh and snapshot.page is None and not snapshot.rate_changes:
             self._afresh = False  # and the rate as it was first: the one time we move a slider
-            self.learning_rate.value = snapshot.learning_rates[self._model]
+            rate = snapshot.learning_rates.get(self._model, self.learning_rate.value)
+            self.learning_rate.value = rate
         status = self.trainer.status
         busy = status in ("running", "retrying")
         self.play.description = "Pause" if busy else "Play"
@@ -150,6 +153,21 @@ class Controls:
         self.status.value = status_line(snapshot, status, " · ".join(filter(None, [said, notice])))
         # Not how far it is, nor how long it waits: nobody could listen to that.
         self.news = f"{status} {said.partition('; attempt ')[0]}".strip()
+
+
+class Watching:
+    """The status line of a store that another process writes: there is nothing to press."""
+
+    def __init__(self, trainer: Following) -> None:
+        self._trainer = trainer
+        self.status = widgets.HTML()
+        self.widget = widgets.VBox([sheet(), self.status])
+        self.widget.add_class("promo")
+        self.update(trainer.snapshot)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show how far the other process has come."""
+        self.status.value = status_line(snapshot, "watching", self._trainer.message)
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:

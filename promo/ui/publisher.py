@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
+from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.trainer import close_all as close_trainers
@@ -43,8 +44,8 @@ class Publisher:
     `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
     a change of it is shown like one of the trainer. Where it has a run `beside`, so is a new
     snapshot of that. One that has `turned` says which snapshot is shown instead of the newest, save
-    to those that are `live`. Its `news`, if a view has any, are announced to those who do not see
-    it.
+    to those that are `live`. One that has `frames` is given those of the publisher. The `news` of
+    a view, if it has any, are announced to those who do not see it.
 
     A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
     what a cell which runs again had opened.
@@ -60,11 +61,17 @@ class Publisher:
     """
 
     def __init__(
-        self, trainer: Trainer | None, views: Sequence[View], frames_per_s: float = FRAMES_PER_S
+        self,
+        trainer: Trainer | Following | None,
+        views: Sequence[View],
+        frames_per_s: float = FRAMES_PER_S,
     ) -> None:
         self.trainer, self.views = trainer or _Still(), list(views)
         self.errors: list[Exception] = []
         self.frames, self.access = Frames(1 / frames_per_s), Access()
+        for view in views:
+            if hasattr(view, "frames"):
+                view.frames = self.frames
         self._tick_s = min(1 / frames_per_s, _TICK_S)
         self._halt = threading.Event()
         self._working = list(views)
@@ -130,7 +137,10 @@ class Publisher:
             view.widget.children += (widgets.HTML(why),)
 
     def close(self) -> None:
-        """Stop the thread; close all widgets of all views and of their boards. Idempotent."""
+        """Stop the thread; close all widgets of all views and of their boards. Idempotent.
+
+        A view with a `close` of its own is told.
+        """
         self._halt.set()
         self._thread.join(timeout=2.0)
         close_tree(self.frames)
@@ -158,6 +168,14 @@ def _beside(view: View) -> Snapshot | None:
 
 def _kinds(views: Sequence[View]) -> list[type]:
     return [type(view) for view in views]
+
+
+def close_board(board: Any) -> None:
+    """Close a board, the publishers of its views, and the trainers whose snapshots they showed."""
+    for publisher in [p for p in _OPEN if not {*p.views}.isdisjoint(board.views)]:
+        publisher.close()
+        if isinstance(publisher.trainer, Trainer):
+            publisher.trainer.close()
 
 
 def close_views() -> None:

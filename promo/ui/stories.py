@@ -48,10 +48,11 @@ class StoriesFigure:
         )
         grid = widgets.Box(cards)
         grid.add_class("promo-stories")
-        self.widget = widgets.VBox(
-            [sheet(), widgets.HTML(head), grid, self.note, self.open, self.opened]
-        )
-        self.widget.add_class("promo")
+        self.cards = widgets.VBox([sheet(), widgets.HTML(head), grid, self.note])
+        self.findings = widgets.VBox([self.open, self.opened])
+        self.widget = widgets.VBox([self.cards, self.findings])
+        for box in (self.widget, self.cards, self.findings):
+            box.add_class("promo")
 
     @property
     def choice(self) -> int:

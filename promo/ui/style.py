@@ -9,12 +9,14 @@ import ipywidgets as widgets
 # Okabe and Ito's palette, told apart by colour-blind readers; each also has a dash or a marker.
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
 SKY, PURPLE = "#56B4E9", "#CC79A7"
+INK = "currentColor"  # of the text around, in either theme
 
 _CSS = """
 <style>
-.promo { --promo-space: 8px; font-family: var(--jp-ui-font-family, system-ui, sans-serif); }
+.promo { --promo-space: 8px; --promo-small: 11px; --promo-note: 12px; --promo-text: 13px;
+  --promo-head: 14px; font-family: var(--jp-ui-font-family, system-ui, sans-serif); }
 .promo, .promo .widget-html-content, .promo label {
-  color: var(--jp-ui-font-color1, #1a1a1a); font-size: 13px; line-height: 1.45; }
+  color: var(--jp-ui-font-color1, #1a1a1a); font-size: var(--promo-text); line-height: 1.45; }
 .promo .widget-html-content { overflow: visible; }
 .promo-status { font-variant-numeric: tabular-nums; min-height: 1.5em; padding: 2px 0;
   overflow-wrap: anywhere; }
@@ -25,14 +27,16 @@ _CSS = """
 [data-jp-theme-light="false"] .promo-problem { color: #fb923c; }
 .promo .widget-readout { min-width: 84px; max-width: none; }
 .promo-second { border-left: 3px solid #CC79A7; padding-left: 8px; }
-.promo-title { font-weight: 600; font-size: 14px; margin: 0; }
-.promo-legend { font-size: 12px; color: var(--jp-ui-font-color2, #555); min-height: 1.5em; }
+.promo-title { font-weight: 600; font-size: var(--promo-head); margin: 0; }
+.promo-legend { font-size: var(--promo-note); color: var(--jp-ui-font-color2, #555);
+  min-height: 1.5em; }
 .promo-legend span { white-space: nowrap; margin-right: 12px; }
 .promo-legend svg { vertical-align: -2px; margin-right: 4px; }
 .promo .widget-html { max-width: 100%; overflow-x: auto; }
-.promo-note { font-size: 12px; color: var(--jp-ui-font-color2, #555);
+.promo-note { font-size: var(--promo-note); color: var(--jp-ui-font-color2, #555);
   font-variant-numeric: tabular-nums; min-height: 3em; max-width: 60em; }
-.promo table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 11px; }
+.promo table { border-collapse: collapse; font-variant-numeric: tabular-nums;
+  font-size: var(--promo-small); }
 .promo th, .promo td { padding: 2px 2px 2px 2.5px; text-align: right; white-space: nowrap; }
 .promo th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); }
 .promo th:first-child { text-align: left; }
@@ -42,7 +46,8 @@ _CSS = """
 .promo table.promo-findings td { vertical-align: top; }
 .promo table.promo-findings :is(th, td:last-child) { white-space: normal; }
 .promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }
-.promo table code { background: none; font-size: 11px; padding: 0; }
+.promo table.promo-leaders :is(th, td) { white-space: normal; }
+.promo table code { background: none; font-size: var(--promo-small); padding: 0; }
 .promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
 .promo .bqplot .axis path, .promo .bqplot .axis line {
   stroke: var(--jp-border-color1, #bbb) !important; }
@@ -54,7 +59,7 @@ _CSS = """
 .promo-card { border: 1px solid var(--jp-border-color2, #ddd); border-radius: 4px; padding: 6px 8px;
   margin: 0; justify-content: space-between; overflow: hidden; }
 .promo-card-wide { grid-column: span 2; }
-.promo-card-title { font-size: 11.5px; line-height: 1.35; min-height: 2.7em; }
+.promo-card-title { font-size: var(--promo-small); line-height: 1.35; min-height: 2.7em; }
 .promo-card-drawings { display: flex; flex-wrap: wrap; gap: 2px 6px; min-height: 52px; }
 .promo-card:has(.leads) { border-color: #0072B2; box-shadow: inset 3px 0 0 #0072B2; }
 .promo-card:has(.dead) .promo-dag { opacity: 0.55; }
@@ -63,12 +68,19 @@ _CSS = """
 .promo-dag circle { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .promo-dag text { text-anchor: middle; font: 12px sans-serif; }
 .promo-share { display: grid; grid-template-columns: 1fr 4.6em; align-items: center; gap: 0 8px;
-  font-size: 12px; font-variant-numeric: tabular-nums; }
+  font-size: var(--promo-note); font-variant-numeric: tabular-nums; }
 .promo-share b { text-align: right; white-space: nowrap; }
 .promo-share svg { grid-column: 1 / -1; }
+.promo-line { display: flex; justify-content: space-between; gap: 8px; white-space: nowrap;
+  font-size: var(--promo-small); line-height: 1.6; font-variant-numeric: tabular-nums; }
+.promo-line svg { vertical-align: -2px; margin-right: 4px; }
+.promo-line b { min-width: 4em; text-align: right; }
+.promo-choose .promo-note { min-height: 0; }
+.promo-form .widget-gridbox { grid-template-columns: repeat(3, max-content 1fr) !important; }
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
+.promo .widget-checkbox input { vertical-align: -3px; }
 .promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
