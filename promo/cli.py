@@ -1,4 +1,4 @@
-"""The command line: `promo lab | api | run | show`.
+"""The command line: `promo lab | api | run | fork | show | report`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -15,9 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from itertools import groupby
-from math import isfinite
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +25,6 @@ from promo.paths import data_dir, project_root
 
 if TYPE_CHECKING:
     from promo.embedded import EmbeddedAPI, ExternalAPI
-    from promo.store import Reader
     from promo.trainer import Trainer
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
@@ -79,13 +75,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--size", type=_count, help="rows per page, where the API offers it")
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
+    experts = (
+        "with commas between (sgd-logistic): of sgd-logistic, base-rate, renewable-logistic, "
+        "renewable-logistic-quadratic, mixture; at a price, naive-bayes, hoeffding-tree, "
+        "nearest-neighbours, random-forest"
+    )
     run.add_argument(
-        "--models",
-        type=_names,
-        metavar="NAMES",
-        help="experts of a new store, with commas between (sgd-logistic): of sgd-logistic, "
-        "base-rate, renewable-logistic, renewable-logistic-quadratic, mixture; at a price, "
-        "naive-bayes, hoeffding-tree, nearest-neighbours, random-forest",
+        "--models", type=_names, metavar="NAMES", help=f"experts of a new store, {experts}"
     )
     run.add_argument(
         "--accept-changes",
@@ -95,10 +91,30 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="print a JSON object last")
     run.set_defaults(run=_run)
 
+    fork = commands.add_parser("fork", help="begin a second run where another stood at a page")
+    fork.add_argument("--db", type=Path, help="the store to leave (data/promo.db)")
+    fork.add_argument(
+        "--page", type=_page, required=True, help="counted from 0; one that has a checkpoint"
+    )
+    fork.add_argument("--out", type=Path, required=True, help="the new store")
+    fork.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from the next page on")
+    fork.add_argument(
+        "--models",
+        type=_names,
+        metavar="NAMES",
+        help=f"other experts, which learn the rows up to the page anew, {experts}",
+    )
+    fork.set_defaults(run=_fork)
+
     show = commands.add_parser("show", help="what a store holds")
     show.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
     show.add_argument("--json", action="store_true")
     show.set_defaults(run=_show)
+
+    report = commands.add_parser("report", help="all that a store holds as one HTML file")
+    report.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
+    report.add_argument("--out", type=Path, default="report.html", help="the file (report.html)")
+    report.set_defaults(run=_report)
     return top
 
 
@@ -131,6 +147,12 @@ def _names(text: str) -> list[str]:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1")
+    return int(text)
+
+
+def _page(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0")
     return int(text)
 
 
@@ -323,60 +345,44 @@ def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, 
     }
 
 
-def _show(arguments: argparse.Namespace) -> int:
+def _fork(arguments: argparse.Namespace) -> int:
+    from promo.fork import fork
+    from promo.models.default import USUAL, default_models
+    from promo.models.sgd import SGDLogistic
     from promo.store import Store
 
-    with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
-        facts = _facts(reader)
-    if arguments.json:
-        print(json.dumps(facts))
-    else:
-        _print_facts(facts)
+    path, rate = arguments.db or data_dir() / "promo.db", arguments.learning_rate
+    _, stored = _stored(path)
+    names = arguments.models or stored or USUAL
+    if rate is not None and SGDLogistic.name not in names:
+        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {names}")
+    models = settings = None  # those of the store, whatever they are
+    with Store.read_only(path) as source:
+        if arguments.models or rate is not None:
+            models, settings = default_models(names, source.source)
+        rates = {} if rate is None else {SGDLogistic.name: rate}
+        out = arguments.out
+        fork(source, arguments.page, out, models=models, settings=settings, rates=rates)
+    print(f"page {arguments.page:,} of {path} is in {out}; go on with: promo run --db {out}")
     return 0
 
 
-def _facts(reader: Reader) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "store": str(reader.path),
-        "source": reader.source,
-        "page": reader.page,
-        **reader.totals(),
-        "models": [
-            dict(zip(("name", "page", "rows"), row, strict=True))
-            for row in reader.query("SELECT name, page, rows FROM model ORDER BY name")
-        ],
-        "coefficients": [c._asdict() for c in reader.coefficients()],
-        "metrics": [m._asdict() for m in reader.metrics()],
-    }
-    for row in facts["coefficients"] + facts["metrics"]:
-        # JSON has neither NaN nor infinity.
-        row.update({k: None for k, v in row.items() if isinstance(v, float) and not isfinite(v)})
-    return facts
+def _show(arguments: argparse.Namespace) -> int:
+    from promo.show import facts_of, print_facts
+    from promo.store import Store
+
+    with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
+        facts = facts_of(reader)
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        print_facts(facts)
+    return 0
 
 
-def _print_facts(facts: dict[str, Any]) -> None:
-    page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
-    print(f"{facts['store']}: {_plain(facts['source'])}, {page}, {facts['inserted']:,} rows")
-    print(
-        f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
-        f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
-        f"{facts['rejected']:,}"
-    )
-    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  95% interval")
-    for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
-        print(_plain(model))
-        for c in coefficients:
-            numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
-            estimate, error, low, high = ("" if v is None else f"{v:.5g}" for v in numbers)
-            interval = f"[{low}, {high}]" if low else ""
-            print(f"  {_plain(c['term']):41}{estimate:>12} {error:>12}  {interval}")
-    for model, metrics in groupby(facts["metrics"], key=itemgetter("model")):
-        print(f"\n{_plain(model)}")
-        for m in metrics:
-            value = "" if m["value"] is None else f"{m['value']:,.6g}"
-            print(f"  {_plain(m['name']):63} {value:>12}")
+def _report(arguments: argparse.Namespace) -> int:
+    from promo.report import write_report
 
-
-def _plain(text: str) -> str:
-    """Return a name as a file holds it; what would steer the terminal, spelled out."""
-    return text if text.isprintable() else ascii(text)
+    out = write_report(arguments.db or data_dir() / "promo.db", arguments.out)
+    print(f"{out}: {out.stat().st_size / 1000:,.0f} kB, for any browser")
+    return 0

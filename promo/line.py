@@ -7,6 +7,7 @@ is in memory can be dropped at any time and taken up again from the last commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from promo.batch import Batch
@@ -84,6 +85,13 @@ class Line:
     def record(self, kind: str, **detail: object) -> None:
         """Write an event with the rows learned before it."""
         self.store.record(kind, {"rows": self.memory.rows, **detail})
+
+    def unlearned(self) -> tuple[Model, ...]:
+        """Return copies of the models, as they were before they learned anything."""
+        copies = deepcopy(self.models)
+        for model in copies:
+            model.restore(self._initial)
+        return copies
 
     def _steerable(self) -> dict[str, Any]:
         # A model may have a name and a learning rate; see Model.

@@ -167,7 +167,7 @@ class Trainer:
         """
         json.dumps(detail)  # what cannot be written must not reach the thread
         self._wishes.notes.append((kind, detail))
-        self._wish(lambda: self._wishes.write_notes(self._line))
+        self._wish(self._write_notes)
 
     def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:
         """Answer a question about the models, between two pages; the future has the answer.
@@ -179,6 +179,10 @@ class Trainer:
         self._wishes.questions.append((question, future))
         self._wish(lambda: self._wishes.answer(self.models))
         return future
+
+    def unlearned(self) -> Future[tuple[Model, ...]]:
+        """Copy the models as they were before they learned anything, between two pages."""
+        return self.ask(lambda _: self._line.unlearned())
 
     def _wish(self, fulfil: Callable[[], None]) -> None:
         with self._condition:
@@ -358,8 +362,12 @@ class Trainer:
     def _obey(self) -> None:
         if self._wishes.change_rates(self._line):
             self._publish()
-        self._wishes.write_notes(self._line)
+        self._write_notes()
         self._wishes.answer(self.models)
+
+    def _write_notes(self) -> None:
+        if self._wishes.write_notes(self._line):
+            self._publish()  # for those who show events
 
     def _note_retry(self, retry: Retry | None) -> None:
         if retry and (self._retry is None or self._retry.page != retry.page):

@@ -161,14 +161,6 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shots(tmp_path_factory):
-    """Where screenshots go: the folder that PROMO_SCREENSHOTS names, or one of the test's own."""
-    folder = Path(os.environ.get("PROMO_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def tab(lab, chromium_path):
     """Open the address that Lab printed, and wait for the notebook's kernel."""
     from playwright.sync_api import sync_playwright

@@ -228,6 +228,31 @@ def test_an_answer_waits_for_the_one_before():
     assert len(futures) == 2
 
 
+def test_an_answer_that_is_given_up_is_asked_for_again():
+    """Whoever watches sees that something has come; the value stays, and the next is asked for."""
+    from concurrent.futures import Future
+
+    answer, futures = Answer(), [Future(), Future()]
+    futures[0].set_result("first")
+    assert answer.to("a", lambda: futures[0]) == "first"
+    gone = Future()
+    assert answer.to("b", lambda: gone) == "first"
+    before = answer.come
+    gone.cancel()
+    assert answer.come == before + 1
+    assert answer.to("b", lambda: futures[1]) == "first"
+    futures[1].set_result("second")
+    assert (answer.come, answer.value) == (before + 2, "second")
+
+
+def test_an_answer_is_shown_however_soon_it_comes(trainer):
+    """At rest, too, where it is there before anybody looks: nothing else has to happen."""
+    trainer.run(50)
+    card = ui.WhatIfCard(trainer)
+    ui.Publisher(trainer, [card])
+    wait_for(lambda: card.table.value)
+
+
 def test_the_usual_experts_can_be_shown():
     """Every expert of the default choice has a style of its own."""
     from promo.ui.prediction import _styles

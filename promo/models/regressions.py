@@ -93,11 +93,11 @@ class Regressions:
         if not len(batch.ids):
             return
         self._catch_up()
-        rows = np.array([batch.network_ability, batch.competence]).T
+        rows, ones = np.array([batch.network_ability, batch.competence]), batch.promoted
         # Each group about its own first row, so that a wild row costs the other group no digits.
         self._groups = (
-            self._groups[0].joined(rows[~batch.promoted].T),
-            self._groups[1].joined(rows[batch.promoted].T),
+            self._groups[0].joined(rows[:, ~ones]),
+            self._groups[1].joined(rows[:, ones]),
         )
         self._news = batch.page
 

@@ -50,10 +50,11 @@ def hc1_std_errors(
     improved finite sample properties. Journal of Econometrics 29, 305-325.
     """
     n, k = together.n, len(fit.estimates)
-    if not all(error > 0 for error in fit.std_errors) or not all(co.higher for co in groups):
+    if not min(fit.std_errors) > 0 or not all(co.higher for co in groups):
         return (NAN,) * k
     # With v and the group as regressors, whichever of them is none, by numbers that are zero.
-    b, c = (fit.estimates[regressors.index(i) + 1] if i in regressors else 0.0 for i in (1, 2))
+    b = fit.estimates[1] if regressors[0] == 1 else 0.0
+    c = fit.estimates[-1] if regressors[-1] == 2 else 0.0
     vv, vg, gg = _inverse(together, regressors)
     _, mean_v, mean_group = (*together.mean, 0.0)[:3]
     wanted = (0, *regressors)
@@ -75,17 +76,20 @@ def hc1_std_errors(
             variances[i] += constant * (constant * e + 2 * unit * ev) + unit * unit * evv
     lost = _UNDERFLOW * (1 + b * b)
     return tuple(
-        sqrt(variances[i] * n / (n - k))
-        if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] < inf
-        else NAN
-        for i, usual in zip(wanted, fit.std_errors, strict=True)
+        [
+            sqrt(variances[i] * n / (n - k))
+            if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] < inf
+            else NAN
+            for i, usual in zip(wanted, fit.std_errors, strict=True)
+        ]
     )
 
 
-def _ahead(together: Moments, group: Moments) -> list[float]:
+def _ahead(together: Moments, group: Moments) -> tuple[float, float]:
     """Return the means of u and v in a group minus those of all, with no loss to a shift."""
-    places = zip(together.origin, together.offset, group.origin, group.offset, strict=False)
-    return [(o2 - o1) + (m2 - m1) for o1, m1, o2, m2 in places]
+    (a, b, *_), (c, d, *_) = together.origin, together.offset
+    (e, f), (g, h) = group.origin, group.offset
+    return (e - a) + (g - c), (f - b) + (h - d)
 
 
 def _inverse(together: Moments, regressors: Sequence[int]) -> tuple[float, float, float]:

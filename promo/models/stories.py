@@ -97,8 +97,8 @@ class Stories:
             chunk = slice(begin, begin + full - len(self._held))
             rows, outcomes = x[chunk], y[chunk]
             odds = self._promoted.log_odds(rows)
-            loss = np.logaddexp(0.0, np.where(outcomes, -odds, odds))
-            self._log_likelihood = self._log_likelihood - loss.sum(axis=1)
+            loss = np.logaddexp(0.0, odds * (1 - 2 * outcomes))
+            self._log_likelihood = self._log_likelihood - np.add.reduce(loss, 1)
             self._held = np.concatenate([self._held, np.column_stack([rows, outcomes])])
             if len(self._held) >= min(full, _HELD):
                 self._promoted.learn(self._held[:, :3], self._held[:, 3] > 0)

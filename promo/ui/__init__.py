@@ -4,12 +4,16 @@ Last stop on the line: `Controls` send commands to a trainer, and a `Publisher` 
 snapshot in the views of a page.
 """
 
+from promo.ui.beside import StillRun
 from promo.ui.board import Board
 from promo.ui.coefficients import CoefficientFigure
 from promo.ui.controls import Controls
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
+from promo.ui.eventlog import EventLog
+from promo.ui.exports import Exports
 from promo.ui.figures import LossFigure, SampleFigure
+from promo.ui.fork import Fork
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.prediction import (
     CalibrationFigure,
@@ -20,11 +24,13 @@ from promo.ui.prediction import (
     WhatIfCard,
 )
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.quality import DataQuality
 from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
+from promo.ui.timetravel import TimeTravel
 
 __all__ = [
     "BestRateFigure",
@@ -34,8 +40,12 @@ __all__ = [
     "CoefficientTable",
     "ColliderSwitch",
     "Controls",
+    "DataQuality",
     "DoFigure",
+    "EventLog",
     "ExpertsFigure",
+    "Exports",
+    "Fork",
     "Leaderboard",
     "LossFigure",
     "PathsFigure",
@@ -45,9 +55,11 @@ __all__ = [
     "RaceSwitch",
     "SampleFigure",
     "SelectionFigure",
+    "StillRun",
     "StoriesFigure",
     "StoryEditor",
     "SurfaceFigure",
+    "TimeTravel",
     "WeightsFigure",
     "WhatIfCard",
     "WorldFigure",

@@ -13,6 +13,7 @@ from promo.errors import SourceChanged
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.style import sheet
+from promo.ui.timetravel import TimeTravel
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
 _SURE = "Erase this run and begin again at page 0?"
@@ -31,10 +32,16 @@ class Controls:
         Takes the commands.
     model
         Name of the model whose learning rate the slider sets.
+    travel
+        Goes back in time: the status line says which page the figures show.
     """
 
-    def __init__(self, trainer: Trainer, model: str = "sgd-logistic") -> None:
-        self.trainer, self._model = trainer, model
+    live = True  # whatever page the figures show
+
+    def __init__(
+        self, trainer: Trainer, model: str = "sgd-logistic", travel: TimeTravel | None = None
+    ) -> None:
+        self.trainer, self._model, self._travel = trainer, model, travel
         self.problem = ""  # what a callback raised; the publisher looks at it
         self._afresh = False
         self.status = widgets.HTML()
@@ -137,9 +144,9 @@ class Controls:
         self.stop.disabled = status in ("idle", "stopped", "finished", "failed")
         changed = status == "failed" and isinstance(self.trainer.error, SourceChanged)
         self._changed.layout.display = "flex" if changed else "none"
-        self.status.value = status_line(
-            snapshot, status, self.problem or self.trainer.message or snapshot.message
-        )
+        said = self.problem or self.trainer.message or snapshot.message
+        notice = self._travel.notice if self._travel else ""
+        self.status.value = status_line(snapshot, status, " · ".join(filter(None, [said, notice])))
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:

@@ -8,6 +8,7 @@ import bqplot as bq
 import numpy as np
 
 from promo.snapshot import Snapshot
+from promo.ui.beside import BesideLine, Run
 from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, Floats, axis, extend, fit, move
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
@@ -61,10 +62,18 @@ class SampleFigure(Figure):
 
 
 class LossFigure(Figure):
-    """How well we predict: log loss by progressive validation, and where the rate was changed."""
+    """How well we predict: log loss by progressive validation, and where the rate was changed.
 
-    def __init__(self, model: str = "sgd-logistic") -> None:
-        self._model = model
+    Parameters
+    ----------
+    model
+        Whose log loss.
+    beside
+        Another run with that model, whose log loss is drawn as well.
+    """
+
+    def __init__(self, model: str = "sgd-logistic", beside: Run | None = None) -> None:
+        self._model, self.beside = model, beside
         self._marked: list[tuple[int, float]] = []
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.8)
         scales = {"x": self._x, "y": self._y}
@@ -82,6 +91,7 @@ class LossFigure(Figure):
             x=[OFF] * _LABELS, y=[0.0] * _LABELS, text=[""] * _LABELS, scales=upright,
             colors=[VERMILLION], default_size=11, x_offset=4, font_weight="normal",
         )  # fmt: skip
+        self.other = BesideLine(beside, scales) if beside else None
         legend = (
             key(f"{model}, so far", BLUE)
             + key("lately", SKY)
@@ -93,24 +103,24 @@ class LossFigure(Figure):
             axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
         ]
         marks = [self.coin, self.changes, self.recent, self.line, self.labels]
+        marks += self.other.marks if self.other else []
         super().__init__("How well do we predict?", legend, marks, axes)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the loss, with the scale fitted to what came after the first rows."""
-        history = snapshot.history.thinned(POINTS)
-        rows, loss = (history[self._model, name] for name in ("rows", "log_loss"))
-        scored = np.isfinite(loss)
-        rows, loss = rows[scored], loss[scored]
+        rows, loss = _losses(snapshot, self._model)
         lately_rows, lately = _recent(rows, loss)
         move(self.line, rows, loss)
         move(self.recent, lately_rows, lately)
         self._mark_changes(snapshot)
+        others, other = self._draw_other()
         if not len(rows):
             self.say("Nothing is predicted yet.")
             return
-        end = max(float(rows[-1]), 1.0)
+        end = max(1.0, *rows[-1:].tolist(), *others[-1:].tolist())
         extend(self._x, 1.08 * end)  # room for the label of a change just made
-        fit(self._y, rows, [loss, lately[len(lately) // 10 :], np.full(2, log(2))], headroom=0.2)
+        drawn = [loss, lately[len(lately) // 10 :], other, np.full(2, log(2))]
+        fit(self._y, rows, drawn, headroom=0.2)
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
         area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
         self.say(
@@ -118,8 +128,24 @@ class LossFigure(Figure):
             f"{[*loss[-1:], *lately][-1]:.4f}, accuracy {accuracy:.1%}, area under the ROC curve "
             f"{area}. Learning rate "
             f"{snapshot.learning_rates[self._model]:.3g}, changed "
-            f"{_times(len(snapshot.rate_changes))}."
+            f"{_times(len(snapshot.rate_changes))}.{self._told_of(others, other)}"
         )
+
+    def _draw_other(self) -> tuple[Floats, Floats]:
+        """Draw the other run, and return its rows and log loss, if there is one."""
+        run = self.beside.snapshot if self.beside else None
+        if (
+            self.other is None
+            or run is None
+            or (self._model, "log_loss") not in run.history.columns
+        ):
+            return np.empty(0), np.empty(0)
+        return self.other.draw(*_losses(run, self._model))
+
+    def _told_of(self, rows: Floats, loss: Floats) -> str:
+        if self.beside is None or not len(rows):
+            return ""
+        return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
 
     def _mark_changes(self, snapshot: Snapshot) -> None:
         changes = [(at, rate) for at, model, rate in snapshot.rate_changes if model == self._model]
@@ -134,6 +160,14 @@ class LossFigure(Figure):
             steps = (len(changes) + np.arange(_LABELS)) % 3  # down, so that neighbours stay apart
             self.labels.y = 0.95 - 0.055 * steps
             self.labels.text = [f"{rate:.3g}" if x >= 0 else "" for x, rate in recent]
+
+
+def _losses(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
+    """Return rows and log loss so far, where it is defined, each of shape (n,)."""
+    history = snapshot.history.thinned(POINTS)
+    rows, loss = (history[model, name] for name in ("rows", "log_loss"))
+    scored = np.isfinite(loss)
+    return rows[scored], loss[scored]
 
 
 def _grow(scale: bq.Scale, values: Floats) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,6 +27,17 @@ class Opinion(NamedTuple):
     proba: float
     low: float
     high: float
+
+
+class Answering(Protocol):
+    """A trainer, or what stands for it in the past."""
+
+    @property
+    def models(self) -> Sequence[Model]:
+        """The models, by which views know their names."""
+
+    def ask(self, question: Callable[[Sequence[Model]], Any]) -> Future[Any]:
+        """Answer a question about the models; the future has the answer."""
 
 
 def experts_of(models: Sequence[Model]) -> list[Any]:
@@ -57,14 +68,25 @@ class Answer:
     def __init__(self) -> None:
         self._pending: Future[Any] | None = None
         self._about: object = None
+        self._come = 0
         self.value: Any = None
 
     @property
     def is_due(self) -> bool:
         """Whether there is nothing to wait for; takes in the answer if it has come."""
         if self._pending is not None and self._pending.done():
-            self.value, self._pending = self._pending.result(), None
+            if self._pending.cancelled():
+                self._about = None  # so that it is asked again
+            else:
+                self.value = self._pending.result()
+            self._pending, self._come = None, self._come + 1
         return self._pending is None
+
+    @property
+    def come(self) -> int:
+        """How many answers have come: with one more there is something to show."""
+        _ = self.is_due
+        return self._come
 
     def to(self, about: object, ask: Callable[[], Future[Any]]) -> Any:
         """Return the newest answer, None before the first, and ask if there is something new."""

@@ -15,11 +15,11 @@ import numpy as np
 from promo.models.board import Board
 from promo.models.results import Model
 from promo.snapshot import Snapshot
-from promo.trainer import Trainer
 from promo.ui.opinions import (
     MIXTURE_STYLE,
     STYLES,
     Answer,
+    Answering,
     Opinion,
     contour,
     experts_of,
@@ -34,7 +34,7 @@ _WIDE = {"description_width": "initial"}
 _HEAD = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
 
 
-def names_of(trainer: Trainer) -> list[str]:
+def names_of(trainer: Answering) -> list[str]:
     """Return the experts of a trainer, by name, in their order."""
     return [expert.name for expert in experts_of(trainer.models)]
 
@@ -50,7 +50,7 @@ class Leaderboard:
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._names = names_of(trainer)
         self.table, self.note = widgets.HTML(), widgets.HTML()
         title = (
@@ -121,7 +121,7 @@ class ExpertsFigure(Figure):
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._names = names_of(trainer)
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.7)
         scales, styles = {"x": self._x, "y": self._y}, _styles(self._names)
@@ -182,7 +182,7 @@ class WeightsFigure(Figure):
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         names = names_of(trainer)
         self._names = [n for n in names if n not in ("mixture", "best-possible")]
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0, max=1.02)
@@ -221,7 +221,7 @@ class CalibrationFigure(Figure):
 
     rest_s = 1.0
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.expert = _choose(trainer)
         scales = {"x": bq.LinearScale(min=0, max=1), "y": bq.LinearScale(min=0, max=1)}
@@ -243,8 +243,8 @@ class CalibrationFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, and whether an answer about it is still to come."""
-        return self.expert.value, self._answer.is_due
+        """The expert, and how many answers have come."""
+        return self.expert.value, self._answer.come
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
@@ -266,7 +266,7 @@ def _calibration(name: str, models: Sequence[Model]) -> tuple[str, Any]:
     return name, board.whole.calibration(board.names.index(name))
 
 
-def _choose(trainer: Trainer) -> widgets.Dropdown:
+def _choose(trainer: Answering) -> widgets.Dropdown:
     names = names_of(trainer)
     first = "mixture" if "mixture" in names else names[0]
     return widgets.Dropdown(options=names, value=first, description="Expert", style=_WIDE)
@@ -280,7 +280,7 @@ class SurfaceFigure(Figure):
 
     rest_s = 1.0
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self._picked: tuple[float, float] | None = None
         self.expert = _choose(trainer)
@@ -315,8 +315,8 @@ class SurfaceFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, the point picked, and whether an answer is still to come."""
-        return self.expert.value, self._picked, self._answer.is_due
+        """The expert, the point picked, and how many answers have come."""
+        return self.expert.value, self._picked, self._answer.come
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
@@ -354,7 +354,7 @@ def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Mod
 class WhatIfCard:
     """What each expert says of a person with these abilities, while the stream runs."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.competence, self.network_ability = (
             widgets.FloatSlider(
@@ -374,8 +374,8 @@ class WhatIfCard:
 
     @property
     def choice(self) -> object:
-        """The point, and whether an answer is still to come."""
-        return self.competence.value, self.network_ability.value, self._answer.is_due
+        """The point, and how many answers have come."""
+        return self.competence.value, self.network_ability.value, self._answer.come
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the newest answer, and ask again."""

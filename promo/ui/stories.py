@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from html import escape
-from math import exp, hypot, isfinite
+from math import exp, isfinite
 
 import ipywidgets as widgets
 import numpy as np
 
-from promo.models.graphs import INDEPENDENCIES, Graph, Story, implied, stories
+from promo.models.graphs import INDEPENDENCIES, Story, implied, stories
 from promo.models.results import Coefficient
 from promo.models.stories import Stories
+from promo.report.dag import diagram
+from promo.report.figures import percent, readable
 from promo.snapshot import Snapshot
 from promo.ui.style import BLUE, sheet
 
-_PLACES = {"network_ability": (17, 15), "competence": (83, 15), "promoted": (50, 51)}
-_LETTERS = {"network_ability": "N", "competence": "C", "promoted": "P"}
-_RADIUS = 11
 _POINTS = 60  # of a share's path
 _DEAD = 0.001  # share below which a card fades
 
@@ -33,7 +32,7 @@ class StoriesFigure:
     def __init__(self) -> None:
         self.shares = [widgets.HTML() for _ in stories()]
         self.open = widgets.Dropdown(
-            options=[(_plain(story), at) for at, story in enumerate(stories())],
+            options=[(readable(story), at) for at, story in enumerate(stories())],
             value=next(at for at, story in enumerate(stories()) if "->" in story.name),
             description="Open a story",
             style={"description_width": "initial"},
@@ -71,8 +70,9 @@ class StoriesFigure:
         else:
             self.note.value = _note(
                 f"After {snapshot.rows:,} rows the share is largest for <b>"
-                f"{escape(_plain(stories()[best]))}</b>: {_percent(shares[best])}. Assumed: no "
-                "hidden common cause, straight lines, all stories equally likely at first."
+                f"{escape(readable(stories()[best]))}</b>: {escape(percent(shares[best]))}. "
+                "Assumed: no hidden common cause, straight lines, all stories equally likely at "
+                "first."
             )
         self.opened.value = _opened(stories()[self.choice], snapshot)
 
@@ -81,51 +81,15 @@ def _note(text: str) -> str:
     return f'<div class="promo-note">{text}</div>'
 
 
-def _plain(story: Story) -> str:
-    """Return a story's name for people."""
-    name = story.name.replace("network_ability", "network ability")
-    return name.replace("->", "→").replace("<-", "←")
-
-
 def _card(story: Story, share: widgets.HTML) -> widgets.VBox:
     drawings = "".join(diagram(graph) for graph in story.graphs)
-    title = f'<div class="promo-card-title">{escape(_plain(story))}</div>'
+    title = f'<div class="promo-card-title">{escape(readable(story))}</div>'
     text = f'{title}<div class="promo-card-drawings">{drawings}</div>'
     card = widgets.VBox([widgets.HTML(text), share])
     card.add_class("promo-card")
     if len(story.graphs) > 3:
         card.add_class("promo-card-wide")
     return card
-
-
-def diagram(graph: Graph) -> str:
-    """Return a causal diagram of the three variables as a small SVG element with a title."""
-    arrows = [f"{cause} → {effect}" for cause, effect in sorted(graph)]
-    title = ", ".join(arrows).replace("_", " ") or "no arrows"
-    lines = "".join(_arrow(_PLACES[cause], _PLACES[effect]) for cause, effect in sorted(graph))
-    nodes = "".join(
-        f'<circle cx="{x}" cy="{y}" r="{_RADIUS}"/>'
-        f'<text x="{x}" y="{y + 4}">{_LETTERS[name]}</text>'
-        for name, (x, y) in _PLACES.items()
-    )
-    return (
-        f'<svg class="promo-dag" role="img" viewBox="0 0 100 66" width="76" height="50">'
-        f"<title>{escape(title)}</title>{lines}{nodes}</svg>"
-    )
-
-
-def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    length = hypot(dx, dy)
-    ux, uy = dx / length, dy / length
-    x1, y1 = start[0] + ux * (_RADIUS + 2), start[1] + uy * (_RADIUS + 2)
-    x2, y2 = end[0] - ux * (_RADIUS + 3), end[1] - uy * (_RADIUS + 3)
-    left, right = ((x2 - 8 * ux + side * 4 * uy, y2 - 8 * uy - side * 4 * ux) for side in (1, -1))
-    head = " ".join(f"{x:.1f},{y:.1f}" for x, y in ((x2, y2), left, right))
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2 - 5 * ux:.1f}" y2="{y2 - 5 * uy:.1f}"/>'
-        f'<polygon points="{head}"/>'
-    )
 
 
 def _share(share: float, path: np.ndarray, *, leads: bool) -> str:
@@ -138,17 +102,10 @@ def _share(share: float, path: np.ndarray, *, leads: bool) -> str:
         line = f'<polyline points="{points}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>'
     return (
         f'<div class="promo-share {kind}"><div class="promo-bar">'
-        f'<div style="width: {100 * share:.1f}%"></div></div><b>{_percent(share)}</b>'
+        f'<div style="width: {100 * share:.1f}%"></div></div><b>{escape(percent(share))}</b>'
         f'<svg viewBox="0 0 120 24" width="100%" height="24" preserveAspectRatio="none" '
         f'aria-hidden="true">{line}</svg></div>'
     )
-
-
-def _percent(share: float) -> str:
-    """Return a share for people: never 0 % or 100 % of what only comes close."""
-    if 0.9995 <= share < 1:
-        return "&gt; 99.9%"
-    return f"{share:.1%}" if share >= 0.0005 or share == 0 else "&lt; 0.1%"
 
 
 def _opened(story: Story, snapshot: Snapshot) -> str:
@@ -175,7 +132,7 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
         for each in INDEPENDENCIES
     )
     return (
-        f'<div class="promo-note"><b>{escape(_plain(story))}.</b> {standing}</div>'
+        f'<div class="promo-note"><b>{escape(readable(story))}.</b> {standing}</div>'
         '<table class="promo-findings"><thead><tr><th>independence</th><th>implied</th>'
         '<th>correlation</th><th colspan="2">95% at any time</th><th>verdict</th></tr></thead>'
         f"<tbody>{lines}</tbody></table>"

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 # Okabe and Ito's palette, told apart by colour-blind readers; each also has a dash or a marker.
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
-SKY = "#56B4E9"
+SKY, PURPLE = "#56B4E9", "#CC79A7"
 
 _CSS = """
 <style>
@@ -22,6 +22,7 @@ _CSS = """
 [data-jp-theme-light="false"] .promo-status .retrying,
 [data-jp-theme-light="false"] .promo-problem { color: #fb923c; }
 .promo .widget-readout { min-width: 84px; max-width: none; }
+.promo-second { border-left: 3px solid #CC79A7; padding-left: 8px; }
 .promo-title { font-weight: 600; font-size: 14px; margin: 0; }
 .promo-legend { font-size: 12px; color: var(--jp-ui-font-color2, #555); min-height: 1.5em; }
 .promo-legend span { white-space: nowrap; margin-right: 12px; }
@@ -69,12 +70,22 @@ _CSS = """
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
 .promo td .failed { color: #c2410c; }
+.promo table.promo-list :is(th, td) { text-align: left; vertical-align: top; padding-right: 10px; }
+.promo table.promo-totals :is(th, td) { padding-right: 10px; }
+.promo .promo-brief { min-height: 0; margin: 4px 0; }
+.promo table.promo-list td:last-child { white-space: normal; overflow-wrap: anywhere; }
 [data-jp-theme-light="false"] .promo td .failed { color: #fb923c; }
 .promo button:focus-visible, .promo input:focus-visible, .promo select:focus-visible,
 .promo .noUi-handle:focus-visible {
   outline: 2px solid #0072B2; outline-offset: 1px; }
 </style>
 """
+
+
+def headed(title: str, legend: str) -> str:
+    """Return the head of a view as HTML: its title, a heading to those who hear it, and its key."""
+    heading = f'<div class="promo-title" role="heading" aria-level="3">{title}</div>'
+    return f'{heading}<div class="promo-legend">{legend}</div>'
 
 
 def sheet() -> widgets.HTML:
