@@ -39,7 +39,9 @@ class Frames(anywidget.AnyWidget):
     export default {
       initialize({ model }) {
         let began = performance.now();
+        let closed = false;  // then a frame may still be on its way to the eye
         const answer = () => {
+          if (closed) return;
           model.set("visible", document.visibilityState !== "hidden");
           model.set("took_ms", performance.now() - began);
           model.set("painted", model.get("frame"));
@@ -51,6 +53,7 @@ class Frames(anywidget.AnyWidget):
         document.addEventListener("focusin", enter);
         answer();
         return () => {
+          closed = true;
           document.removeEventListener("visibilitychange", answer);
           document.removeEventListener("focusin", enter);
         };
