@@ -282,6 +282,7 @@ def test_an_answer_that_is_given_up_is_asked_for_again():
     assert answer.to("b", lambda: futures[1]) == "first"
     futures[1].set_result("second")
     assert answer.count == before + 2
+    assert answer.to("b", Future) == "second"
 
 
 def test_an_answer_is_shown_however_soon_it_comes(trainer):
