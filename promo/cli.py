@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promo import __version__, options
 from promo.errors import PromoError, SourceChanged, StoreMismatch
@@ -268,6 +268,8 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from promo.show import summary_of
+
     path = arguments.db or data_dir() / "promo.db"
     # Models take as long to import as our API to start, and a core of their own to do it on.
     importing = threading.Thread(target=import_module, args=("promo.models.default",))
@@ -288,7 +290,7 @@ def _run(arguments: argparse.Namespace) -> int:
         finally:
             after, seconds = trainer.snapshot, time.monotonic() - began
             if arguments.json:
-                print(json.dumps(_summary(trainer.status, before, after, seconds)))
+                print(json.dumps(summary_of(trainer.status, before, after, seconds)))
         if code == 0 and not arguments.json:
             print(f"{after.rows:,} rows in {path}: promo show --db {path}")
         return code
@@ -330,20 +332,6 @@ def _watch(trainer: Trainer, pages: int | None) -> None:
             bar.update((-1 if snapshot.page is None else snapshot.page) + 1 - bar.n)
     trainer.stop()
     trainer.join()
-
-
-def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, Any]:
-    """Return what this run did, not what the store holds."""
-    first, last = (-1 if s.page is None else s.page for s in (before, after))
-    rows = after.rows - before.rows
-    return {
-        "pages": last - first,
-        "rows": rows,
-        "rejected": after.totals["rejected"] - before.totals["rejected"],
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
-        "status": status,
-    }
 
 
 def _fork(arguments: argparse.Namespace) -> int:

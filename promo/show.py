@@ -57,3 +57,17 @@ def print_facts(facts: dict[str, Any]) -> None:
 def _plain(text: str) -> str:
     """Return a name as a file holds it; what would steer the terminal, spelled out."""
     return text if text.isprintable() else ascii(text)
+
+
+def summary_of(status: str, before: Any, after: Any, seconds: float) -> dict[str, Any]:
+    """Return what this run did, not what the store holds."""
+    first, last = (-1 if s.page is None else s.page for s in (before, after))
+    rows = after.rows - before.rows
+    return {
+        "pages": last - first,
+        "rows": rows,
+        "rejected": after.totals["rejected"] - before.totals["rejected"],
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
+        "status": status,
+    }

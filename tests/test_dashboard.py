@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import axe
 from servers import ScriptedServer, employees
 from test_app import serving
 from test_browser import (
@@ -130,6 +131,12 @@ def test_controls_and_four_figures_are_in_sight(board, shots):
         assert all(left <= box[0] and box[2] <= right for box in boxes)
         if (width, height) == (1280, 800):
             assert [box for box in boxes if box[1] < top - 1 or box[3] > bottom + 1] == []
+
+
+@pytest.mark.browser
+def test_nothing_is_seriously_wrong_for_anybody(board):
+    """By axe-core no view has a serious or critical fault."""
+    assert axe.found_in(board) == []
 
 
 @pytest.mark.browser

@@ -152,9 +152,9 @@ class LossFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the loss, with the scale fitted to what came after the first rows."""
-        known, best = _losses(snapshot, _BEST) if _BEST_LOSS in snapshot.history.columns else NONE
+        known, best = losses_of(snapshot, _BEST) if _BEST_LOSS in snapshot.history.columns else NONE
         move(self.floor, known, best)
-        rows, loss = _losses(snapshot, self._model)
+        rows, loss = losses_of(snapshot, self._model)
         lately_rows, lately = _recent(rows, loss)
         move(self.line, rows, loss)
         move(self.recent, lately_rows, lately)
@@ -186,7 +186,7 @@ class LossFigure(Figure):
             or (self._model, "log_loss") not in run.history.columns
         ):
             return np.empty(0), np.empty(0)
-        return self.other.draw(*_losses(run, self._model))
+        return self.other.draw(*losses_of(run, self._model))
 
     def _told_of(self, rows: Floats, loss: Floats) -> str:
         if self.beside is None or not len(rows):
@@ -194,7 +194,7 @@ class LossFigure(Figure):
         return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
 
 
-def _losses(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
+def losses_of(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
     """Return rows and log loss so far, where it is defined, each of shape (n,)."""
     history = snapshot.history.thinned(POINTS)
     rows, loss = (history[model, name] for name in ("rows", "log_loss"))

@@ -33,7 +33,9 @@ class Frames(anywidget.AnyWidget):
     export default {
       initialize({ model }) {
         const isVisible = () => document.visibilityState !== "hidden";
+        let closed = false;  // then a frame may still be on its way to the eye
         const tell = () => {
+          if (closed) return;
           model.set("visible", isVisible());
           model.save_changes();
         };
@@ -54,7 +56,10 @@ class Frames(anywidget.AnyWidget):
         });
         document.addEventListener("visibilitychange", tell);
         answer(model.get("frame"));
-        return () => document.removeEventListener("visibilitychange", tell);
+        return () => {
+          closed = true;
+          document.removeEventListener("visibilitychange", tell);
+        };
       },
     };
     """

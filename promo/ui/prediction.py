@@ -17,7 +17,8 @@ from promo.models.board import Board
 from promo.models.mixture import Mixture
 from promo.models.results import Model
 from promo.snapshot import Snapshot
-from promo.ui.figures import NEW_RATE, RateMarks
+from promo.ui.beside import BesideLine, Run
+from promo.ui.figures import NEW_RATE, RateMarks, losses_of
 from promo.ui.opinions import (
     MIXTURE_STYLE,
     STYLES,
@@ -135,6 +136,8 @@ class ExpertsFigure(Figure):
         Of the figure.
     model
         Whose changes of the learning rate are marked.
+    beside
+        Another run with that model, whose log loss is drawn as well.
     """
 
     rest_s = 0.5
@@ -144,8 +147,9 @@ class ExpertsFigure(Figure):
         trainer: Answering,
         title: str = "How well does each expert predict?",
         model: str = "sgd-logistic",
+        beside: Run | None = None,
     ) -> None:
-        self._names = names_of(trainer)
+        self._names, self._model, self.beside = names_of(trainer), model, beside
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.7)
         scales, styles = {"x": self._x, "y": self._y}, _styles(self._names)
         self.lines = {
@@ -165,17 +169,16 @@ class ExpertsFigure(Figure):
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
         ]
+        self.other = BesideLine(beside, scales) if beside else None
         marks = [self.drifts, self.rates.lines, *self.lines.values(), self.rates.labels]
+        marks += self.other.marks if self.other else []
         super().__init__(title, legend, marks, self._axes, beside=self.names)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw every path, and where some expert's losses were found to have changed."""
-        history = snapshot.history.thinned(POINTS)
         shown, rows = [], np.empty(0)
         for name, line in self.lines.items():
-            rows, loss = history[name, "rows"], history[name, "log_loss"]
-            scored = np.isfinite(loss)
-            rows, loss = rows[scored], loss[scored]
+            rows, loss = losses_of(snapshot, name)
             move(line, rows, loss)
             if name != "base-rate":
                 shown.append(loss)
@@ -188,7 +191,13 @@ class ExpertsFigure(Figure):
             self.empty("Nothing is predicted yet.")
             self._tick()
             return
-        extend(self._x, 1.08 * max(float(rows[-1]), 1.0))  # room for the label of a new rate
+        run = self.beside.snapshot if self.beside else None
+        others = np.empty(0)
+        if self.other and run and (self._model, "log_loss") in run.history.columns:
+            others, other = self.other.draw(*losses_of(run, self._model))
+            shown.append(other)
+        end = max(1.0, rows[-1], *others[-1:])
+        extend(self._x, 1.08 * end)  # room for the label of a new rate
         fit(self._y, rows, shown)
         self._tick()
         self._mark_drifts(snapshot)
