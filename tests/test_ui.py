@@ -330,6 +330,7 @@ def test_a_changed_source_can_be_gone_on_with_from_the_panel(make):
         first = trainer.error
         controls.play.click()  # Play alone looks again, and finds the same
         wait_for(lambda: trainer.error is not first and trainer.status == "failed")
+        wait_for(lambda: answers(controls))  # drawn a moment later
         button(controls, "Go on all the same").click()
         wait_for(lambda: status(controls).startswith("finished"))
         assert answers(controls) == []
