@@ -147,6 +147,7 @@ class PageReader:
                 return None
             batch = self._advance(page)
             if batch is not None:
+                self._send_tickets()  # the next page is fetched while this one is put to use
                 return batch
         raise StopIteration
 

@@ -180,6 +180,10 @@ class Trainer:
         self._wish(lambda: self._wishes.answer(self.models))
         return future
 
+    def unlearned(self) -> Future[tuple[Model, ...]]:
+        """Copy the models as they were before they learned anything, between two pages."""
+        return self.ask(lambda _: self._line.unlearned())
+
     def _wish(self, fulfil: Callable[[], None]) -> None:
         with self._condition:
             if self._active:
@@ -322,10 +326,12 @@ class Trainer:
 
     def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
         while self._may_go_on(halt):
+            asked = time.perf_counter()
             try:
                 batch = reader.poll(_TICK_S)
             except StopIteration:
                 return "finished"
+            self._line.memory.spent_s["fetch"] += time.perf_counter() - asked
             if batch is not None:
                 self._line.learn(batch)
                 with self._condition:

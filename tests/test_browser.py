@@ -19,6 +19,8 @@ import nbformat
 import psutil
 import pytest
 
+import axe
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -935,3 +937,180 @@ def test_nothing_of_the_laboratory_is_clipped(laboratory, shots, theme, width):
         laboratory.screenshot(path=shots / f"laboratory-{theme}-{width}-{number}.png")
         assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
     laboratory.set_viewport_size({"width": 1400, "height": 1000})
+
+
+# -- for everybody -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["board", "laboratory", "chapter"])
+def whole(request):
+    """Give each notebook's page, high enough for Lab to draw all of it."""
+    page = request.getfixturevalue(request.param)
+    page.set_viewport_size({"width": 1400, "height": 12_000})
+    page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
+    yield page
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    show(page)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_seriously_wrong_for_anybody(whole, theme, shots):
+    """By axe-core no view has a serious or critical fault; all can be heard, in either theme."""
+    set_theme(whole, theme)
+    settled(whole)
+    whole.screenshot(path=shots / f"everybody-{theme}.png")
+    assert whole.locator(axe.VIEWS).count() >= 5
+    assert axe.found_in(whole) == []
+
+
+FOCUSED = """() => {
+  const e = document.activeElement, style = getComputedStyle(e);
+  const line = `${style.outlineStyle} ${style.outlineWidth}`;
+  return [e.closest(".promo") && (e.ariaLabel || e.textContent), line];
+}"""
+
+
+def tab_to(tab, name, key="Tab", at_most=4):
+    """Press Tab until a control of that name has the focus, which can be seen."""
+    for _ in range(at_most):
+        tab.keyboard.press(key)
+        focused, line = tab.evaluate(FOCUSED)
+        assert focused is None or line == "solid 2px", focused
+        if focused == name:
+            return
+    raise AssertionError(f"no {name} but {focused}")
+
+
+@pytest.mark.browser
+def test_the_board_takes_the_keyboard_alone(board, lab):
+    """Tab goes from control to control; Enter and Space press, arrows set the rate; all is seen."""
+    ask = "SELECT count(*), max(rowid), json_extract(detail, '$.to') FROM event"
+    ask += " WHERE kind = 'learning_rate'"
+    if not is_offered(board, "Step"):
+        rest(board)
+    set_speed(board, 50)
+    before, page = lab.query(ask)[0][0], page_of(board)
+    tab_to(board, "Play", "Shift+Tab")
+    board.keyboard.press("Enter")
+    wait_for(lambda: page_of(board) > page + 5)
+    tab_to(board, "Learning rate", at_most=6)
+    board.keyboard.press("ArrowRight")
+    wait_for(lambda: lab.query(ask)[0][0] == before + 1)
+    words = slider(board, "Learning rate").locator("[role=slider]").get_attribute("aria-valuetext")
+    assert float(words) == pytest.approx(lab.query(ask)[0][2], rel=0.01)
+    tab_to(board, "Stop", "Shift+Tab", at_most=6)
+    board.keyboard.press("Space")
+    wait_for(lambda: status(board).startswith("stopped"))
+    tab_to(board, "Step", "Shift+Tab")
+    page = page_of(board)
+    board.keyboard.press("Space")
+    wait_for(lambda: page_of(board) == page + 1)
+    assert [e for e in cells_of(lab.notebook) if "ename" in str(e.outputs)] == []
+    assert board.locator(".jp-Notebook.jp-mod-editMode").count() == 0  # no key went to Lab
+
+
+@pytest.mark.browser
+def test_sliders_and_switches_say_what_they_are_set_to(board):
+    """The value of a slider is told in words, not as an index; of a choice, which is pressed."""
+    handle = slider(board, "Speed").locator("[role=slider]")
+    for pages_per_s in (1, 20, 500):
+        set_speed(board, pages_per_s)
+        words = f"{pages_per_s} pages per second"
+        wait_for(lambda: handle.get_attribute("aria-valuetext") == words)  # noqa: B023
+    pressed = board.get_by_role("button", pressed=True)
+    for choice in ("without", "both"):
+        board.get_by_role("button", name=choice, exact=True).click()
+        wait_for(lambda: pressed.all_inner_texts() == [choice])  # noqa: B023
+    assert board.get_by_role("group", name="Promoted in the regression").count() == 1
+
+
+LISTEN = """() => {
+  window.heard = [];
+  for (const region of document.querySelectorAll(".promo-said"))
+    new MutationObserver(() => window.heard.push(region.textContent))
+      .observe(region, {childList: true});
+}"""
+
+
+@pytest.mark.browser
+def test_a_screen_reader_hears_the_status_and_no_numbers(board):
+    """Announced is the word when it changes; while pages rush by there is silence."""
+    board.evaluate(LISTEN)
+    page = page_of(board)
+    play(board)
+    wait_for(lambda: page_of(board) > page + 100)
+    assert board.evaluate("window.heard") == ["running"]
+    rest(board)
+    wait_for(lambda: board.evaluate("window.heard") == ["running", "paused"])
+    live = "[aria-live], [role=status], [role=alert], [role=log]"
+    assert board.locator(f".promo :is({live})").count() == 0
+
+
+@pytest.mark.browser
+def test_nothing_moves_for_those_who_asked_for_rest(board):
+    """With prefers-reduced-motion there is no transition and no animation in any view."""
+    moving = """() => [...document.querySelectorAll('.promo *')].filter(e => {
+      const style = getComputedStyle(e);
+      return parseFloat(style.transitionDuration) || style.animationName !== 'none';
+    }).map(e => e.className)"""
+    assert board.evaluate(moving) != []
+    board.emulate_media(reduced_motion="reduce")
+    assert board.evaluate(moving) == []
+    board.emulate_media(reduced_motion="no-preference")
+
+
+# -- frames ------------------------------------------------------------------------------------
+
+COUNT = """(ms) => new Promise((done) => {
+  let frames = 0;
+  const watch = new MutationObserver(() => { frames += 1; });
+  const line = document.querySelector(".promo-status").parentElement;
+  watch.observe(line, {childList: true});
+  setTimeout(() => { watch.disconnect(); done(frames); }, ms);
+})"""
+HOLD = """() => {
+  window.painting = window.requestAnimationFrame.bind(window);
+  window.unpainted = [];
+  window.requestAnimationFrame = (draw) => window.unpainted.push(draw);
+}"""
+LET_GO = """() => {
+  window.requestAnimationFrame = window.painting;
+  window.unpainted.forEach((draw) => window.requestAnimationFrame(draw));
+}"""
+
+
+@pytest.mark.browser
+def test_the_next_frame_comes_when_the_browser_has_painted(board, lab):
+    """A browser that paints nothing gets a frame a second, and holds up no page of the stream."""
+    play(board)
+    board.evaluate(HOLD)
+    page = lab.stored_page()
+    assert board.evaluate(COUNT, 3000) <= 4
+    assert lab.stored_page() > page + 100
+    board.evaluate(LET_GO)
+    wait_for(lambda: board.evaluate(COUNT, 1000) >= 3)
+    rest(board)
+
+
+@pytest.mark.browser
+def test_two_browsers_look_at_one_kernel(board, lab):
+    """Both move and both steer; frames come while either can be seen, none when neither can."""
+    other = opened(board.context.browser, lab, lab.url, board.problems)
+    show(other)
+    show(board)
+    play(other)
+    moves = lambda tab: tab.evaluate(COUNT, 1000) >= 2  # noqa: E731
+    for tab in (board, other):
+        wait_for(lambda: moves(tab))  # noqa: B023
+    board.evaluate(HIDE, "hidden")
+    board.wait_for_timeout(500)
+    wait_for(lambda: moves(other), 10)
+    other.evaluate(HIDE, "hidden")
+    other.wait_for_timeout(500)
+    assert other.evaluate(COUNT, 2000) == 0
+    board.evaluate(HIDE, "visible")
+    wait_for(lambda: moves(board))
+    page = rest(board)
+    wait_for(lambda: page_of(other) == page)
+    other.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from comms import wait_for, written_down
 from promo import __version__
 from promo.cli import parser
 
@@ -67,21 +68,18 @@ def test_every_command_of_the_readme_parses():
         "--learning-rate": "0.1",
         "--faults": "seed=1",
         "--models": "base-rate",
+        "--theme": "dark",
+        "--page": "1",
     }
     table = next(block for block in blocks(README) if block.startswith("promo lab"))
     commands = re.split(r"^promo ", table, flags=re.MULTILINE)[1:]
     for command in commands:
         words = [command.split()[0]]
-        for option in re.findall(r"\[(--[a-z-]+)", command):
+        for option in re.findall(r"--[a-z-]+", command):
             words += [option, options[option]] if option in options else [option]
         assert parser().parse_args(words).command == words[0]
-    assert {shlex.split(command)[0] for command in commands} == {
-        "lab",
-        "api",
-        "run",
-        "show",
-        "report",
-    }
+    named = {shlex.split(command)[0] for command in commands}
+    assert named == {"lab", "app", "api", "run", "fork", "show", "report"}
 
 
 def test_the_readme_names_every_table_of_the_store():
@@ -92,14 +90,23 @@ def test_the_readme_names_every_table_of_the_store():
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    """README's example runs as it stands, against an API on another port."""
+    """README's examples run as they stand, against an API on another port."""
+    from promo import Store, Trainer, ui
     from promo.embedded import EmbeddedAPI
 
     monkeypatch.chdir(tmp_path)
-    [example] = blocks(README, "python")
-    with EmbeddedAPI(rows=2000, data=tmp_path / "data.db", port=0) as api:
-        exec(example.replace("http://127.0.0.1:5000", api.url), {})
-    assert (tmp_path / "promo.db").exists()
+    example, views = blocks(README, "python")
+    with (
+        EmbeddedAPI(rows=2000, data=tmp_path / "data.db", port=0) as api,
+        written_down(monkeypatch),
+    ):
+        exec(example.replace("http://127.0.0.1:5000", api.url), names := {})
+        stream = names["stream"]
+        store = Store("promo.db", source=stream.source, page_size=stream.page_size)
+        with Trainer(stream, store, names["models"]) as trainer:
+            exec(views, names := {"trainer": trainer, "ui": ui})
+            names["travel"].slider.page = 40
+            wait_for(lambda: names["travel"].page == 40)
 
 
 def test_there_is_one_version():

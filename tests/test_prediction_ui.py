@@ -82,7 +82,7 @@ def test_the_leaderboard_is_the_boards(trainer):
     board.update(snapshot)
     names = [e.name for e in experts_of(trainer.models) if e.name != "best-possible"]
     losses = {name: snapshot.metric(name, "log_loss") for name in names}
-    found = re.findall(r"<tr><td>([a-z-]+)</td><td>([0-9.]+)</td>", board.table.value)
+    found = re.findall(r'<tr><th scope="row">([a-z-]+)</th><td>([0-9.]+)</td>', board.table.value)
     expected = [(name, f"{losses[name]:.4f}") for name in sorted(losses, key=losses.get)]
     assert found[: len(names)] == expected
     assert found[-1][0] == "best-possible"
@@ -117,7 +117,7 @@ def test_what_if_says_what_each_expert_says(trainer):
         said = opinions(trainer.models, competence, ability)
         assert [o.name for o in said] == [e.name for e in experts_of(trainer.models)]
         for name, proba, low, high in said:
-            assert f"<td>{name}</td><td>{proba:.1%}</td>" in card.table.value
+            assert f'<th scope="row">{name}</th><td>{proba:.1%}</td>' in card.table.value
             if low == low:
                 assert low < proba < high
                 assert f"<td>{low:.1%} to {high:.1%}</td>" in card.table.value
@@ -265,6 +265,31 @@ def test_the_last_answer_is_shown_when_the_stream_has_come_to_rest(trainer):
         said = f"<td>mixture</td><td>{opinions(trainer.models, 0.5, 0.5)[4].proba:.1%}</td>"
         wait_for(lambda: said in card.table.value)  # noqa: B023
     assert publisher.errors == []
+
+
+def test_an_answer_that_is_given_up_is_asked_for_again():
+    """Whoever watches sees that something has come; the value stays, and the next is asked for."""
+    from concurrent.futures import Future
+
+    answer, futures = Answer(), [Future(), Future()]
+    futures[0].set_result("first")
+    assert answer.to("a", lambda: futures[0]) == "first"
+    gone = Future()
+    assert answer.to("b", lambda: gone) == "first"
+    before = answer.come
+    gone.cancel()
+    assert answer.come == before + 1
+    assert answer.to("b", lambda: futures[1]) == "first"
+    futures[1].set_result("second")
+    assert (answer.come, answer.value) == (before + 2, "second")
+
+
+def test_an_answer_is_shown_however_soon_it_comes(trainer):
+    """At rest, too, where it is there before anybody looks: nothing else has to happen."""
+    trainer.run(50)
+    card = ui.WhatIfCard(trainer)
+    ui.Publisher(trainer, [card])
+    wait_for(lambda: card.table.value)
 
 
 def test_the_usual_experts_can_be_shown():

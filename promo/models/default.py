@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from promo.models.anytime import ALPHA
 from promo.models.best import BestPossible, known_world
 from promo.models.board import Board
 from promo.models.drift import Drift
@@ -75,7 +76,7 @@ def price_us(names: Sequence[str]) -> tuple[float, float]:
 
 
 def default_models(
-    names: Sequence[str] = USUAL, source: str = ""
+    names: Sequence[str] = USUAL, source: str = "", alpha: float = ALPHA
 ) -> tuple[tuple[Model, ...], dict[str, Any]]:
     """Return the models, in order, and the settings that their store is to remember.
 
@@ -87,6 +88,8 @@ def default_models(
         itself, is alone.
     source
         Of the stream: where it names a world that is known, so is the best possible prediction.
+    alpha
+        The regressions' intervals have level 1 - alpha.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def default_models(
     experts = [choice.make() for name, choice in EXPERTS.items() if name in names]
     if not experts:
         raise ValueError(f"nobody predicts; choose at least one of {', '.join(EXPERTS)}")
-    regressions = Regressions()
+    regressions = Regressions(alpha)
     others: list[Model] = [regressions, Stories(regressions)]
     chosen = [name for name in (*EXPERTS, MIXTURE) if name in names]
     settings: dict[str, Any] = {"alpha": regressions.alpha, "g": regressions.g}

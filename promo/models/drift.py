@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from river import drift
 
 from promo.batch import Batch
 from promo.models.board import Board
@@ -126,6 +125,8 @@ class Drift:
 
 
 def _detector() -> Any:  # river's types are incomplete
+    from river import drift
+
     return drift.ADWIN(clock=_CLOCK)  # type: ignore[no-untyped-call]
 
 

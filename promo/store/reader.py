@@ -18,6 +18,7 @@ from promo.batch import Batch
 from promo.errors import StoreError, StoreMismatch
 from promo.history import MAX_PAGES
 from promo.models.results import Coefficient, Metric
+from promo.store.as_of import turn_back
 from promo.store.connection import check_files, connect, explained
 
 APPLICATION_ID = 0x70726F6D  # "prom", in the header of the file
@@ -125,6 +126,23 @@ class Reader:
         finally:
             self._connection.rollback()
 
+    @contextmanager
+    def as_of(self, page: int) -> Iterator[None]:
+        """Have everything be as it was after a page that has a checkpoint, and stay so.
+
+        Meanwhile nothing is seen of what is written. Of pages before it those are there that are
+        kept now: later ones have thinned them out.
+
+        Raises
+        ------
+        StoreError
+            That page has no checkpoint; `checkpoints` lists those that have.
+        """
+        with self.at_one_commit():
+            with explained(self.path):
+                turn_back(self._connection, page)
+            yield
+
     def scan(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows of any SQL query, 10,000 at most at a time."""
         with explained(self.path):
@@ -169,6 +187,11 @@ class Reader:
             return None
         page, received = last[0]
         return Cursor(page, received) if received < self.page_size else Cursor(page + 1, 0)
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """The pages at which all states are kept, ascending: where one can go back to."""
+        return [page for [page] in self.query("SELECT page FROM checkpoint ORDER BY page")]
 
     @property
     def states(self) -> dict[str, str]:
@@ -223,10 +246,14 @@ class Reader:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
         return dict(zip(names, self.query(f"SELECT {sums} FROM page")[0], strict=True))
 
-    def batches(self, rows: int = 1000) -> Iterator[Batch]:
-        """Yield all rows in order of arrival, so many at a time; pages are not told apart."""
-        for first in range(0, self.rows, rows):  # as rowid has no gaps
-            found = self.data("rowid > ? AND rowid <= ?", first, first + rows)
+    def batches(self, rows: int = 1000, *, until: int | None = None) -> Iterator[Batch]:
+        """Yield all rows in order of arrival, so many at a time; pages are not told apart.
+
+        `until` is how many in all, if not all there are.
+        """
+        end = self.rows if until is None else min(until, self.rows)
+        for first in range(0, end, rows):  # as rowid has no gaps
+            found = self.data("rowid > ? AND rowid <= ?", first, min(first + rows, end))
             _, ids, *columns = zip(*found, strict=True)
             yield Batch.of(*columns, ids=ids)
 

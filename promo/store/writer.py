@@ -162,7 +162,7 @@ class Store(Reader):
             if (value := getattr(self, name)) != expected:
                 raise StoreMismatch(
                     f"{self.path} holds a stream with {name} {shown(value)}, not {expected!r}; "
-                    "choose another file (--db), or delete this one"
+                    "choose another file, or delete this one"
                 )
         self.query("PRAGMA journal_mode = WAL")  # not before it is known to be ours
 
@@ -248,16 +248,7 @@ class Store(Reader):
         with explained(self.path), transaction(self._connection) as connection:
             self._insert_data(_columns(fresh))
             connection.execute(sql.UPSERT_PAGE, _ledger(batch, sifted, now))
-            self._upsert_states(states, page, now)
-            for upsert, results in (
-                (sql.upsert_coefficient, coefficients),
-                (sql.upsert_metric, metrics),
-            ):
-                if columns := [*zip(*results, strict=True)]:
-                    models, names, *numbers = columns
-                    connection.execute(upsert(models, names), (page, *chain(*numbers)))
-            together = msgspec.json.encode({s.name: msgspec.Raw(s.state) for s in states})
-            self._insert_checkpoint(page, rows, together.decode())
+            self._insert_learned(page, rows, states, coefficients, metrics, now)
             self._thin(page)
             if page == self._last_page and len(
                 fresh.ids
@@ -271,6 +262,49 @@ class Store(Reader):
                 connection.execute(sql.UPSERT_QUARANTINE, (page, *row))
         self._last_page = page
         self._max_id = max(self._max_id, int(fresh.ids.max(initial=-1)))
+
+    def copy(self, other: Reader, tables: Iterable[str]) -> None:
+        """Take over what these tables hold in another store, into empty ones, all or nothing."""
+        with explained(self.path), transaction(self._connection) as connection:
+            for table in tables:
+                names = [name for _, name, *_ in self.query(f"PRAGMA main.table_info({table})")]
+                columns, places = ", ".join(names), ", ".join("?" * len(names))
+                order = "ORDER BY rowid" if table == "data" else ""
+                rows = other._connection.execute(f"SELECT {columns} FROM {table} {order}")
+                connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
+        self._read_back()
+
+    def write_learned(
+        self,
+        page: int,
+        rows: int,
+        states: Sequence[ModelState],
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+    ) -> None:
+        """Write what models have learned anew, of `rows` rows, by a page that is stored already."""
+        with explained(self.path), transaction(self._connection):
+            self._insert_learned(page, rows, states, coefficients, metrics, _now())
+
+    def _insert_learned(
+        self,
+        page: int,
+        rows: int,
+        states: Sequence[ModelState],
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+        now: str,
+    ) -> None:
+        self._upsert_states(states, page, now)
+        for upsert, results in (
+            (sql.upsert_coefficient, coefficients),
+            (sql.upsert_metric, metrics),
+        ):
+            if columns := [*zip(*results, strict=True)]:
+                models, names, *numbers = columns
+                self._connection.execute(upsert(models, names), (page, *chain(*numbers)))
+        together = msgspec.json.encode({s.name: msgspec.Raw(s.state) for s in states})
+        self._insert_checkpoint(page, rows, together.decode())
 
     def record(
         self, kind: str, detail: Mapping[str, Any], states: Iterable[ModelState] = ()

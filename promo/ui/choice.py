@@ -14,6 +14,37 @@ from promo.ui.publisher import close_board
 from promo.ui.style import sheet
 
 
+class ExpertBoxes:
+    """A check box for each expert, with its price.
+
+    Parameters
+    ----------
+    names
+        Ticked at first.
+    """
+
+    def __init__(self, names: Iterable[str] = FULL) -> None:
+        ticked = {*names}
+        self.boxes = {
+            name: widgets.Checkbox(
+                value=name in ticked,
+                description=name,
+                indent=False,
+                layout=widgets.Layout(width="auto"),
+            )
+            for name in (*EXPERTS, MIXTURE)
+        }
+        lines = [part for name, box in self.boxes.items() for part in (box, _price(name))]
+        self.widget = widgets.GridBox(
+            lines, layout=widgets.Layout(grid_template_columns="max-content 1fr", grid_gap="0 24px")
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The experts ticked, in the order of `EXPERTS`, the mixture last."""
+        return tuple(name for name, box in self.boxes.items() if box.value)
+
+
 class ExpertChoice:
     """A check box and a price for each expert, and a button that opens a stream of those ticked.
 
@@ -50,20 +81,12 @@ class ExpertChoice:
     def __init__(
         self, opened: Callable[[tuple[str, ...]], Board], names: Iterable[str] = FULL
     ) -> None:
-        self._make, ticked = opened, {*names}
+        self._make, self._experts = opened, ExpertBoxes(names)
+        self.boxes = self._experts.boxes
         self._presses = 0
         self._asked: tuple[str, ...] = ()
         self._shown: tuple[str, ...] = ()
         self._problem = ""
-        self.boxes = {
-            name: widgets.Checkbox(
-                value=name in ticked,
-                description=name,
-                indent=False,
-                layout=widgets.Layout(width="auto"),
-            )
-            for name in (*EXPERTS, MIXTURE)
-        }
         self.open = widgets.Button(description="Open", button_style="primary")
         self.open.on_click(self._ask)
         self.note, self.place = widgets.HTML(), widgets.VBox()
@@ -74,19 +97,14 @@ class ExpertChoice:
             '<div class="promo-title">Who is to predict?</div><div class="promo-legend">µs a row '
             "to predict, to learn and to tell, in pages of 10 and of 1,000 rows</div>"
         )
-        prices = {name: _price(name) for name in self.boxes}
-        lines = [part for name, box in self.boxes.items() for part in (box, prices[name])]
-        grid = widgets.GridBox(
-            lines, layout=widgets.Layout(grid_template_columns="max-content 1fr", grid_gap="0 24px")
-        )
-        box = widgets.VBox([sheet(), head, grid, self.open, self.note])
+        box = widgets.VBox([sheet(), head, self._experts.widget, self.open, self.note])
         box.add_class("promo")
         return widgets.VBox([box, self.place])
 
     @property
     def names(self) -> tuple[str, ...]:
         """The experts ticked, in the order of `EXPERTS`, the mixture last."""
-        return tuple(name for name, box in self.boxes.items() if box.value)
+        return self._experts.names
 
     @property
     def choice(self) -> object:

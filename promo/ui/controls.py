@@ -10,9 +10,11 @@ from typing import Any
 import ipywidgets as widgets
 
 from promo.errors import SourceChanged
+from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.style import sheet
+from promo.ui.timetravel import TimeTravel
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
 _SURE = "Erase this run and begin again at page 0?"
@@ -31,11 +33,18 @@ class Controls:
         Takes the commands.
     model
         Name of the model whose learning rate the slider sets; without such a model there is none.
+    travel
+        Goes back in time: the status line says which page the figures show.
     """
 
-    def __init__(self, trainer: Trainer, model: str = "sgd-logistic") -> None:
-        self.trainer, self._model = trainer, model
+    live = True  # whatever page the figures show
+
+    def __init__(
+        self, trainer: Trainer, model: str = "sgd-logistic", travel: TimeTravel | None = None
+    ) -> None:
+        self.trainer, self._model, self._travel = trainer, model, travel
         self.problem = ""  # what a callback raised; the publisher looks at it
+        self.news = ""  # the status in words, for those who do not see it
         self._afresh = False
         self.status = widgets.HTML()
         self.play = _button("Play", self._play_or_pause, "primary")
@@ -139,9 +148,26 @@ class Controls:
         self.stop.disabled = status in ("idle", "stopped", "finished", "failed")
         changed = status == "failed" and isinstance(self.trainer.error, SourceChanged)
         self._changed.layout.display = "flex" if changed else "none"
-        self.status.value = status_line(
-            snapshot, status, self.problem or self.trainer.message or snapshot.message
-        )
+        said = self.problem or self.trainer.message or snapshot.message
+        notice = self._travel.notice if self._travel else ""
+        self.status.value = status_line(snapshot, status, " · ".join(filter(None, [said, notice])))
+        # Not how far it is, nor how long it waits: nobody could listen to that.
+        self.news = f"{status} {said.partition('; attempt ')[0]}".strip()
+
+
+class Watching:
+    """The status line of a store that another process writes: there is nothing to press."""
+
+    def __init__(self, trainer: Following) -> None:
+        self._trainer = trainer
+        self.status = widgets.HTML()
+        self.widget = widgets.VBox([sheet(), self.status])
+        self.widget.add_class("promo")
+        self.update(trainer.snapshot)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show how far the other process has come."""
+        self.status.value = status_line(snapshot, "watching", self._trainer.message)
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:
@@ -175,7 +201,7 @@ def status_line(snapshot: Snapshot, status: str, message: str) -> str:
         parts.append(f"{rejected:,} rows in quarantine")
     if message:
         parts.append(escape(message))
-    return f'<div class="promo-status" role="status">{" · ".join(parts)}</div>'
+    return f'<div class="promo-status">{" · ".join(parts)}</div>'
 
 
 def _rounded(rate: float) -> str:

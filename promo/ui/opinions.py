@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,6 +27,17 @@ class Opinion(NamedTuple):
     proba: float
     low: float
     high: float
+
+
+class Answering(Protocol):
+    """A trainer, or what stands for it in the past."""
+
+    @property
+    def models(self) -> Sequence[Model]:
+        """The models, by which views know their names."""
+
+    def ask(self, question: Callable[[Sequence[Model]], Any]) -> Future[Any]:
+        """Answer a question about the models; the future has the answer."""
 
 
 def experts_of(models: Sequence[Model]) -> list[Any]:
@@ -68,7 +79,11 @@ class Answer:
 
     def _take_in(self) -> None:
         if self._pending is not None and self._pending.done():
-            self._newest, self._pending = self._pending, None
+            if self._pending.cancelled():
+                self._about = None  # so that it is asked again
+            else:
+                self._newest = self._pending
+            self._pending = None
             self._count += 1
 
     def to(self, about: object, ask: Callable[[], Future[Any]]) -> Any:

@@ -44,6 +44,7 @@ class RaceSwitch:
             layout=widgets.Layout(width="auto"),
         )
         self.widget = widgets.HBox([self.method], layout=row_layout())
+        self.widget.add_class("promo")
 
     @property
     def choice(self) -> str:
@@ -161,7 +162,7 @@ class RaceFigure(_Raced):
         self.best.text = [f"{_X[best]:g}"]
         move(self.best, _X[[best]], losses[0, [best]])
         if exact == OFF:
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         levels = [level for level in (*losses.flat, exact, lately, floor, top) if level != OFF]
         fit(self._y, np.ones(1), [np.minimum(levels, top)], 0.02)
@@ -238,7 +239,7 @@ class PathsFigure(_Raced):
                            (self.yours, weights[-1])):  # fmt: skip
             move(line, rows, path)
         if rows is NOWHERE:
-            self.say("No path is to be seen yet.")
+            self.empty("No path is to be seen yet.")
             return
         extend(self._x, max(float(rows[-1]), 1.0))
         fit(self._y, rows, [np.zeros(len(rows)), paths[best], weights[-2]], headroom=0.25)
@@ -282,7 +283,7 @@ class BestRateFigure(_Raced):
         rows, losses = history[YOURS, "rows"][known], losses[:, known]
         if len(rows) < 2:
             move(self.line, NOWHERE, np.ones(2))
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         best = _X[losses.argmin(axis=0)]
         move(self.line, rows, best)

@@ -14,9 +14,10 @@ from promo.models.stories import Stories
 from promo.report.dag import diagram
 from promo.report.figures import percent, readable
 from promo.snapshot import Snapshot
-from promo.ui.style import BLUE, sheet
+from promo.ui.style import BLUE, headed, sheet, table
 
 _POINTS = 60  # of a share's path
+_FOUND = ("independence", "implied", "correlation", ("95% at any time", 2), "verdict")
 _DEAD = 0.001  # share below which a card fades
 
 
@@ -40,15 +41,18 @@ class StoriesFigure:
         )
         self.opened, self.note = widgets.HTML(), widgets.HTML()
         cards = [_card(story, share) for story, share in zip(stories(), self.shares, strict=True)]
-        head = widgets.HTML(
-            '<div class="promo-title">Which causal story survives?</div><div class="promo-legend">'
+        head = headed(
+            "Which causal story survives?",
             "N network ability, C competence, P promoted. On one card stands what no data of this "
-            "kind can tell apart; the line is the story's share over pages</div>"
+            "kind can tell apart; the line is the story's share over pages",
         )
         grid = widgets.Box(cards)
         grid.add_class("promo-stories")
-        self.widget = widgets.VBox([sheet(), head, grid, self.note, self.open, self.opened])
-        self.widget.add_class("promo")
+        self.cards = widgets.VBox([sheet(), widgets.HTML(head), grid, self.note])
+        self.findings = widgets.VBox([self.open, self.opened])
+        self.widget = widgets.VBox([self.cards, self.findings])
+        for box in (self.widget, self.cards, self.findings):
+            box.add_class("promo")
 
     @property
     def choice(self) -> int:
@@ -127,15 +131,16 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
         standing = f"It is {behind:,.1f} nats behind the best: the odds are {odds}."
     says = implied(story.graphs[0])
     lines = "".join(
-        f"<tr><td>{escape(_readable(str(each)))}</td><td>{'yes' if each in says else 'no'}</td>"
+        f'<tr><th scope="row">{escape(_readable(str(each)))}</th>'
+        f"<td>{'yes' if each in says else 'no'}</td>"
         f"{_found(snapshot.coefficient(Stories.name, str(each)), each in says)}</tr>"
         for each in INDEPENDENCIES
     )
-    return (
-        f'<div class="promo-note"><b>{escape(readable(story))}.</b> {standing}</div>'
-        '<table class="promo-findings"><thead><tr><th>independence</th><th>implied</th>'
-        '<th>correlation</th><th colspan="2">95% at any time</th><th>verdict</th></tr></thead>'
-        f"<tbody>{lines}</tbody></table>"
+    return f'<div class="promo-note"><b>{escape(readable(story))}.</b> {standing}</div>' + table(
+        "What the story implies, and what was found",
+        _FOUND,
+        f"<tbody>{lines}</tbody>",
+        "promo-findings",
     )
 
 

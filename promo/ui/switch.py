@@ -39,6 +39,7 @@ class ColliderSwitch:
             [self.promoted, self.anytime, self.robust],
             layout=row_layout(),
         )
+        self.widget.add_class("promo")
 
     @property
     def choice(self) -> tuple[str, bool, bool]:
