@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promo import __version__
+from promo import __version__, options
 from promo.errors import PromoError, SourceChanged, StoreMismatch
 from promo.faults import NAMES
 from promo.paths import data_dir, project_root
@@ -241,19 +241,19 @@ def _lab(arguments: argparse.Namespace) -> int:
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
         filter(None, [ours, os.environ.get("JUPYTER_CONFIG_PATH")])
     )
-    options = [
+    switches = [
         f"--ServerApp.root_dir={root}",
         f"--ServerApp.ip={arguments.host}",
         f"--ServerApp.port={arguments.port}",
         "--LabApp.default_url=/lab/tree/notebooks/01-analysis.ipynb",
     ]
     if arguments.no_browser:
-        options.append("--no-browser")
+        switches.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("promo: running as root, so JupyterLab is started with --allow-root", flush=True)
-        options.append("--allow-root")
+        switches.append("--allow-root")
     with _service_for_kernels(arguments.api):
-        LabApp.launch_instance(options)
+        LabApp.launch_instance(switches)
     return 0
 
 
@@ -275,7 +275,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with (
         _interrupted_once(),
         _service(arguments.api) as service,
-        _trainer(arguments, service, path) as trainer,
+        options.trainer(arguments, service, path) as trainer,
     ):
         before, began = trainer.snapshot, time.monotonic()
         try:
@@ -310,47 +310,6 @@ def _interrupted_once() -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is interrupt:
             signal.signal(signal.SIGINT, before)
-
-
-def _trainer(
-    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
-) -> Trainer:
-    from promo.models.default import USUAL, default_models
-    from promo.models.sgd import SGDLogistic
-    from promo.store import Store
-    from promo.stream import PageStream
-    from promo.trainer import Trainer
-
-    stored_size, stored_models = _stored(path)
-    size = arguments.size or stored_size
-    stream = PageStream(service.url, size=size, follow=arguments.follow, source=service.source)
-    stream.check()  # before a store is made for an address that leads nowhere
-    if arguments.size and stream.page_size != arguments.size:
-        print(
-            f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
-            file=sys.stderr,
-        )
-    names = arguments.models or stored_models or USUAL
-    models, settings = default_models(names, stream.source)
-    store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
-    trainer = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
-    if arguments.learning_rate is not None:
-        trainer.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
-    return trainer
-
-
-def _stored(path: Path) -> tuple[int | None, list[str] | None]:
-    """Page size and experts of an existing store, so that going on needs no option said again."""
-    from promo.models.default import EXPERTS, MIXTURE
-    from promo.store import Reader
-    from promo.stream import CONTRACT_PAGE_SIZE
-
-    if not path.exists() or not path.stat().st_size:
-        return None, None
-    with Reader(path) as reader:
-        size, names = reader.page_size, reader.settings.get("models")
-    known = isinstance(names, list) and {*map(str, names)} <= {*EXPERTS, MIXTURE}
-    return None if size == CONTRACT_PAGE_SIZE else size, names if known else None
 
 
 def _watch(trainer: Trainer, pages: int | None) -> None:
@@ -394,7 +353,7 @@ def _fork(arguments: argparse.Namespace) -> int:
     from promo.store import Store
 
     path, rate = arguments.db or data_dir() / "promo.db", arguments.learning_rate
-    _, stored = _stored(path)
+    _, stored = options.stored(path)
     names = arguments.models or stored or USUAL
     if rate is not None and SGDLogistic.name not in names:
         raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {names}")

@@ -262,7 +262,8 @@ def test_the_last_answer_is_shown_when_the_stream_has_come_to_rest(trainer):
     publisher = ui.Publisher(trainer, [card])
     for _ in range(5):
         trainer.run(7)
-        said = f"<td>mixture</td><td>{opinions(trainer.models, 0.5, 0.5)[4].proba:.1%}</td>"
+        proba = opinions(trainer.models, 0.5, 0.5)[4].proba
+        said = f'<th scope="row">mixture</th><td>{proba:.1%}</td>'
         wait_for(lambda: said in card.table.value)  # noqa: B023
     assert publisher.errors == []
 
@@ -276,12 +277,12 @@ def test_an_answer_that_is_given_up_is_asked_for_again():
     assert answer.to("a", lambda: futures[0]) == "first"
     gone = Future()
     assert answer.to("b", lambda: gone) == "first"
-    before = answer.come
+    before = answer.count
     gone.cancel()
-    assert answer.come == before + 1
+    assert answer.count == before + 1
     assert answer.to("b", lambda: futures[1]) == "first"
     futures[1].set_result("second")
-    assert (answer.come, answer.value) == (before + 2, "second")
+    assert (answer.count, answer.to("b", lambda: futures[1])) == (before + 2, "second")
 
 
 def test_an_answer_is_shown_however_soon_it_comes(trainer):
