@@ -28,11 +28,11 @@ from promo.models.stories import Stories
 class Choice(NamedTuple):
     """An expert that may run, and what it takes to.
 
-    Its price is microseconds a row for predicting, learning and telling its state, at pages of 10
-    and of 1,000 rows: medians of 20,000 rows of collider (the costly ones: 4,000), one expert after
-    the other in one process on two shared cores, by ``python -m benchmarks.prediction
-    price``. Where sgd-logistic takes longer than 4 µs, so does all of this. The tree takes longer
-    as it grows: over 100,000 rows of collider 75 µs a row.
+    Its price is microseconds of processor time a row for predicting, learning and telling its
+    state, at pages of 10 and of 1,000 rows: medians of 20,000 rows of collider (the costly ones:
+    4,000), one expert after the other in one process on two shared cores, by ``python -m
+    benchmarks.prediction price``. Where sgd-logistic takes longer than 1.4 µs, so does all of this.
+    The tree takes longer as it grows: over 100,000 rows of collider 75 µs a row.
     """
 
     make: Callable[[], Expert]
@@ -45,7 +45,7 @@ class Choice(NamedTuple):
 
 
 EXPERTS = {
-    SGDLogistic.name: Choice(SGDLogistic, (5.3, 4.0)),
+    SGDLogistic.name: Choice(SGDLogistic, (2.8, 1.4)),
     BaseRate.name: Choice(BaseRate, (0.2, 0.1)),
     "renewable-logistic": Choice(RenewableLogistic, (9.0, 0.2)),
     "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (9.5, 0.2)),
@@ -55,8 +55,8 @@ EXPERTS = {
     "random-forest": Choice(random_forest, (650.0, 580.0)),
 }
 MIXTURE = Mixture.name  # of the other experts that are chosen
-MIXTURE_US = (2.5, 2.3)  # its price, of four experts
-COMPARING_US = (12.0, 0.8)  # the price of scores and drift detection, of five
+MIXTURE_US = (3.9, 2.0)  # its price, of four experts
+COMPARING_US = (18.0, 1.1)  # the price of scores and drift detection, of five
 USUAL = (SGDLogistic.name,)
 FULL = (*[*EXPERTS][:4], MIXTURE)  # at 15 µs a row at most, where pages are large
 
@@ -67,7 +67,7 @@ def price_us(names: Sequence[str]) -> tuple[float, float]:
     Examples
     --------
     >>> price_us(USUAL)
-    (5.3, 4.0)
+    (2.8, 1.4)
     """
     prices = [choice.price_us for name, choice in EXPERTS.items() if name in names]
     prices += [MIXTURE_US] if MIXTURE in names else []
