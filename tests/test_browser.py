@@ -562,7 +562,7 @@ def test_the_surface_is_of_the_expert_chosen_and_a_click_asks_all(board, shots):
 def test_what_if_follows_the_sliders(board, shots):
     """A slider moved by the keyboard changes what an expert says, and its interval."""
     card = view(board, "What if?")
-    line = card.locator("tr:has(td:text-is('renewable-logistic'))")
+    line = card.locator("tr:has(th:text-is('renewable-logistic'))")
     chances = [line.inner_text()]
     for text in ("Competence", "Network ability"):
         for _ in range(5):
@@ -755,8 +755,8 @@ def test_stories_rise_and_fall_while_pages_come(chapter, shots):
     cards = view(chapter, "Which causal story survives?")
     wait_for(lambda: len({*shares.all_inner_texts()}) > 1)
     assert cards.locator(".promo-card:has(.leads)").count() == 1
-    cards.get_by_label("Open a story").select_option(label="all independent")
-    wait_for(lambda: cards.locator("td .failed").count() >= 1)
+    chapter.get_by_label("Open a story").first.select_option(label="all independent")
+    wait_for(lambda: chapter.locator("td .failed").count() >= 1)
     chapter.screenshot(path=shots / "stories.png")
 
 

@@ -110,7 +110,7 @@ def test_every_view_shows_the_page_gone_back_to(page, trainer, tmp_path, api):
     assert page["loss"].note.value == loss.note.value
     assert page["table"].table.value == table.table.value
     np.testing.assert_array_equal(page["loss"].line.y, loss.line.y)
-    wait_for(lambda: all(f"<td>{o.name}</td><td>{o.proba:.1%}</td>" in page["what_if"].table.value
+    wait_for(lambda: all(f">{o.name}</th><td>{o.proba:.1%}</td>" in page["what_if"].table.value
                          for o in said))  # fmt: skip
     page["travel"].back.click()
     wait_for(lambda: shown(page) == at_99)
