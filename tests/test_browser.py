@@ -631,24 +631,6 @@ def test_start_over_asks_and_begins_at_page_0(board, lab):
     wait_for(lambda: page_of(board) == 1)
 
 
-@pytest.mark.browser
-def test_experts_are_chosen_and_opened(board, lab, shots):
-    """Ticked and opened, a stream of these experts has controls and a store of its own."""
-    choice = view(board, "Who is to predict?")
-    assert not choice.get_by_label("random-forest").is_checked()
-    choice.get_by_label("naive-bayes").check()
-    choice.get_by_label("renewable-logistic-quadratic").uncheck()
-    press(choice, "Open")
-    figure = view(board, "How well does each expert predict?")
-    file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
-    assert (lab.data / f"{file}.db").exists()
-    status = board.locator(".promo-status").last
-    press(board.locator(".promo:has(> .widget-html .promo-status)").last, "Step")
-    wait_for(lambda: "page 1 of" in status.inner_text())
-    wait_for(lambda: "naive-bayes 0." in note(figure))
-    assert lab.query("SELECT max(page) FROM page", file) == [(0,)]
-
-
 # -- the chapter on causal stories -------------------------------------------------------------
 
 
@@ -1114,3 +1096,24 @@ def test_two_browsers_look_at_one_kernel(board, lab):
     page = rest(board)
     wait_for(lambda: page_of(other) == page)
     other.close()
+
+
+# -- last, as it opens a second board -------------------------------------------------------------
+
+
+@pytest.mark.browser
+def test_experts_are_chosen_and_opened(board, lab, shots):
+    """Ticked and opened, a stream of these experts has controls and a store of its own."""
+    choice = view(board, "Who is to predict?")
+    assert not choice.get_by_label("random-forest").is_checked()
+    choice.get_by_label("naive-bayes").check()
+    choice.get_by_label("renewable-logistic-quadratic").uncheck()
+    press(choice, "Open")
+    figure = view(board, "How well does each expert predict?")
+    file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
+    assert (lab.data / f"{file}.db").exists()
+    status = board.locator(".promo-status").last
+    press(board.locator(".promo:has(> .widget-html .promo-status)").last, "Step")
+    wait_for(lambda: "page 1 of" in status.inner_text())
+    wait_for(lambda: "naive-bayes 0." in note(figure))
+    assert lab.query("SELECT max(page) FROM page", file) == [(0,)]
