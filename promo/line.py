@@ -38,7 +38,7 @@ class Line:
         self.restore()
 
     def learn(self, batch: Batch) -> None:
-        """Take one page from batch to commit: the whole line in eight lines."""
+        """Take one page from batch to commit: the whole line in nine lines."""
         sifted = self.store.sift(batch)
         for model in self.models:
             model.learn(sifted.fresh)
@@ -46,7 +46,8 @@ class Line:
         coefficients, metrics = self._results()
         events = [e for model in self.models if hasattr(model, "events") for e in model.events()]
         self.store.commit(batch, sifted, states, coefficients, metrics, events)
-        self.memory.add(batch, sifted, coefficients, metrics)
+        self.memory.add_page(batch, sifted)
+        self.memory.tell(batch.page, coefficients, metrics)
 
     def restore(self) -> None:
         """Drop what is in memory and take up the last commit."""

@@ -50,11 +50,12 @@ EXPERTS = {
 }
 MIXTURE = Mixture.name  # of the other experts that are chosen
 USUAL = (SGDLogistic.name,)
+MERGING = ("renewable-logistic",)
 FULL = (*[*EXPERTS][:4], MIXTURE)  # at 15 µs a row at most, where pages are large
 
 
 def default_models(
-    names: Sequence[str] = USUAL, source: str = ""
+    names: Sequence[str] = USUAL, source: str = "", *, merging: bool = False
 ) -> tuple[tuple[Model, ...], dict[str, Any]]:
     """Return the models, in order, and the settings that their store is to remember.
 
@@ -66,12 +67,17 @@ def default_models(
         itself, is alone.
     source
         Of the stream: where it names a world that is known, so is the best possible prediction.
+    merging
+        Only what merges, for many machines at once (`promo.scale`): the renewable logistic alone
+        predicts, and nobody watches for drift, which is a matter of row after row.
 
     Raises
     ------
     ValueError
         There is no such expert, or nobody to mix.
     """
+    if merging:
+        names = MERGING
     if unknown := sorted({*names} - {*EXPERTS, MIXTURE}):
         raise ValueError(f"no expert {unknown[0]!r}; choose of {', '.join([*EXPERTS, MIXTURE])}")
     experts = [choice.make() for name, choice in EXPERTS.items() if name in names]
@@ -89,4 +95,6 @@ def default_models(
     best = BestPossible(world) if world else None
     board = Board(racing, best)
     known: list[Model] = [best] if best else []
+    if merging:
+        return (*racing, *known, board, *others), settings | {"merging": True}
     return (*racing, *known, board, Drift(board), *others), settings
