@@ -1,4 +1,4 @@
-"""The command line: `promo lab | api | run | show`.
+"""The command line: `promo lab | api | run | scale | show`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promo import __version__
+from promo import __version__, opening
 from promo.errors import PromoError
 from promo.faults import NAMES
 from promo.paths import data_dir, project_root
@@ -71,10 +71,7 @@ def parser() -> argparse.ArgumentParser:
     api.set_defaults(run=_api)
 
     run = commands.add_parser("run", help="learn from the stream without a notebook")
-    _add_api(run)
-    run.add_argument("--db", type=Path, help="store to go on with or to create (data/promo.db)")
-    run.add_argument("--pages", type=_count, help="learn this many pages more, then stop")
-    run.add_argument("--size", type=_count, help="rows per page, where the API offers it")
+    _add_stream(run)
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
     run.add_argument(
@@ -85,19 +82,39 @@ def parser() -> argparse.ArgumentParser:
         "base-rate, renewable-logistic, renewable-logistic-quadratic, mixture; at a price, "
         "naive-bayes, hoeffding-tree, nearest-neighbours, random-forest",
     )
-    run.add_argument(
-        "--accept-changes",
-        action="store_true",
-        help="go on although the API no longer serves what was committed",
+    run.set_defaults(run=_run, trainer=opening.trainer)
+
+    scale = commands.add_parser(
+        "scale",
+        help="the same on many machines at once, with Dask",
+        description="Learn what merges, with workers of Dask: moments, regressions, a logistic "
+        "regression, causal stories. SGD and river's trees do not merge; they are off.",
     )
-    run.add_argument("--json", action="store_true", help="print a JSON object last")
-    run.set_defaults(run=_run)
+    _add_stream(scale)
+    scale.add_argument("--scheduler", metavar="ADDRESS", help="to join, as in tcp://host:8786")
+    scale.add_argument("--workers", type=_count, default=2, help="to start here instead (2)")
+    scale.add_argument("--parquet", type=Path, metavar="FOLDER", help="for the rows, by workers")
+    scale.set_defaults(run=_run, trainer=opening.scaled_trainer)
 
     show = commands.add_parser("show", help="what a store holds")
     show.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
     show.add_argument("--json", action="store_true")
     show.set_defaults(run=_show)
     return top
+
+
+def _add_stream(command: argparse.ArgumentParser) -> None:
+    _add_api(command)
+    add = command.add_argument
+    add("--db", type=Path, help="store to go on with or to create (data/promo.db)")
+    add("--pages", type=_count, help="learn this many pages more, then stop")
+    add("--size", type=_count, help="rows per page, where the API offers it")
+    add(
+        "--accept-changes",
+        action="store_true",
+        help="go on although the API no longer serves what was committed",
+    )
+    add("--json", action="store_true", help="print a JSON object last")
 
 
 def _add_api(command: argparse.ArgumentParser) -> None:
@@ -206,7 +223,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with (
         _interrupted_once(),
         _service(arguments.api) as service,
-        _trainer(arguments, service, path) as trainer,
+        arguments.trainer(arguments, service, path) as trainer,
     ):
         before, began = trainer.snapshot, time.monotonic()
         try:
@@ -241,47 +258,6 @@ def _interrupted_once() -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is interrupt:
             signal.signal(signal.SIGINT, before)
-
-
-def _trainer(
-    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
-) -> Trainer:
-    from promo.models.default import USUAL, default_models
-    from promo.models.sgd import SGDLogistic
-    from promo.store import Store
-    from promo.stream import PageStream
-    from promo.trainer import Trainer
-
-    stored_size, stored_models = _stored(path)
-    size = arguments.size or stored_size
-    stream = PageStream(service.url, size=size, follow=arguments.follow, source=service.source)
-    stream.check()  # before a store is made for an address that leads nowhere
-    if arguments.size and stream.page_size != arguments.size:
-        print(
-            f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
-            file=sys.stderr,
-        )
-    names = arguments.models or stored_models or USUAL
-    models, settings = default_models(names, stream.source)
-    store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
-    trainer = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
-    if arguments.learning_rate is not None:
-        trainer.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
-    return trainer
-
-
-def _stored(path: Path) -> tuple[int | None, list[str] | None]:
-    """Page size and experts of an existing store, so that going on needs no option said again."""
-    from promo.models.default import EXPERTS, MIXTURE
-    from promo.store import Reader
-    from promo.stream import CONTRACT_PAGE_SIZE
-
-    if not path.exists() or not path.stat().st_size:
-        return None, None
-    with Reader(path) as reader:
-        size, names = reader.page_size, reader.settings.get("models")
-    known = isinstance(names, list) and {*map(str, names)} <= {*EXPERTS, MIXTURE}
-    return None if size == CONTRACT_PAGE_SIZE else size, names if known else None
 
 
 def _watch(trainer: Trainer, pages: int | None) -> None:

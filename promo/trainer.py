@@ -23,7 +23,7 @@ from promo.errors import PromoError, SourceChanged, StoreError
 from promo.line import Line
 from promo.models.results import Model, check_learning_rate
 from promo.pace import SpeedLimit
-from promo.reader import PageReader, Retry
+from promo.reader import Retry
 from promo.snapshot import Snapshot, Status
 from promo.store import Store
 from promo.stream import PageStream
@@ -81,7 +81,7 @@ class Trainer:
         self._broken = self._hurried = False
         try:
             self._limit = SpeedLimit(speed)
-            self._line = Line(store, models)
+            self._line = self._open_line(store, models)
             self.models = self._line.models
             with self._condition:
                 self._publish()
@@ -304,7 +304,7 @@ class Trainer:
                     self._publish()
             check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
             start = self.store.cursor or (self.stream.start_page, self.stream.start_position)
-            with self.stream.read(*start) as reader:
+            with self._read(*start) as reader:
                 self._line.record("started")
                 end = self._loop(reader, halt)
             self._line.record(end)
@@ -320,17 +320,30 @@ class Trainer:
                     self._wishes.answer(self.models)
                 self._publish()
 
-    def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
+    # What a trainer of another kind of line does in its own way:
+
+    def _open_line(self, store: Store, models: Sequence[Model]) -> Line:
+        return Line(store, models)
+
+    def _read(self, page: int, position: int) -> Any:  # like a PageReader
+        return self.stream.read(page, position)
+
+    def _learn(self, news: Any) -> int:
+        """Learn what the reader has brought; return how many pages that is."""
+        self._line.learn(news)
+        return 1
+
+    def _loop(self, reader: Any, halt: threading.Event) -> Status:
         while self._may_go_on(halt):
             try:
                 batch = reader.poll(_TICK_S)
             except StopIteration:
                 return "finished"
             if batch is not None:
-                self._line.learn(batch)
+                pages = self._learn(batch)
                 with self._condition:
-                    self._limit.count()
-                    self._budget = self._budget and self._budget - 1
+                    self._limit.count(pages)
+                    self._budget = self._budget and max(self._budget - pages, 0)
                     self._stale = True
             self._note_retry(reader.retry)  # of the page after the one just learned
         return "stopped"

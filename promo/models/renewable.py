@@ -56,7 +56,7 @@ class Renewable:
         self._mask = uses[:, None, :].astype(np.float64)
         self._more = 1 + 1e-12 * np.eye(k)  # keeps what is singular by rounding solvable
         self.beta: Floats = np.zeros((m, k))
-        self.curvature = np.tile(np.eye(k), (m, 1, 1))
+        self.curvature: Floats = np.tile(np.eye(k), (m, 1, 1))
 
     def restore(self, beta: Floats, curvature: Floats) -> None:
         """Take over what an object of the same models had learned.
@@ -130,9 +130,10 @@ class Renewable:
         73-83.
         """
         both = Renewable(self.uses)
-        both.curvature = self.curvature + other.curvature - both.curvature
+        curvature: Floats = self.curvature + other.curvature - both.curvature
         pull = self._pull() + other._pull()
-        both.beta = np.linalg.solve(both.curvature, pull[:, :, None])[:, :, 0]
+        beta: Floats = np.linalg.solve(curvature, pull[:, :, None])[:, :, 0]
+        both.beta, both.curvature = beta, curvature
         return both
 
     def center(self, x: Floats) -> None:

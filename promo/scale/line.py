@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from promo.errors import PromoError
+from promo.errors import ClusterError
 from promo.history import stride
 from promo.line import Line
 from promo.models.best import BestPossible
@@ -35,7 +35,7 @@ class ScaledLine(Line):
 
     Raises
     ------
-    PromoError
+    ClusterError
         One of the models does not merge.
     """
 
@@ -43,7 +43,7 @@ class ScaledLine(Line):
         merging = (RenewableLogistic, BestPossible, Board, Regressions, Stories)
         for model in models:
             if not isinstance(model, merging):
-                raise PromoError(
+                raise ClusterError(
                     f"{getattr(model, 'name', type(model).__name__)} does not merge: it learns row "
                     "after row; take default_models(merging=True)"
                 )
