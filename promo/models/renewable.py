@@ -132,8 +132,8 @@ class Renewable:
         both = Renewable(self.uses)
         curvature: Floats = self.curvature + other.curvature - both.curvature
         pull = self._pull() + other._pull()
-        beta: Floats = np.linalg.solve(curvature, pull[:, :, None])[:, :, 0]
-        both.beta, both.curvature = beta, curvature
+        both.beta = np.matmul(np.linalg.inv(curvature), pull[:, :, None])[:, :, 0]
+        both.curvature = curvature
         return both
 
     def center(self, x: Floats) -> None:

@@ -20,7 +20,7 @@ from promo.scale.work import Done
 _client: Any = Client  # Dask says few of its types
 _local_cluster: Any = LocalCluster
 _CONNECT_S = 10.0
-_HEARD_OF_S = 10.0  # a worker of ours that is silent for so long is started anew
+_HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
 _DEATHS = 1000  # of workers over one task, until Dask gives it up
 
 
@@ -158,8 +158,12 @@ def _started(workers: int, security: Security | None, dashboard: bool) -> Any:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address="127.0.0.1:0" if dashboard else None,
         security=security,
         silence_logs=logging.CRITICAL,
-        scheduler_kwargs={"allowed_failures": _DEATHS, "worker_ttl": _HEARD_OF_S},
+        scheduler_kwargs={
+            "allowed_failures": _DEATHS,
+            "worker_ttl": _HEARD_OF_S,
+            "dashboard": dashboard,
+            "dashboard_address": "127.0.0.1:0",  # else health and figures are on every interface
+        },
     )
