@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import dashboard, footprint, page, pipeline, report
+from benchmarks import dashboard, footprint, page, pipeline, report, scale
 from benchmarks.measure import Result
 
 Part = Callable[[bool], list[Result]]
@@ -23,6 +23,7 @@ PARTS: dict[str, Part] = {
     ),
     "page": lambda quick: page.measure(*((500, 1) if quick else (2000, 3))),
     "memory": lambda quick: footprint.memory_and_file(*((1000, 3000) if quick else (1000, 10_000))),
+    "scale": lambda quick: scale.measure(*((60, 300, 1, 4) if quick else (300, 10_000, 3, 8))),
     "import": lambda quick: footprint.import_time(2 if quick else 5),
 }
 

@@ -20,6 +20,8 @@ import uvicorn
 from pyarrow import dataset
 
 from clocks import wait_for
+from comms import shown, text_of, texts_of, written_down
+from promo import ui
 from promo.api import DATA_PATH, create_app, listen, url_of
 from promo.dataset import Recipe, ensure_data
 from promo.errors import ClusterError, RequestRefused, StoreError, StoreMismatch
@@ -414,6 +416,29 @@ def test_the_commands_are_a_trainers(api, cluster, tmp_path, clean):
         assert snapshot.total_pages == 201
         assert snapshot.sample.shape[1] > 400
         assert not snapshot.learning_rates
+
+
+def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path, monkeypatch):
+    """Controls, table of workers and figures work as with a trainer; there is no learning rate."""
+    with (
+        written_down(monkeypatch),
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer,
+    ):
+        controls, workers = ui.Controls(trainer), ui.WorkersTable(trainer)
+        figures = [
+            ui.SampleFigure("renewable-logistic"),
+            ui.CoefficientFigure(),
+            ui.StoriesFigure(),
+        ]
+        publisher = ui.Publisher(trainer, [controls, workers, *figures])
+        assert controls.learning_rate not in shown(controls.widget)
+        controls.play.click()
+        wait_for(lambda: "finished" in text_of(controls.status.value))
+        wait_for(lambda: f"have learned {200:,} pages" in " ".join(texts_of(workers.widget)))
+        assert "do not merge: they are off" in " ".join(texts_of(workers.widget))
+        assert text_of(controls.status.value).startswith("finished · page 201 of 201 · 2,003 rows")
+        controls.start_over.click()
+        assert not publisher.errors
 
 
 # -- the command line ----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
+from promo.ui.workers import WorkersTable
 
 __all__ = [
     "BestRateFigure",
@@ -50,6 +51,7 @@ __all__ = [
     "SurfaceFigure",
     "WeightsFigure",
     "WhatIfCard",
+    "WorkersTable",
     "WorldFigure",
     "causal_diagram",
     "close_all",

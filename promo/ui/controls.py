@@ -30,7 +30,7 @@ class Controls:
     trainer
         Takes the commands.
     model
-        Name of the model whose learning rate the slider sets.
+        Name of the model whose learning rate the slider sets; without it, there is no slider.
     """
 
     def __init__(self, trainer: Trainer, model: str = "sgd-logistic") -> None:
@@ -49,7 +49,8 @@ class Controls:
             style={"description_width": "initial"},
             layout=widgets.Layout(width="260px"),
         )
-        rate = trainer.snapshot.learning_rates[model]
+        rates = trainer.snapshot.learning_rates
+        rate = rates.get(model, 0.01)
         self.learning_rate = widgets.FloatLogSlider(
             value=rate,
             min=min(-4.0, floor(log10(rate))),
@@ -59,7 +60,7 @@ class Controls:
             continuous_update=False,
             readout_format=".3g",
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="300px"),
+            layout=widgets.Layout(width="300px", display=None if model in rates else "none"),
         )
         self.start_over = _button("Start over", self._ask)
         self._erase = _button("Yes, erase it", self._begin_again, "danger")
@@ -129,7 +130,8 @@ class Controls:
         """Show a snapshot, and the trainer's status and message of this moment."""
         if self._afresh and snapshot.page is None and not snapshot.rate_changes:
             self._afresh = False  # and the rate as it was first: the one time we move a slider
-            self.learning_rate.value = snapshot.learning_rates[self._model]
+            rates = snapshot.learning_rates
+            self.learning_rate.value = rates.get(self._model, self.learning_rate.value)
         status = self.trainer.status
         busy = status in ("running", "retrying")
         self.play.description = "Pause" if busy else "Play"
