@@ -59,6 +59,9 @@ def test_every_command_of_the_readme_parses():
         "--learning-rate": "0.1",
         "--faults": "seed=1",
         "--models": "base-rate",
+        "--scheduler": "tcp://h:1",
+        "--workers": "1",
+        "--parquet": "f",
     }
     table = next(block for block in blocks(README) if block.startswith("promo lab"))
     commands = re.split(r"^promo ", table, flags=re.MULTILINE)[1:]
@@ -67,7 +70,13 @@ def test_every_command_of_the_readme_parses():
         for option in re.findall(r"\[(--[a-z-]+)", command):
             words += [option, options[option]] if option in options else [option]
         assert parser().parse_args(words).command == words[0]
-    assert {shlex.split(command)[0] for command in commands} == {"lab", "api", "run", "show"}
+    assert {shlex.split(command)[0] for command in commands} == {
+        "lab",
+        "api",
+        "run",
+        "scale",
+        "show",
+    }
 
 
 def test_the_readme_names_every_table_of_the_store():

@@ -424,6 +424,7 @@ def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path, monkeypatch):
         written_down(monkeypatch),
         opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer,
     ):
+        pages = 200 + sum(facts.pages for facts in cluster.workers)
         controls, workers = ui.Controls(trainer), ui.WorkersTable(trainer)
         figures = [
             ui.SampleFigure("renewable-logistic"),
@@ -434,7 +435,7 @@ def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path, monkeypatch):
         assert controls.learning_rate not in shown(controls.widget)
         controls.play.click()
         wait_for(lambda: "finished" in text_of(controls.status.value))
-        wait_for(lambda: f"have learned {200:,} pages" in " ".join(texts_of(workers.widget)))
+        wait_for(lambda: f"have learned {pages:,} pages" in " ".join(texts_of(workers.widget)))
         assert "do not merge: they are off" in " ".join(texts_of(workers.widget))
         assert text_of(controls.status.value).startswith("finished · page 201 of 201 · 2,003 rows")
         controls.start_over.click()
