@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 
 import cloudpickle
+import numpy as np
 import psutil
 import pytest
 import tenacity
@@ -20,7 +21,7 @@ import uvicorn
 from pyarrow import dataset
 
 from clocks import wait_for
-from comms import shown, text_of, texts_of, written_down
+from comms import arrays_sent, shown, text_of, texts_of, written_down
 from promo import ui
 from promo.api import DATA_PATH, create_app, listen, url_of
 from promo.dataset import Recipe, ensure_data
@@ -433,13 +434,14 @@ def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path, monkeypatch):
         ]
         publisher = ui.Publisher(trainer, [controls, workers, *figures])
         assert controls.learning_rate not in shown(controls.widget)
+        wait_for(lambda: "nothing is known yet" in " ".join(texts_of(figures[0].widget)))
         controls.play.click()
         wait_for(lambda: "finished" in text_of(controls.status.value))
         wait_for(lambda: f"have learned {pages:,} pages" in " ".join(texts_of(workers.widget)))
         assert "do not merge: they are off" in " ".join(texts_of(workers.widget))
         assert text_of(controls.status.value).startswith("finished · page 201 of 201 · 2,003 rows")
-        controls.start_over.click()
         assert not publisher.errors
+        assert not any(np.isnan(array).any() for _, array in arrays_sent())
 
 
 # -- the command line ----------------------------------------------------------------------------

@@ -48,12 +48,17 @@ class WorkersTable:
         workers = self._trainer.workers
         head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
         rows = "".join(_row(each, busy=snapshot.pages_per_s > 0) for each in workers)
-        self.table.value = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        self.table.value = (
+            f'<table class="promo-workers"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table>"
+        )
         pages, deaths = sum(w.pages for w in workers), sum(w.deaths for w in workers)
-        died = "nobody died" if not deaths else f"{deaths:,} died, and their pages were done again"
+        died = {0: "Nobody died.", 1: "One death: its pages were done again."}.get(
+            deaths, f"{deaths:,} deaths: their pages were done again."
+        )
         self.note.value = (
-            f'<div class="promo-note">{len(workers):,} workers have learned {pages:,} pages; '
-            f"{died}. Every page is committed once.</div>"
+            f'<div class="promo-note">{len(workers):,} workers have learned {pages:,} pages. '
+            f"{died} Every page is committed once.</div>"
         )
 
 
