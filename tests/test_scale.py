@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,14 +18,15 @@ import psutil
 import pytest
 import tenacity
 import uvicorn
+from distributed import Security
 from pyarrow import dataset
 
-from clocks import wait_for
+from clocks import at_most, wait_for
 from comms import arrays_sent, shown, text_of, texts_of, written_down
 from promo import ui
 from promo.api import DATA_PATH, create_app, listen, url_of
 from promo.dataset import Recipe, ensure_data
-from promo.errors import ClusterError, RequestRefused, StoreError, StoreMismatch
+from promo.errors import RequestRefused, StoreError, StoreMismatch
 from promo.faults import Plan, parse
 from promo.faulty import Faulty
 from promo.models.default import default_models
@@ -168,18 +169,23 @@ def workers_of(cluster):
 # -- the answer is the same ----------------------------------------------------------------------
 
 
-def test_any_number_of_workers_gives_the_same_bits(api, clean, tmp_path):
+def resize(cluster, workers):
+    """Have so many workers."""
+    cluster._own.scale(workers)
+    wait_for(lambda: cluster.threads == workers)
+
+
+def test_any_number_of_workers_gives_the_same_bits(api, cluster, clean, tmp_path):
     """One, two and seven workers: every table is the same; what moments say, one machine's too."""
     with opened(Trainer, tmp_path / "single.db", api.url) as trainer:
         assert trainer.run().rows == ROWS
         single = dump(trainer.store)
     assert exact(clean) == exact(single)
-    with Cluster(workers=1) as cluster:
-        assert run(tmp_path / "1.db", api.url, cluster)[0] == clean
-        cluster._own.scale(7)
-        wait_for(lambda: cluster.threads == 7)
-        assert run(tmp_path / "7.db", api.url, cluster)[0] == clean
-        assert sum(facts.pages for facts in cluster.workers) >= 2 * 190
+    for workers in (1, 7):
+        resize(cluster, workers)
+        assert run(tmp_path / f"{workers}.db", api.url, cluster)[0] == clean
+    assert len([facts for facts in cluster.workers if facts.pages]) == 7
+    resize(cluster, 2)
 
 
 def test_begun_by_either_gone_on_with_by_the_other(api, cluster, tmp_path, clean):
@@ -368,7 +374,7 @@ def test_a_refusal_is_told_after_what_came_before_it(api, cluster, tmp_path):
 
 
 @pytest.mark.parametrize("fault", [None, "hang", "drip", "429"])
-def test_stop_stops(api, cluster, tmp_path, fault, clean):
+def test_stop_stops(api, cluster, tmp_path, fault, clean, record_property):
     """Within a second Stop has ended the thread, and the workers ask no more; Play goes on."""
     api.latency_s = 0.02
     if fault:
@@ -379,10 +385,11 @@ def test_stop_stops(api, cluster, tmp_path, fault, clean):
         wait_for(lambda: (trainer.snapshot.page or 0) > 30)
         if fault:
             wait_for(lambda: api.faulty.asked[77])
-        began = time.monotonic()
-        trainer.stop()
-        trainer.join()
-        assert time.monotonic() - began < STOP_S
+        times = []
+        with at_most(STOP_S, times):
+            trainer.stop()
+            trainer.join()
+        record_property("times_s", json.dumps(times))
         assert trainer.status == "stopped"
         reconcile(trainer.store)
         time.sleep(0.2)  # one by one, workers hear of it
@@ -489,8 +496,6 @@ def test_a_cluster_of_others_is_joined(api, cluster, tmp_path, clean):
         assert joined.threads == 2
         assert run(tmp_path / "promo.db", api.url, joined)[0] == clean
     assert len(workers_of(cluster)) == 2
-    with pytest.raises(ClusterError, match="cannot reach"):
-        Cluster("tcp://127.0.0.1:9")
 
 
 def test_ours_listens_to_this_machine_only(cluster):
@@ -499,4 +504,18 @@ def test_ours_listens_to_this_machine_only(cluster):
     sockets = [c for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"]
     assert sockets
     assert {c.laddr.ip for c in sockets} == {"127.0.0.1"}
-    assert not math.isnan(cluster.threads)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_tls_is_passed_on(api, tmp_path):
+    """With Dask's own settings scheduler, workers and driver speak TLS to each other only."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=promo -keyout"
+    subprocess.run([*make.split(), key, "-out", certificate], check=True, capture_output=True)
+    names = {f"tls_{who}_{what}": str(path) for who in ("scheduler", "worker", "client")
+             for what, path in (("key", key), ("cert", certificate))}  # fmt: skip
+    security = Security(tls_ca_file=str(certificate), require_encryption=True, **names)
+    with Cluster(workers=1, security=security) as cluster:
+        addresses = [cluster.client.scheduler.address, *cluster.addresses]
+        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+        assert run(tmp_path / "promo.db", api.url, cluster, 40)[1].page == 39

@@ -1,5 +1,6 @@
 """Tests of the algebra of `promo.scale`: chunks of pages, added up, are what one machine learns."""
 
+import doctest
 import pickle
 import random
 from dataclasses import replace
@@ -13,8 +14,10 @@ from promo.errors import PromoError, StoreError
 from promo.line import Line
 from promo.models.default import default_models
 from promo.models.logistic import RenewableLogistic
+from promo.scale import reader
 from promo.scale.chunk import Chunk
 from promo.scale.line import ScaledLine
+from promo.scale.reader import Plan
 from promo.store import Store
 from promo.world import WORLDS
 from tables import dump
@@ -177,6 +180,20 @@ def test_what_does_not_merge_is_refused(tmp_path):
     with pytest.raises(PromoError, match=r"sgd-logistic does not merge.*merging=True"):
         ScaledLine(store, models)
     store.close()
+
+
+def test_the_examples():
+    """What the docstring of the plan shows is so."""
+    assert doctest.testmod(reader).failed == 0
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 8, 64])
+def test_shares_keep_the_limit(in_flight):
+    """However many workers: chunks under way times the window of each is at most the limit."""
+    plan = Plan(16, in_flight, None, 150.0, None)
+    for threads in range(300):
+        chunks, window = plan.shares(threads)
+        assert 0 < chunks * window <= in_flight
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ class WorkerFacts:
     retries
         How often a page was asked for again.
     deaths
-        How often it has gone without a word.
+        How often it has gone, killed or sent away: Dask does not tell which.
     """
 
     name: str
