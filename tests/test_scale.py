@@ -26,7 +26,7 @@ from comms import arrays_sent, shown, text_of, texts_of, written_down
 from promo import ui
 from promo.api import DATA_PATH, create_app, listen, url_of
 from promo.dataset import Recipe, ensure_data
-from promo.errors import RequestRefused, StoreError, StoreMismatch
+from promo.errors import PromoError, RequestRefused, StoreError, StoreMismatch
 from promo.faults import Plan, parse
 from promo.faulty import Faulty
 from promo.models.default import default_models
@@ -219,6 +219,18 @@ def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
     assert not [*folder.glob(".*")]
     with pytest.raises(StoreMismatch, match="settings"):
         opened(Trainer, path, api.url)
+    stream = PageStream(api.url, source=SOURCE)
+    models, settings = default_models(source=SOURCE, merging=True)
+    settings |= {"parquet": True}
+    for store, problem in ((path, "rows in Parquet files"), (tmp_path / "new.db", "follow=False")):
+        stream.follow = store != path
+        with pytest.raises(PromoError, match=problem):
+            ScaledTrainer(
+                stream,
+                Store(store, source=SOURCE, page_size=10, settings=settings),
+                models,
+                cluster,
+            )
 
 
 # -- workers and drivers that die ----------------------------------------------------------------

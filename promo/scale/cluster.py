@@ -7,6 +7,7 @@ joined is as safe as it was made: give it TLS, or keep it on a network that you 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ _client: Any = Client  # Dask says few of its types
 _local_cluster: Any = LocalCluster
 _CONNECT_S = 10.0
 _HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
+_GIVEN_UP_S = 20.0  # after which Dask has dropped a worker that has not come back: at 15 s
 _DEATHS = 1000  # of workers over one task, until Dask gives it up
 
 
@@ -148,8 +150,15 @@ class Cluster:
             facts = self._facts.get(self._names.get(message["worker"], ""))
             if facts is not None:
                 self._facts[facts.name] = replace(facts, pages_per_s=0.0, deaths=facts.deaths + 1)
+        if action == "remove-worker" and self._own is not None:
+            asyncio.get_running_loop().call_later(_GIVEN_UP_S, self._replace)
         if action in ("add-worker", "remove-worker"):
             self._see(await self.client.scheduler.identity(n_workers=-1))
+
+    def _replace(self) -> None:
+        """Start workers that Dask has given up because they were slow to come back."""
+        if self._own is not None:
+            self._own.scale(len(self._own.worker_spec))
 
 
 def _started(workers: int, security: Security | None, dashboard: bool) -> Any:

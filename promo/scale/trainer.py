@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from promo.batch import Batch
-from promo.errors import StoreMismatch
+from promo.errors import StoreMismatch, StreamError
 from promo.models.results import Model
 from promo.scale.cluster import Cluster, WorkerFacts
 from promo.scale.line import ScaledLine
@@ -27,8 +27,8 @@ class ScaledTrainer(Trainer):
 
     It is a `Trainer` in all that the reader of a panel can see, and its store is one as well: a
     run can be begun by either and gone on with by the other. What differs: pages are committed a
-    chunk at a time, and only models that merge take part. River's SGD and trees do not, for they
-    learn row after row; they are off.
+    chunk at a time, so that Step may bring more than one, and only models that merge take part.
+    River's SGD and trees do not, for they learn row after row; they are off.
 
     Parameters
     ----------
@@ -42,8 +42,9 @@ class ScaledTrainer(Trainer):
         Pages of a chunk, the same however many workers there are; by default as many as hold
         16,000 rows, at most 256.
     in_flight, pages_per_s
-        What all workers together may ask of the API: pages at once, and per second; None for no
-        limit. When it answers one of them with Retry-After, all wait.
+        What all workers together may ask of the API: pages at once, and per second, give or take
+        those at once; None for no limit. When it answers one of them with Retry-After, all wait.
+        What a worker had asked for when it died or hung is not counted any more.
     patience_s
         After which a chunk is asked of another worker; by default the deadline of a page and half
         a minute.
@@ -56,6 +57,8 @@ class ScaledTrainer(Trainer):
 
     Raises
     ------
+    StreamError
+        The stream is to wait for new rows at its end.
     StoreMismatch
         As `Trainer`; also if the store's rows are in Parquet files and these are not to be, or the
         other way round.
@@ -87,10 +90,6 @@ class ScaledTrainer(Trainer):
             Path(parquet).absolute() if parquet else None,
         )
         super().__init__(stream, store, models, speed=speed, accept_changes=accept_changes)
-        if store.settings.get("parquet", False) != bool(parquet):
-            self.close()
-            where = "in the store" if parquet else "in Parquet files"
-            raise StoreMismatch(f"{store.path} was begun with its rows {where}; choose another")
 
     @property
     def workers(self) -> tuple[WorkerFacts, ...]:
@@ -98,6 +97,11 @@ class ScaledTrainer(Trainer):
         return self.cluster.workers
 
     def _open_line(self, store: Store, models: Sequence[Model]) -> ScaledLine:
+        if self.stream.follow:
+            raise StreamError("workers do not wait for new rows at the end: take follow=False")
+        if store.settings.get("parquet", False) != bool(self.plan.parquet):
+            where = "in the store" if self.plan.parquet else "in Parquet files"
+            raise StoreMismatch(f"{store.path} was begun with its rows {where}; choose another")
         self._scaled = ScaledLine(store, models)
         return self._scaled
 
