@@ -4,7 +4,7 @@
 #   make test PYTHON=python3.12       the Python to make .venv with
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check soak audit notebooks bench lock clean setup
+.PHONY: help lab app test check soak audit notebooks pictures bench lock clean setup
 
 BIN := .venv/bin
 # Most tests wait for others, and three at a time keep two cores busy; a file's stay together.
@@ -20,6 +20,9 @@ help: ## say what there is
 
 lab: setup ## open JupyterLab on the analysis, with the API beside it
 	@$(BIN)/promo lab $(ARGS)
+
+app: setup ## open the dashboard as a web page, with the API beside it
+	@$(BIN)/promo app $(ARGS)
 
 test: setup ## run every test: code, notebooks (nbval) and browser
 	@chromium=$$($(BIN)/python tools/chromium.py --install) && \
@@ -40,14 +43,17 @@ audit: setup ## ask whether a pinned version has a known vulnerability
 notebooks: setup ## run every notebook afresh and store its outputs, normalised
 	@$(BIN)/python tools/notebooks.py $(ARGS)
 
+pictures: setup ## take the README's pictures of a running notebook
+	@$(BIN)/python -m tools.pictures $(ARGS)
+
 bench: setup ## measure against the peers, in one run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: setup ## pin every dependency anew: requirements.lock and environment.yml
 	@$(BIN)/python tools/lock.py $(ARGS)
 
-clean: ## remove .venv and caches; data/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove .venv, .bench and caches; data/ stays
+	rm -rf .venv .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:

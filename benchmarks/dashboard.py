@@ -21,8 +21,9 @@ from jupyter_client import BlockingKernelClient, KernelManager
 
 from benchmarks import browser
 from benchmarks.measure import ROOT, Figures, Result, run_python, take_turns
-from promo import PageStream, Regressions, SGDLogistic, Store, Trainer, ui
+from promo import PageStream, Store, Trainer, ui
 from promo.embedded import EmbeddedAPI
+from promo.models.default import default_models
 
 ROWS = 400_000  # of the API: no turn comes to their end
 SETTLING_S = 1.0  # before the clock starts, so that what opening the dashboard costs is not in it
@@ -38,16 +39,18 @@ class Live:
 
     def __init__(self, url: str, path: str) -> None:
         stream = PageStream(url)
-        store = Store(path, source=stream.source, page_size=stream.page_size)
-        self.trainer = Trainer(stream, store, [SGDLogistic(), Regressions()])
+        models, settings = default_models()
+        store = Store(path, source=url, page_size=stream.page_size, settings=settings)
+        self.trainer = Trainer(stream, store, models)
         self._publisher: ui.Publisher | None = None
 
     def open(self) -> ui.Board:
         """Show the dashboard: the board for a cell to display."""
-        controls, table = ui.Controls(self.trainer), ui.CoefficientTable()
-        figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure()]
-        self._publisher = ui.Publisher(self.trainer, [controls, *figures, table])
-        return ui.Board([controls], [*figures, table])
+        controls, switch = ui.Controls(self.trainer), ui.ColliderSwitch()
+        figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure(switch)]
+        table, stories = ui.CoefficientTable(switch), ui.StoriesFigure()
+        self._publisher = ui.Publisher(self.trainer, [controls, *figures, table, stories])
+        return ui.Board([controls], figures[:2], [switch], [figures[2], table], [stories])
 
     def close(self) -> None:
         """Close the dashboard."""

@@ -31,9 +31,14 @@ class Figures:
         """The middle one."""
         return median(self.values)
 
-    def __truediv__(self, other: Figures) -> Figures:
-        """Ratios within a turn."""
-        return Figures(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
+    def __truediv__(self, other: Figures | float) -> Figures:
+        """Ratios within a turn; or all by one number."""
+        others = other.values if isinstance(other, Figures) else (other,) * len(self.values)
+        return Figures(tuple(a / b for a, b in zip(self.values, others, strict=True)))
+
+    def per(self, amount: float) -> Figures:
+        """Return the amount by each: rates, where these are times."""
+        return Figures(tuple(amount / value for value in self.values))
 
     def __format__(self, form: str) -> str:
         """Write the median, and the smallest and largest value behind it."""
@@ -54,6 +59,18 @@ class Result:
     figure: str
     reached: bool | None
     words: str = ""
+
+
+def at_least(bar: float, what: str, figures: Figures, form: str, words: str = "") -> Result:
+    """Return the line of what has to reach a bar."""
+    reached = figures.median >= bar
+    return Result(what, f"≥ {bar:,}", f"{figures:{form}}", reached, words)
+
+
+def at_most(bar: float, what: str, figures: Figures, form: str, words: str = "") -> Result:
+    """Return the line of what has to stay below a bar."""
+    reached = figures.median <= bar
+    return Result(what, f"≤ {bar:,}", f"{figures:{form}}", reached, words)
 
 
 def take_turns(turns: int, **variants: Callable[[], float]) -> dict[str, Figures]:

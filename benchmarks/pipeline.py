@@ -1,125 +1,137 @@
-"""The whole line at ten rows a page: `promo run` against the plain loop, and against a slow server.
+"""The whole line by `promo run`: beside the plain loop, with a slow server, with a distant one.
 
-Both sides of a ratio are child processes that read from one server, one after the other.
+All sides of a ratio are child processes that read from one server, one after the other.
 """
 
 from __future__ import annotations
 
-import http.client
-import re
-import shutil
-import subprocess
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
-from urllib.parse import urlsplit
+from tempfile import TemporaryDirectory
 
-from benchmarks.measure import Result, run_python, serving, take_turns
+from benchmarks import load
+from benchmarks.measure import Result, at_least, run_python, serving, take_turns
 from promo.embedded import EmbeddedAPI
 
-WINDOW = 8  # pages in flight, by default, in promo.stream
 SLOW_MS = 4  # between two answers: 250 pages/s at best
-_PATH = "/api/v1/data?page="
-_LUA = f"""
-page = -1
-request = function()
-  page = page + 1
-  return wrk.format("GET", "{_PATH}" .. page)
-end
-"""
+DISTANCE_MS = 50
+SMALL, LARGE = 10, 1000  # rows of a page
 
 
 def against_plain_loop(pages: int, turns: int) -> list[Result]:
-    """Compare pages per second, from the first page to the last, everything learned and stored."""
-    with TemporaryDirectory() as folder, EmbeddedAPI(data=f"{folder}/world.db", port=0) as api:
-        runs = _promo_runs(Path(folder), api.url)
-        totals: list[float] = []
+    """Compare rows per second, from the first page to the last, everything learned and stored.
 
-        def promo() -> float:
-            began = time.perf_counter()
-            rate = runs(pages)
-            totals.append(time.perf_counter() - began - pages / rate)
-            return rate
+    In pages of ten; and, promo only, in large pages.
+    """
+    large = pages // 15  # so that both take as long, about
+    with (
+        TemporaryDirectory() as folder,
+        EmbeddedAPI(data=f"{folder}/world.db", rows=large * LARGE, port=0) as api,
+    ):
+        promo, plain = _promo(Path(folder), api.url), _plain(Path(folder), api.url)
+        figures = take_turns(
+            turns,
+            promo=lambda: promo(pages, SMALL),
+            plain=lambda: plain(pages // 3, SMALL),
+            large=lambda: promo(large, LARGE),
+            plain_large=lambda: plain(pages // 60, LARGE),
+        )
+    rates = {name: figures[name] / SMALL for name in ("promo", "plain")}
+    return [
+        at_least(
+            3,
+            "pages/s of `promo run` / of the plain loop",
+            figures["promo"] / figures["plain"],
+            ".2f",
+            f"`promo run`: {rates['promo']:.0f} pages/s; the plain loop: {rates['plain']:.0f}. "
+            f"Pages 0 to {pages - 1:,} (the loop: a third of them) from our API. 4 is aimed for.",
+        ),
+        at_least(
+            30,
+            f"rows/s of `promo run --size {LARGE}` / of the plain loop",
+            figures["large"] / figures["plain"],
+            ".1f",
+            f"`promo run`: {figures['large']:,.0f} rows/s in {large} pages; 100,000 are aimed "
+            f"for. The plain loop, were it to ask for such pages: {figures['plain_large']:,.0f}.",
+        ),
+    ]
 
-        def plain() -> float:
-            path = Path(folder) / "plain.db"
-            path.unlink(missing_ok=True)
-            return run_python("-m", "benchmarks.plain_loop", api.url, path, pages // 3)
 
-        figures = take_turns(turns, promo=promo, plain=plain)
-    ratio = figures["promo"] / figures["plain"]
-    words = (
-        f"`promo run`: {figures['promo']:.0f} pages/s; the plain loop: {figures['plain']:.0f}. "
-        f"Pages 0 to {pages - 1:,} (the loop: a third of them) from our API. Starting and ending "
-        f"the process took promo {min(totals):.1f} to {max(totals):.1f} s more."
-    )
-    what = "pages/s of `promo run` / of the plain loop"
-    return [Result(what, "≥ 3", f"{ratio:.2f}", ratio.median >= 3, words)]
-
-
-def against_load_generator(pages: int, turns: int) -> list[Result]:
+def against_load_generator(seconds: float, turns: int) -> list[Result]:
     """Compare with what a server of at most 250 pages/s gives to a client that does nothing."""
-    server = ("tests/servers.py", "--rows", pages * 10, "--slow-ms", SLOW_MS)
+    pages = round(seconds * 1000 / SLOW_MS)
+    server = ("tests/servers.py", "--rows", pages * SMALL, "--slow-ms", SLOW_MS)
     with TemporaryDirectory() as folder, serving(server) as url:
-        runs = _promo_runs(Path(folder), url)
-        name, generate = ("wrk", _wrk) if shutil.which("wrk") else ("http.client", _generator)
-        seconds = pages * SLOW_MS / 1000
-        figures = take_turns(turns, promo=lambda: runs(pages), load=lambda: generate(url, seconds))
-    ratio = figures["promo"] / figures["load"]
-    words = (
-        f"`promo run`: {figures['promo']:.0f} pages/s; {name} with {WINDOW} connections: "
-        f"{figures['load']:.0f}. The server (Flask, in `tests/servers.py`) answers every "
-        f"{SLOW_MS} ms at most."
-    )
-    what = "pages/s of `promo run` / of a load generator, slow server"
-    return [Result(what, "≥ 0.9", f"{ratio:.2f}", ratio.median >= 0.9, words)]
+        promo = _promo(Path(folder), url)
+        figures = take_turns(
+            turns,
+            promo=lambda: promo(pages, SMALL) / SMALL,
+            load=lambda: load.pages_per_second(url, seconds),
+        )
+    return [
+        at_least(
+            0.95,
+            "pages/s of `promo run` / of a load generator, slow server",
+            figures["promo"] / figures["load"],
+            ".3f",
+            f"`promo run`: {figures['promo']:.0f} pages/s; {load.name()} with {load.WINDOW} "
+            f"connections: {figures['load']:.0f}. The server (Flask, in `tests/servers.py`) "
+            f"answers every {SLOW_MS} ms at most.",
+        )
+    ]
 
 
-def _promo_runs(folder: Path, url: str) -> Callable[[int], float]:
-    """Return a function that runs `promo run` on a new store and returns its pages per second."""
+def at_a_distance(seconds: float, turns: int) -> list[Result]:
+    """Compare with as many pages as can be under way: a window's, once every latency."""
+    best = load.WINDOW * 1000 / DISTANCE_MS
+    pages = round(seconds * best)
+    with (
+        TemporaryDirectory() as folder,
+        EmbeddedAPI(data=f"{folder}/world.db", port=0) as api,
+        serving(("-m", "benchmarks.distance", api.url, DISTANCE_MS)) as url,
+    ):
+        promo = _promo(Path(folder), url)
+        figures = take_turns(
+            turns,
+            promo=lambda: promo(pages, SMALL) / SMALL,
+            load=lambda: load.pages_per_second(url, seconds),
+        )
+    return [
+        at_least(
+            0.9,
+            f"pages/s of `promo run` / window per latency, a server {DISTANCE_MS} ms away",
+            figures["promo"] / best,
+            ".3f",
+            f"`promo run`: {figures['promo']:.0f} pages/s; {load.name()} with {load.WINDOW} "
+            f"connections: {figures['load']:.0f}; {load.WINDOW} pages every {DISTANCE_MS} ms: "
+            f"{best:.0f}. Our API, behind a relay that adds the latency (benchmarks/distance.py).",
+        )
+    ]
+
+
+def _promo(folder: Path, url: str) -> Callable[[int, int], float]:
+    """Return a function that runs `promo run` on a new store and returns its rows per second."""
     path = folder / "promo.db"
 
-    def run(pages: int) -> float:
+    def run(pages: int, size: int) -> float:
         for old in folder.glob("promo.db*"):
             old.unlink()
         options = ("--api", url, "--db", path, "--pages", pages, "--json")
-        summary = run_python("-m", "promo", "run", *options)
-        if summary["pages"] != pages:
-            raise RuntimeError(f"promo run did {summary['pages']} of {pages} pages")
-        return pages / summary["seconds"]
+        sized = () if size == SMALL else ("--size", size)
+        summary = run_python("-m", "promo", "run", *options, *sized)
+        if summary["rows"] != pages * size:
+            raise RuntimeError(f"promo run did {summary['rows']} of {pages * size} rows")
+        return summary["rows"] / summary["seconds"]
 
     return run
 
 
-def _wrk(url: str, seconds: float) -> float:
-    with NamedTemporaryFile("w", suffix=".lua") as script:  # page after page, as promo asks
-        script.write(_LUA)
-        script.flush()
-        options = ["-t1", f"-c{WINDOW}", f"-d{max(round(seconds), 1)}s", "-s", script.name]
-        command = ["wrk", *options, url]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"Requests/sec:\s*([0-9.]+)", said)
-    assert found, said
-    return float(found[1])
+def _plain(folder: Path, url: str) -> Callable[[int, int], float]:
+    """Return a function that runs the plain loop on a new file and returns its rows per second."""
+    path = folder / "plain.db"
 
+    def run(pages: int, size: int) -> float:
+        path.unlink(missing_ok=True)
+        return run_python("-m", "benchmarks.plain_loop", url, path, pages, size)
 
-def _generator(url: str, seconds: float) -> float:
-    """Ask for pages from threads with a connection each, and throw the answers away."""
-    counts, end = [0] * WINDOW, time.perf_counter() + seconds
-
-    def ask(at: int) -> None:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
-        while time.perf_counter() < end:
-            connection.request("GET", f"{_PATH}{at + WINDOW * counts[at]}")
-            connection.getresponse().read()
-            counts[at] += 1
-        connection.close()
-
-    threads = [threading.Thread(target=ask, args=(at,)) for at in range(WINDOW)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / seconds
+    return run

@@ -10,16 +10,20 @@ _HOMES = {
     "Batch": "promo.batch",
     "EmbeddedAPI": "promo.embedded",
     "History": "promo.history",
+    "Mixture": "promo.models.mixture",
     "PageStream": "promo.stream",
     "PromoError": "promo.errors",
+    "Race": "promo.models.race",
     "Reader": "promo.store",
     "Regressions": "promo.models.regressions",
+    "RenewableLogistic": "promo.models.logistic",
     "SGDLogistic": "promo.models.sgd",
     "Snapshot": "promo.snapshot",
     "Store": "promo.store",
     "Stories": "promo.models.stories",
     "Trainer": "promo.trainer",
     "data_dir": "promo.paths",
+    "default_models": "promo.models.default",
 }
 __all__ = [*_HOMES]
 

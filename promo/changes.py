@@ -49,8 +49,7 @@ def check_source(
     if not accept:
         raise SourceChanged(
             f"page {change.page} (counted from 0) of {stream.source} is not what was committed; "
-            "nothing was overwritten. Go on all the same (promo run --accept-changes), or start "
-            "over (promo run --db with another file)"
+            "nothing was overwritten. Go on all the same, or start over with an empty store"
         )
 
 

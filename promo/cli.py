@@ -1,4 +1,4 @@
-"""The command line: `promo lab | api | run | scale | show`.
+"""The command line: `promo lab | app | api | run | scale | fork | show | report`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -10,26 +10,28 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from math import isfinite
-from operator import itemgetter
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from promo import __version__, opening
-from promo.errors import PromoError
+from promo import __version__, options
+from promo.errors import PromoError, SourceChanged, StoreMismatch
 from promo.faults import NAMES
 from promo.paths import data_dir, project_root
 
 if TYPE_CHECKING:
     from promo.embedded import EmbeddedAPI, ExternalAPI
-    from promo.store import Reader
     from promo.trainer import Trainer
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+_OPTIONS = {  # that do what an error advises
+    StoreMismatch: " (another: --db FILE)",
+    SourceChanged: " (--accept-changes, or --db with another file)",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,11 +43,18 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lab = commands.add_parser("lab", help="JupyterLab on the analysis notebook, with an API")
-    lab.add_argument("--port", type=_port, default=8888)
-    lab.add_argument("--host", default="127.0.0.1", help="address to listen on (in a container)")
-    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_page(lab, 8888)
     _add_api(lab)
     lab.set_defaults(run=_lab)
+
+    app = commands.add_parser("app", help="the dashboard as a web page, with an API")
+    _add_page(app, 8866)
+    app.add_argument(
+        "--no-token", action="store_true", help="open it to whoever reaches the port: no token"
+    )
+    app.add_argument("--theme", choices=("light", "dark"), default="light")
+    _add_api(app)
+    app.set_defaults(run=_app)
 
     api = commands.add_parser("api", help="serve employees of a world over HTTP")
     api.add_argument("--host", default="127.0.0.1")
@@ -74,15 +83,15 @@ def parser() -> argparse.ArgumentParser:
     _add_stream(run)
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
-    run.add_argument(
-        "--models",
-        type=_names,
-        metavar="NAMES",
-        help="experts of a new store, with commas between (sgd-logistic): of sgd-logistic, "
-        "base-rate, renewable-logistic, renewable-logistic-quadratic, mixture; at a price, "
-        "naive-bayes, hoeffding-tree, nearest-neighbours, random-forest",
+    experts = (
+        "with commas between (sgd-logistic): of sgd-logistic, base-rate, renewable-logistic, "
+        "renewable-logistic-quadratic, mixture; at a price, naive-bayes, hoeffding-tree, "
+        "nearest-neighbours, random-forest"
     )
-    run.set_defaults(run=_run, trainer=opening.trainer)
+    run.add_argument(
+        "--models", type=_names, metavar="NAMES", help=f"experts of a new store, {experts}"
+    )
+    run.set_defaults(run=_run, trainer=options.trainer)
 
     scale = commands.add_parser(
         "scale",
@@ -94,12 +103,32 @@ def parser() -> argparse.ArgumentParser:
     scale.add_argument("--scheduler", metavar="ADDRESS", help="to join, as in tcp://host:8786")
     scale.add_argument("--workers", type=_count, default=2, help="to start here instead (2)")
     scale.add_argument("--parquet", type=Path, metavar="FOLDER", help="for the rows, by workers")
-    scale.set_defaults(run=_run, trainer=opening.scaled_trainer)
+    scale.set_defaults(run=_run, trainer=options.scaled_trainer)
+
+    fork = commands.add_parser("fork", help="begin a second run where another stood at a page")
+    fork.add_argument("--db", type=Path, help="the store to leave (data/promo.db)")
+    fork.add_argument(
+        "--page", type=_page, required=True, help="counted from 0; one that has a checkpoint"
+    )
+    fork.add_argument("--out", type=Path, required=True, help="the new store")
+    fork.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from the next page on")
+    fork.add_argument(
+        "--models",
+        type=_names,
+        metavar="NAMES",
+        help=f"other experts, which learn the rows up to the page anew, {experts}",
+    )
+    fork.set_defaults(run=_fork)
 
     show = commands.add_parser("show", help="what a store holds")
     show.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
     show.add_argument("--json", action="store_true")
     show.set_defaults(run=_show)
+
+    report = commands.add_parser("report", help="all that a store holds as one HTML file")
+    report.add_argument("--db", type=Path, help="the store (default: data/promo.db)")
+    report.add_argument("--out", type=Path, default="report.html", help="the file (report.html)")
+    report.set_defaults(run=_report)
     return top
 
 
@@ -121,6 +150,14 @@ def _add_api(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--api", metavar="URL", help="the service to read; else PROMO_API_URL, else our own"
     )
+
+
+def _add_page(command: argparse.ArgumentParser, port: int) -> None:
+    command.add_argument("--port", type=_port, default=port)
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (in a container)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _rate(text: str) -> float:
@@ -149,6 +186,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _page(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 2**16):
         raise argparse.ArgumentTypeError(f"{text}: expected a port, 0 to 65535")
@@ -161,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except PromoError as error:
-        print(f"promo: {error}", file=sys.stderr)
+        print(f"promo: {error}{_OPTIONS.get(type(error), '')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -186,40 +229,68 @@ def _api(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(arguments: argparse.Namespace) -> int:
+def _root() -> Path:
+    """Return the repository, whose `data` everything that starts from here shares."""
     root = project_root()
     if root is None:
         raise PromoError("no notebooks/01-analysis.ipynb here or above: run it in the repository")
-    from jupyterlab.labapp import LabApp
+    os.environ["PROMO_DATA"] = os.environ.get("PROMO_DATA") or str(root / "data")
+    return root
 
+
+@contextmanager
+def _service_for_kernels(url: str | None) -> Iterator[None]:
+    """Have every kernel started meanwhile read one service, which we say."""
     from promo.address import without_login
 
-    os.environ["PROMO_DATA"] = os.environ.get("PROMO_DATA") or str(root / "data")
+    with _service(url) as service:
+        os.environ["PROMO_API_URL"] = service.url
+        os.environ["PROMO_API_SOURCE"] = service.source
+        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
+        yield
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    root = _root()
+    from jupyterlab.labapp import LabApp
+
     ours = str(Path(__file__).parent / "lab")  # settings: no pop-up that asks about news
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
         filter(None, [ours, os.environ.get("JUPYTER_CONFIG_PATH")])
     )
-    options = [
+    switches = [
         f"--ServerApp.root_dir={root}",
         f"--ServerApp.ip={arguments.host}",
         f"--ServerApp.port={arguments.port}",
         "--LabApp.default_url=/lab/tree/notebooks/01-analysis.ipynb",
     ]
     if arguments.no_browser:
-        options.append("--no-browser")
+        switches.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("promo: running as root, so JupyterLab is started with --allow-root", flush=True)
-        options.append("--allow-root")
-    with _service(arguments.api) as service:
-        os.environ["PROMO_API_URL"] = service.url
-        os.environ["PROMO_API_SOURCE"] = service.source
-        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
-        LabApp.launch_instance(options)
+        switches.append("--allow-root")
+    with _service_for_kernels(arguments.api):
+        LabApp.launch_instance(switches)
+    return 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    notebook = _root() / "notebooks" / "04-dashboard.ipynb"
+    from promo.app import serve
+
+    asked = {name: getattr(arguments, name) for name in ("host", "port", "theme")}
+    with _service_for_kernels(arguments.api):
+        serve(notebook, browser=not arguments.no_browser, token=not arguments.no_token, **asked)
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from promo.show import summary_of
+
     path = arguments.db or data_dir() / "promo.db"
+    # Models take as long to import as our API to start, and a core of their own to do it on.
+    importing = threading.Thread(target=import_module, args=("promo.models.default",))
+    importing.start()
     with (
         _interrupted_once(),
         _service(arguments.api) as service,
@@ -236,7 +307,7 @@ def _run(arguments: argparse.Namespace) -> int:
         finally:
             after, seconds = trainer.snapshot, time.monotonic() - began
             if arguments.json:
-                print(json.dumps(_summary(trainer.status, before, after, seconds)))
+                print(json.dumps(summary_of(trainer.status, before, after, seconds)))
         if code == 0 and not arguments.json:
             print(f"{after.rows:,} rows in {path}: promo show --db {path}")
         return code
@@ -280,74 +351,43 @@ def _watch(trainer: Trainer, pages: int | None) -> None:
     trainer.join()
 
 
-def _summary(status: str, before: Any, after: Any, seconds: float) -> dict[str, Any]:
-    """Return what this run did, not what the store holds."""
-    first, last = (-1 if s.page is None else s.page for s in (before, after))
-    rows = after.rows - before.rows
-    return {
-        "pages": last - first,
-        "rows": rows,
-        "rejected": after.totals["rejected"] - before.totals["rejected"],
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
-        "status": status,
-    }
-
-
-def _show(arguments: argparse.Namespace) -> int:
+def _fork(arguments: argparse.Namespace) -> int:
+    from promo.fork import fork
+    from promo.models.default import USUAL, default_models
+    from promo.models.sgd import SGDLogistic
     from promo.store import Store
 
-    with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
-        facts = _facts(reader)
-    if arguments.json:
-        print(json.dumps(facts))
-    else:
-        _print_facts(facts)
+    path, rate = arguments.db or data_dir() / "promo.db", arguments.learning_rate
+    names = arguments.models or options.stored(path).models or USUAL
+    if rate is not None and SGDLogistic.name not in names:
+        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {names}")
+    models = settings = None  # those of the store, whatever they are
+    with Store.read_only(path) as source:
+        if arguments.models or rate is not None:
+            models, settings = default_models(names, source.source)
+        rates = {} if rate is None else {SGDLogistic.name: rate}
+        out = arguments.out
+        fork(source, arguments.page, out, models=models, settings=settings, rates=rates)
+    print(f"page {arguments.page:,} of {path} is in {out}; go on with: promo run --db {out}")
     return 0
 
 
-def _facts(reader: Reader) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "store": str(reader.path),
-        "source": reader.source,
-        "page": reader.page,
-        **reader.totals(),
-        "models": [
-            dict(zip(("name", "page", "rows"), row, strict=True))
-            for row in reader.query("SELECT name, page, rows FROM model ORDER BY name")
-        ],
-        "coefficients": [c._asdict() for c in reader.coefficients()],
-        "metrics": [m._asdict() for m in reader.metrics()],
-    }
-    for row in facts["coefficients"] + facts["metrics"]:
-        # JSON has neither NaN nor infinity.
-        row.update({k: None for k, v in row.items() if isinstance(v, float) and not isfinite(v)})
-    return facts
+def _show(arguments: argparse.Namespace) -> int:
+    from promo.show import facts_of, print_facts
+    from promo.store import Store
+
+    with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
+        facts = facts_of(reader)
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        print_facts(facts)
+    return 0
 
 
-def _print_facts(facts: dict[str, Any]) -> None:
-    page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
-    print(f"{facts['store']}: {_plain(facts['source'])}, {page}, {facts['inserted']:,} rows")
-    print(
-        f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
-        f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
-        f"{facts['rejected']:,}"
-    )
-    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  95% interval")
-    for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
-        print(_plain(model))
-        for c in coefficients:
-            numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
-            estimate, error, low, high = ("" if v is None else f"{v:.5g}" for v in numbers)
-            interval = f"[{low}, {high}]" if low else ""
-            print(f"  {_plain(c['term']):41}{estimate:>12} {error:>12}  {interval}")
-    for model, metrics in groupby(facts["metrics"], key=itemgetter("model")):
-        print(f"\n{_plain(model)}")
-        for m in metrics:
-            value = "" if m["value"] is None else f"{m['value']:,.6g}"
-            print(f"  {_plain(m['name']):63} {value:>12}")
+def _report(arguments: argparse.Namespace) -> int:
+    from promo.report import write_report
 
-
-def _plain(text: str) -> str:
-    """Return a name as a file holds it; what would steer the terminal, spelled out."""
-    return text if text.isprintable() else ascii(text)
+    out = write_report(arguments.db or data_dir() / "promo.db", arguments.out)
+    print(f"{out}: {out.stat().st_size / 1000:,.0f} kB, for any browser")
+    return 0

@@ -98,6 +98,26 @@ class History:
             twin._length = len(twin._pages)
         return twin
 
+    def until(self, page: int, values: Sequence[float]) -> History:
+        """Return what it was when that page was the newest, as far as it is kept now.
+
+        `values` are those of the page, one per column.
+
+        Examples
+        --------
+        >>> history = History(["x"], max_pages=4)
+        >>> for page in range(10):
+        ...     history.append(page, [page / 10])
+        >>> history.until(7, [0.7]).pages.tolist()
+        [0, 4, 7]
+        """
+        twin, pages = self.copy(), self.pages
+        keep = (pages < page) & (pages % stride(page, self.max_pages) == 0)
+        twin._pages = np.append(pages[keep], page)
+        twin._values = np.vstack([twin._values[keep], values])
+        twin._length = len(twin._pages)
+        return twin
+
     def copy(self) -> History:
         """Return a copy that shares nothing; it costs the same for ten pages or ten million."""
         twin = History.__new__(History)

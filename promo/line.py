@@ -6,7 +6,9 @@ is in memory can be dropped at any time and taken up again from the last commit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from promo.batch import Batch
@@ -38,16 +40,20 @@ class Line:
         self.restore()
 
     def learn(self, batch: Batch) -> None:
-        """Take one page from batch to commit: the whole line in nine lines."""
+        """Take one page from batch to commit: the whole line in nine lines, and its time."""
+        began = time.perf_counter()
         sifted = self.store.sift(batch)
         for model in self.models:
             model.learn(sifted.fresh)
         states = [state for model in self.models for state in model.states()]
         coefficients, metrics = self._results()
         events = [e for model in self.models if hasattr(model, "events") for e in model.events()]
+        learned = time.perf_counter()
         self.store.commit(batch, sifted, states, coefficients, metrics, events)
         self.memory.add_page(batch, sifted)
         self.memory.tell(batch.page, coefficients, metrics)
+        self.memory.spent_s["learn"] += learned - began
+        self.memory.spent_s["commit"] += time.perf_counter() - learned
 
     def restore(self) -> None:
         """Drop what is in memory and take up the last commit."""
@@ -55,7 +61,7 @@ class Line:
         if self.store.page is not None and found.keys() != self._initial.keys():
             raise StoreMismatch(
                 f"{self.store.path} holds the models {shown(sorted(found))}, not "
-                f"{sorted(self._initial)}; choose another file (--db), or delete this one"
+                f"{sorted(self._initial)}; choose another file, or delete this one"
             )
         try:
             for model in self.models:
@@ -85,6 +91,13 @@ class Line:
     def record(self, kind: str, **detail: object) -> None:
         """Write an event with the rows learned before it."""
         self.store.record(kind, {"rows": self.memory.rows, **detail})
+
+    def unlearned(self) -> tuple[Model, ...]:
+        """Return copies of the models, as they were before they learned anything."""
+        copies = deepcopy(self.models)
+        for model in copies:
+            model.restore(self._initial)
+        return copies
 
     def _steerable(self) -> dict[str, Any]:
         # A model may have a name and a learning rate; see Model.

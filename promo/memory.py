@@ -26,10 +26,16 @@ class Memory:
         Read once, here.
     coefficients, metrics
         What the models hand on at the store's newest page, in their order.
+    later
+        A history of the same store, of this page or a later one; else it is read.
     """
 
     def __init__(
-        self, store: Reader, coefficients: Sequence[Coefficient], metrics: Sequence[Metric]
+        self,
+        store: Reader,
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+        later: History | None = None,
     ) -> None:
         self.page, self.totals = store.page, store.totals()
         changes = store.events("learning_rate", last=1000)
@@ -37,15 +43,15 @@ class Memory:
             (int(e.detail["rows"]), str(e.detail["model"]), float(e.detail["to"])) for e in changes
         ]
         self.coefficients, self.metrics = coefficients, metrics
-        self.history = History(_columns(coefficients, metrics))
-        for page, its_coefficients, its_metrics in store.kept():  # in another order than ours
-            columns = _columns(its_coefficients, its_metrics)
-            values = dict(zip(columns, _values(its_coefficients, its_metrics), strict=True))
-            self.history.append(page, [values[column] for column in self.history.columns])
+        if later is not None and self.page is not None:
+            self.history = later.until(self.page, _values(coefficients, metrics))
+        else:
+            self.history = _history(store, _columns(coefficients, metrics))
         kept = np.array(store.data(Sample.where(store.rows)), np.float64).reshape(-1, 5).T
         self.sample = Sample()
         self.sample.restore(store.rows, kept[0].astype(np.int64), *kept[2:])
         self.pace = Pace()
+        self.spent_s = dict.fromkeys(("fetch", "learn", "commit"), 0.0)
 
     def add_page(self, batch: Batch, sifted: Sifted | Elsewhere) -> None:
         """Take in the rows of a page that was committed."""
@@ -78,9 +84,10 @@ class Memory:
     ) -> Snapshot:
         """Return a picture that shares nothing that will change."""
         if status == "running":
-            pages_per_s = self.pace.note(0 if self.page is None else self.page + 1)
+            done = 0 if self.page is None else self.page + 1
+            pages_per_s, *page_s = self.pace.note(done, *self.spent_s.values())
         else:
-            pages_per_s, self.pace = 0.0, Pace()
+            pages_per_s, page_s, self.pace = 0.0, [], Pace()
         return Snapshot(
             status=status,
             message=message,
@@ -89,6 +96,7 @@ class Memory:
             page_size=page_size,
             total_rows=total_rows,
             pages_per_s=pages_per_s,
+            page_s=dict(zip(self.spent_s, page_s, strict=False)),
             coefficients=tuple(self.coefficients),
             metrics=tuple(self.metrics),
             history=self.history.copy(),
@@ -97,6 +105,15 @@ class Memory:
             rate_changes=tuple(self.rate_changes),
             totals=dict(self.totals),
         )
+
+
+def _history(store: Reader, columns: Sequence[Hashable]) -> History:
+    history = History(columns)
+    for page, coefficients, metrics in store.kept():  # in another order than ours
+        names = _columns(coefficients, metrics)
+        values = dict(zip(names, _values(coefficients, metrics), strict=True))
+        history.append(page, [values[column] for column in columns])
+    return history
 
 
 def _columns(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[Hashable]:

@@ -1,106 +1,75 @@
-"""A trainer for a command: stream, models and store as its options and an existing file say."""
+"""From what a reader chose to a trainer at work, or to reading along where another one writes."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-from promo.errors import PromoError
-
-if TYPE_CHECKING:
-    from promo.embedded import EmbeddedAPI, ExternalAPI
-    from promo.stream import PageStream
-    from promo.trainer import Trainer
-
-
-def trainer(
-    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
-) -> Trainer:
-    """Return the trainer of `promo run`, on the store as it stands."""
-    from promo.models.default import USUAL, default_models
-    from promo.models.sgd import SGDLogistic
-    from promo.store import Store
-    from promo.trainer import Trainer
-
-    stored = _stored(path)
-    stream = _stream(arguments, service, stored.size, follow=arguments.follow)
-    names = arguments.models or stored.models or USUAL
-    models, settings = default_models(names, stream.source, merging=stored.merging)
-    store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
-    learner = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
-    if arguments.learning_rate is not None:
-        learner.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
-    return learner
+from promo.errors import PromoError, StoreLocked
+from promo.following import Following
+from promo.models.anytime import ALPHA
+from promo.models.default import FULL, USUAL, default_models
+from promo.store import Reader, Store
+from promo.stream import CONTRACT_PAGE_SIZE, PageStream
+from promo.trainer import Trainer
 
 
-@contextmanager
-def scaled_trainer(
-    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
-) -> Iterator[Trainer]:
-    """Give the trainer of `promo scale`, with the workers that the options name."""
-    from promo.models.default import default_models
-    from promo.store import Store
+class Stored(NamedTuple):
+    """What an existing store says of itself."""
 
+    path: Path
+    source: str
+    page: int | None
+    rows: int
+    names: tuple[str, ...]
+    alpha: float
+    page_size: int
+
+
+def stored(path: Path) -> Stored | None:
+    """Return what a store says of itself, None where there is none or none that can be read."""
+    if not path.is_file() or not path.stat().st_size:
+        return None
     try:
-        from promo.scale import Cluster, ScaledTrainer
-    except ImportError as error:
-        raise PromoError("promo scale needs Dask: pip install 'promo[scale]'") from error
-    stream = _stream(arguments, service, _stored(path).size)
-    models, settings = default_models(source=stream.source, merging=True)
-    settings |= {"parquet": True} if arguments.parquet else {}
-    options = {"parquet": arguments.parquet, "accept_changes": arguments.accept_changes}
-    with (
-        Store(path, source=stream.source, page_size=stream.page_size, settings=settings) as store,
-        Cluster(arguments.scheduler, workers=arguments.workers) as cluster,
-        ScaledTrainer(stream, store, models, cluster, **options) as learner,
-    ):
-        yield learner
+        with closing(Reader(path)) as reader:
+            settings: dict[str, Any] = reader.settings
+            names = tuple(map(str, settings.get("models", USUAL)))
+            alpha = float(settings.get("alpha", ALPHA))
+            known = reader.page, reader.rows
+            return Stored(path, reader.source, *known, names, alpha, reader.page_size)
+    except (PromoError, TypeError, ValueError):
+        return None
 
 
-def _stream(
-    arguments: argparse.Namespace,
-    service: EmbeddedAPI | ExternalAPI,
-    stored_size: int | None,
-    *,
-    follow: bool = False,
-) -> PageStream:
-    from promo.stream import PageStream
-
-    size = arguments.size or stored_size
-    stream = PageStream(service.url, size=size, follow=follow, source=service.source)
-    stream.check()  # before a store is made for an address that leads nowhere
-    if arguments.size and stream.page_size != arguments.size:
-        print(
-            f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
-            file=sys.stderr,
-        )
-    return stream
+def stores_in(folder: Path) -> list[Stored]:
+    """Return the stores of a folder, the one written last first."""
+    files = sorted(folder.glob("*.db"), key=lambda path: -path.stat().st_mtime)
+    return [found for found in map(stored, files) if found]
 
 
-class _Stored(NamedTuple):
-    size: int | None = None
-    models: list[str] | None = None
-    merging: bool = False
+def open_stream(
+    url: str, source: str, path: Path, names: Sequence[str] = FULL, alpha: float = ALPHA
+) -> Trainer | Following:
+    """Return a trainer at a store, new or as it stands; or, while another writes it, a reader.
 
+    A store that exists keeps the models and the alpha that it was begun with.
 
-def _stored(path: Path) -> _Stored:
-    """Page size and experts of an existing store, so that going on needs no option said again."""
-    from promo.models.default import EXPERTS, MIXTURE
-    from promo.store import Reader
-    from promo.stream import CONTRACT_PAGE_SIZE
-
-    if not path.exists() or not path.stat().st_size:
-        return _Stored()
-    with Reader(path) as reader:
-        size, settings = reader.page_size, reader.settings
-    names = settings.get("models")
-    known = isinstance(names, list) and {*map(str, names)} <= {*EXPERTS, MIXTURE}
-    return _Stored(
-        None if size == CONTRACT_PAGE_SIZE else size,
-        names if known else None,
-        settings.get("merging") is True,
-    )
+    Raises
+    ------
+    PromoError
+        The address leads nowhere, or the store holds another stream or cannot be opened.
+    """
+    before = stored(path)
+    if before:
+        names, alpha = before.names, before.alpha
+    size = before.page_size if before else CONTRACT_PAGE_SIZE
+    stream = PageStream(url, source=source, size=None if size == CONTRACT_PAGE_SIZE else size)
+    stream.check()
+    models, settings = default_models(names, source, alpha)
+    try:
+        store = Store(path, source=source, page_size=stream.page_size, settings=settings)
+    except StoreLocked as locked:
+        return Following(path, str(locked))
+    return Trainer(stream, store, models)

@@ -1,8 +1,10 @@
-"""Pages per second: how many there may be, and how many there were."""
+"""Pages per second: how many there may be, how many there were, and what took the time."""
 
 from __future__ import annotations
 
 import time
+
+import numpy as np
 
 _LONGEST_S = 1e6  # between two pages: threads cannot wait for centuries
 _LATE_S = 0.05  # what the pages after a late one may make up for, at least
@@ -48,18 +50,20 @@ class SpeedLimit:
 
 
 class Pace:
-    """Measures pages per second over the last second or so."""
+    """Measures pages per second, and what a page takes, over the last second or so."""
 
     def __init__(self, window_s: float = 1.0) -> None:
         self.window_s = window_s
-        self._marks: list[tuple[float, int]] = []
+        self._marks: list[tuple[float, ...]] = []
 
-    def note(self, pages: int) -> float:
-        """Take note of the number of pages done by now; return the pace."""
-        now = time.monotonic()
-        self._marks.append((now, pages))
-        while len(self._marks) > 2 and self._marks[1][0] < now - self.window_s:
+    def note(self, pages: int, *spent_s: float) -> tuple[float, ...]:
+        """Take note of the pages done by now and of the seconds spent on them in all.
+
+        Returns pages per second and, if there was a page, how many seconds of each kind it took.
+        """
+        self._marks.append((time.monotonic(), pages, *spent_s))
+        while len(self._marks) > 2 and self._marks[1][0] < self._marks[-1][0] - self.window_s:
             del self._marks[0]
-        (then, before), *_ = self._marks
-        elapsed = now - then
-        return (pages - before) / elapsed if elapsed > 0 else 0.0
+        elapsed, done, *spent = np.subtract(self._marks[-1], self._marks[0]).tolist()
+        pace = done / elapsed if elapsed > 0 else 0.0
+        return (pace, *(each / done for each in spent)) if done else (pace,)

@@ -152,6 +152,7 @@ class PageReader:
                 return None
             batch = self._advance(page)
             if batch is not None:
+                self._send_tickets()  # the next page is fetched while this one is put to use
                 return batch
         raise StopIteration
 
@@ -209,7 +210,8 @@ class PageReader:
         return outcome
 
     def _send_tickets(self) -> None:
-        last = max(self._page, min(self._page + len(self._lanes) - 1, self._end, self._before - 1))
+        last = max(self._page, min(self._page + len(self._lanes) - 1, self._end))
+        last = min(last, self._before - 1)
         while self._next_ticket <= last and self._idle:
             ticket = _Ticket(self._next_ticket, self._pass)
             lane = self._idle.pop()  # that was of use last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,9 @@ class Snapshot:
         (rows learned before, model, new rate) for every change so far.
     totals
         Received, inserted, duplicate, conflicting and rejected rows.
+    page_s
+        What a page took over the last second or so, in seconds: to wait for it (fetch), to predict
+        and learn it (learn), to write it (commit). Empty at rest.
     """
 
     status: Status
@@ -60,6 +63,7 @@ class Snapshot:
     learning_rates: Mapping[str, float]
     rate_changes: tuple[tuple[int, str, float], ...]
     totals: Mapping[str, int]
+    page_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total_pages(self) -> int | None:

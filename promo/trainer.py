@@ -68,8 +68,7 @@ class Trainer:
         speed: float | None = None,
         accept_changes: bool = False,
     ) -> None:
-        self.stream, self.store = stream, store
-        self.accept_changes = accept_changes
+        self.stream, self.store, self.accept_changes = stream, store, accept_changes
         self.error: BaseException | None = None
         self._condition = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
@@ -114,8 +113,7 @@ class Trainer:
         """End the thread after the page under way, at once if it is waiting for one."""
         with self._condition:
             self._halt.set()
-            self._budget = 0
-            self._condition.notify_all()
+            self.pause()
 
     def start_over(self) -> None:
         """Forget everything: empty the store and the models, and rest before the first page."""
@@ -167,7 +165,7 @@ class Trainer:
         """
         json.dumps(detail)  # what cannot be written must not reach the thread
         self._wishes.notes.append((kind, detail))
-        self._wish(lambda: self._wishes.write_notes(self._line))
+        self._wish(self._write_notes)
 
     def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:
         """Answer a question about the models, between two pages; the future has the answer.
@@ -179,6 +177,10 @@ class Trainer:
         self._wishes.questions.append((question, future))
         self._wish(lambda: self._wishes.answer(self.models))
         return future
+
+    def unlearned(self) -> Future[tuple[Model, ...]]:
+        """Copy the models as they were before they learned anything, between two pages."""
+        return self.ask(lambda _: self._line.unlearned())
 
     def _wish(self, fulfil: Callable[[], None]) -> None:
         with self._condition:
@@ -283,12 +285,9 @@ class Trainer:
                 self._status = "running"
             if not self._alive:
                 self._halt, self._active, self.error = threading.Event(), True, None
-                self._thread = threading.Thread(
-                    target=self._run,
-                    args=(self._halt, self._thread, afresh),
-                    name="promo-trainer",
-                    daemon=True,
-                )
+                about = (self._halt, self._thread, afresh)
+                self._thread = threading.Thread(target=self._run, args=about, daemon=True)
+                self._thread.name = "promo-trainer"
                 self._thread.start()
             self._condition.notify_all()
 
@@ -320,8 +319,6 @@ class Trainer:
                     self._wishes.answer(self.models)
                 self._publish()
 
-    # What a trainer of another kind of line does in its own way:
-
     def _open_line(self, store: Store, models: Sequence[Model]) -> Line:
         return Line(store, models)
 
@@ -335,10 +332,12 @@ class Trainer:
 
     def _loop(self, reader: Any, halt: threading.Event) -> Status:
         while self._may_go_on(halt):
+            asked = time.perf_counter()
             try:
                 batch = reader.poll(_TICK_S)
             except StopIteration:
                 return "finished"
+            self._line.memory.spent_s["fetch"] += time.perf_counter() - asked
             if batch is not None:
                 pages = self._learn(batch)
                 with self._condition:
@@ -371,8 +370,12 @@ class Trainer:
     def _obey(self) -> None:
         if self._wishes.change_rates(self._line):
             self._publish()
-        self._wishes.write_notes(self._line)
+        self._write_notes()
         self._wishes.answer(self.models)
+
+    def _write_notes(self) -> None:
+        if self._wishes.write_notes(self._line):
+            self._publish()  # for those who show events
 
     def _note_retry(self, retry: Retry | None) -> None:
         if retry and (self._retry is None or self._retry.page != retry.page):
@@ -399,12 +402,9 @@ class Trainer:
 
     def _publish(self) -> None:
         """Make a new snapshot; the caller holds the condition, or nobody else is there yet."""
+        stream, rates, said = self.stream, self._line.rates(), (self.status, self.message)
         self._snapshot = self._line.memory.snapshot(
-            self.status,
-            self.message,
-            page_size=self.stream.page_size,
-            total_rows=self.stream.total_rows,
-            learning_rates=self._line.rates(),
+            *said, page_size=stream.page_size, total_rows=stream.total_rows, learning_rates=rates
         )
         self._stale, self._publish_at = False, time.monotonic() + _SNAPSHOT_S
         self._condition.notify_all()

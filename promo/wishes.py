@@ -37,12 +37,14 @@ class Wishes:
             line.change_rate(*self.rates.popitem())
         return found
 
-    def write_notes(self, line: Line) -> None:
-        """Write the events; what cannot be written stays for the next time."""
+    def write_notes(self, line: Line) -> bool:
+        """Write the events; say whether there were any. What cannot be written stays."""
+        found = bool(self.notes)
         while self.notes:
             kind, detail = self.notes[0]
             line.record(kind, **detail)
             del self.notes[0]
+        return found
 
     def answer(self, models: Sequence[Model]) -> None:
         """Answer the questions; what one raises is for whoever asked."""

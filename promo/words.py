@@ -1,11 +1,17 @@
-"""What the trainer says of errors and of waiting, in one plain sentence for the reader."""
+"""What there is to say of errors, waiting and events, in one plain sentence for the reader."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from promo.errors import PromoError
 from promo.reader import Retry
+from promo.store import Event
+
+_MOST = 300  # characters of a text that somebody else wrote
 
 
 def of_error(error: BaseException | None) -> str:
@@ -20,3 +26,60 @@ def of_retry(retry: Retry) -> str:
         f"page {retry.page} (counted from 0): {retry.reason}; "
         f"attempt {retry.attempt} in {left:.0f} s"
     )
+
+
+def of_event(event: Event) -> str:
+    """Say what happened; of a kind or a detail that is not ours, what is written there.
+
+    Examples
+    --------
+    >>> of_event(Event(3, "", "learning_rate", {"model": "sgd-logistic", "from": 0.01, "to": 0.1}))
+    'sgd-logistic learns at 0.1 from here on, before at 0.01.'
+    >>> of_event(Event(3, "", "party", {"guests": 3}))
+    'party: {"guests": 3}'
+    """
+    try:
+        return printable(_EVENTS[event.kind](event.detail))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return printable(f"{event.kind}: {json.dumps(event.detail)}")
+
+
+def printable(text: str, most: int = _MOST) -> str:
+    """Return a text as a page may show it: what is long cut off, what does not print spelled out.
+
+    Examples
+    --------
+    >>> printable("x" * 400, most=3), printable(chr(27) + "[2J") == repr(chr(27) + "[2J")
+    ('xxx…', True)
+    """
+    text = text if len(text) <= most else f"{text[:most]}…"
+    return text if text.isprintable() else ascii(text)
+
+
+def _story(detail: Mapping[str, Any]) -> str:
+    arrows = ", ".join(f"{cause} → {effect}" for cause, effect in detail["arrows"])
+    return f"A story was written down: {arrows.replace('_', ' ') or 'no arrows'}."
+
+
+# In the order in which a reader may want to look for them.
+_EVENTS: Mapping[str, Callable[[Any], str]] = {
+    "started": lambda d: f"Started with {d['rows']:,} rows learned.",
+    "forked": lambda d: (
+        f"Forked from {d['from']} at page {d['page']:,}, with {d['rows']:,} rows learned."
+    ),
+    "stopped": lambda d: f"Stopped with {d['rows']:,} rows learned.",
+    "finished": lambda d: f"Reached the end of the stream with {d['rows']:,} rows learned.",
+    "learning_rate": lambda d: (
+        f"{d['model']} learns at {d['to']:.3g} from here on, before at {d['from']:.3g}."
+    ),
+    "drift": lambda d: (
+        f"{d['model']} predicts worse than it did: a loss of {d['to']:.3f}, before {d['from']:.3f}."
+    ),
+    "story": _story,
+    "retry": lambda d: f"Asked again: {d['reason']}.",
+    "error": lambda d: f"Failed: {d['reason']}",
+    "changed": lambda d: f"The source no longer serves page {d['page']:,} as it was committed.",
+    "conflict": lambda d: f"Row {d['position']:,} was refused: {d['reason']}.",
+    "grown": lambda d: "The last page, short before, has grown.",
+}
+KINDS = (*_EVENTS,)

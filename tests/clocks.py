@@ -22,7 +22,7 @@ def wait_for(condition, deadline_s=60.0):
 
 @contextmanager
 def at_most(seconds, times=None):
-    """Hold what is done to a time, and the time for which processors were not to be had.
+    """Hold what is done to a time, and the time for which processors or disk were not to be had.
 
     Nothing is added where nobody had to wait for one. How long it took is appended to `times`,
     in seconds.
@@ -36,14 +36,14 @@ def at_most(seconds, times=None):
 
 
 def _stalled_s():
-    """Return the seconds so far in which some process that could have run was kept waiting.
+    """Return the seconds so far in which some process was kept waiting for processor or disk.
 
     Linux counts them since the machine's start, in the kernel's scheduler. Elsewhere the time in
     which the processors were busy must stand for it, whoever it was that kept them so.
     """
     try:
-        text = Path("/proc/pressure/cpu").read_text()
+        told = [Path(f"/proc/pressure/{what}").read_text() for what in ("cpu", "io")]
     except OSError:
         spent = psutil.cpu_times()
         return (sum(spent) - spent.idle) / psutil.cpu_count()
-    return int(re.search(r"^some .*total=(\d+)", text, re.MULTILINE)[1]) / 1e6
+    return sum(int(re.search(r"^some .*total=(\d+)", text, re.M)[1]) for text in told) / 1e6

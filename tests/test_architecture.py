@@ -83,3 +83,13 @@ def test_import_promo_is_light():
     answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in answer.stdout.split()}
     assert loaded <= {"promo", *sys.stdlib_module_names}
+
+
+def test_the_usual_models_need_no_river():
+    """`promo run` does not wait for river: it is imported where a model of its is made."""
+    ask = (
+        "import sys; from promo.models.default import default_models as make; make(); "
+        "print('river' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"

@@ -19,6 +19,8 @@ import nbformat
 import psutil
 import pytest
 
+import axe
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -159,14 +161,6 @@ def test_lab_is_for_this_machine_and_its_token_and_leaves_nobody_behind(tmp_path
 def lab(tmp_path_factory):
     with running_lab(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
-
-
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory):
-    """Where screenshots go: the folder that PROMO_SCREENSHOTS names, or one of the test's own."""
-    folder = Path(os.environ.get("PROMO_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +343,7 @@ def test_run_all_shows_a_live_board(board):
     """Run All runs every cell without an error and shows controls, drawn figures and a table."""
     assert re.match(r"(idle|paused) · page 1,025 of 10,000 · 10,250 rows", status(board))
     assert [is_offered(board, text) for text in ("Play", "Step", "Start over")] == [True] * 3
-    assert board.locator(FIGURE).count() == 3
+    assert board.locator(FIGURE).count() == 4
     assert board.locator(".promo tr.first").count() == 2  # a regression each
     assert board.locator(".promo-card").count() == 11
     wait_for(lambda: board.locator(f"{FIGURE} .dot").count() > 200)
@@ -535,6 +529,88 @@ CLIPPED = """(views) => {
 }"""
 
 
+# -- who predicts best, in the first notebook ---------------------------------------------------
+
+
+def drawn(surface):
+    """Return the heat map's picture, and where the dots of a view are."""
+    return surface.evaluate(
+        "e => [...e.querySelectorAll('image, .dot')].map(d => d.getAttribute('href') "
+        "?? d.getAttribute('xlink:href') ?? d.getAttribute('transform'))"
+    )
+
+
+@pytest.mark.browser
+def test_the_surface_is_of_the_expert_chosen_and_a_click_asks_all(board, shots):
+    """Another expert is another picture; a dot that is clicked has each say what it thinks."""
+    surface = view(board, "Where are the chances?")
+    pictures = []
+    for expert in ("base-rate", "sgd-logistic", "renewable-logistic-quadratic"):
+        before = drawn(surface)
+        surface.get_by_label("Expert").select_option(expert)
+        wait_for(lambda: drawn(surface) != before)  # noqa: B023
+        pictures.append(drawn(surface)[0])
+    assert len({*pictures}) == 3
+    dots = surface.locator(".dot")
+    dots.nth(dots.count() - 40).click(force=True)
+    wait_for(lambda: note(surface).startswith("Competence "))
+    for name in ("sgd-logistic", "base-rate", "renewable-logistic", "mixture", "best-possible"):
+        assert re.search(rf"{name} \d+%", note(surface))
+    board.screenshot(path=shots / "surface.png")
+
+
+@pytest.mark.browser
+def test_what_if_follows_the_sliders(board, shots):
+    """A slider moved by the keyboard changes what an expert says, and its interval."""
+    card = view(board, "What if?")
+    line = card.locator("tr:has(td:text-is('renewable-logistic'))")
+    chances = [line.inner_text()]
+    for text in ("Competence", "Network ability"):
+        for _ in range(5):
+            slider(card, text).locator(".noUi-handle").press("ArrowRight")
+        wait_for(lambda: line.inner_text() != chances[-1])
+        chances.append(line.inner_text())
+    found = [re.search(r"([\d.]+)%\s+([\d.]+)% to ([\d.]+)%", text) for text in chances]
+    numbers = [[float(each) for each in match.groups()] for match in found]
+    assert numbers[0][0] < numbers[1][0] < numbers[2][0]
+    assert all(low < chance < high for chance, low, high in numbers)
+    board.screenshot(path=shots / "what-if.png")
+
+
+@pytest.mark.browser
+def test_surface_card_and_leaderboard_move_with_the_stream(board):
+    """While it plays people and boundary move, the chances change and the scores."""
+    show(board)
+    play(board, 200)
+    surface = view(board, "Where are the chances?")
+    before = drawn(surface)
+    wait_for(lambda: drawn(surface) != before)
+    for title in ("What if?", "Who predicts best?"):
+        table = view(board, title).locator("table")
+        said = table.inner_text()
+        wait_for(lambda: table.inner_text() != said)  # noqa: B023
+    show(board)
+    rest(board)
+
+
+PREDICTION = ("Who predicts best?", "Where are the chances?", "What if?", "Who is to predict?")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+def test_nothing_of_prediction_is_clipped(board, shots, theme, width):
+    """Views stay inside their columns in either theme; each has a picture."""
+    set_theme(board, theme)
+    board.set_viewport_size({"width": width, "height": 900})
+    for number, title in enumerate(PREDICTION):
+        shown = view(board, title)
+        settled(board)
+        board.screenshot(path=shots / f"prediction-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    board.set_viewport_size({"width": 1400, "height": 1000})
+    show(board)
+
+
 @pytest.mark.browser
 def test_start_over_asks_and_begins_at_page_0(board, lab):
     """Start over and No keep all; Start over and Yes begin at page 0 with an empty store."""
@@ -548,11 +624,30 @@ def test_start_over_asks_and_begins_at_page_0(board, lab):
     press(board, "Yes, erase it")
     wait_for(lambda: page_of(board) == 0)
     assert lab.stored_page() == -1
-    wait_for(lambda: board.locator(f"{FIGURE} .dot").count() == 0)
+    sample = board.locator(".promo:has(> .widget-html .promo-title:text-is('Who gets promoted?'))")
+    wait_for(lambda: sample.locator(".dot").count() == 0)
     rate = slider(board, "Learning rate").locator(".widget-readout")
     wait_for(lambda: float(rate.inner_text()) == 0.01)
     press(board, "Step")
     wait_for(lambda: page_of(board) == 1)
+
+
+@pytest.mark.browser
+def test_experts_are_chosen_and_opened(board, lab, shots):
+    """Ticked and opened, a stream of these experts has controls and a store of its own."""
+    choice = view(board, "Who is to predict?")
+    assert not choice.get_by_label("random-forest").is_checked()
+    choice.get_by_label("naive-bayes").check()
+    choice.get_by_label("renewable-logistic-quadratic").uncheck()
+    press(choice, "Open")
+    figure = view(board, "How well does each expert predict?")
+    file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
+    assert (lab.data / f"{file}.db").exists()
+    status = board.locator(".promo-status").last
+    press(board.locator(".promo:has(> .widget-html .promo-status)").last, "Step")
+    wait_for(lambda: "page 1 of" in status.inner_text())
+    wait_for(lambda: "naive-bayes 0." in note(figure))
+    assert lab.query("SELECT max(page) FROM page", file) == [(0,)]
 
 
 # -- the chapter on causal stories -------------------------------------------------------------
@@ -886,3 +981,180 @@ def test_nothing_of_many_machines_is_clipped(many, shots, theme, width):
         settled(many)
         many.screenshot(path=shots / f"many-{theme}-{width}-{number}.png")
         assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+
+
+# -- for everybody -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["board", "laboratory", "chapter"])
+def whole(request):
+    """Give each notebook's page, high enough for Lab to draw all of it."""
+    page = request.getfixturevalue(request.param)
+    page.set_viewport_size({"width": 1400, "height": 12_000})
+    page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
+    yield page
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    show(page)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_seriously_wrong_for_anybody(whole, theme, shots):
+    """By axe-core no view has a serious or critical fault; all can be heard, in either theme."""
+    set_theme(whole, theme)
+    settled(whole)
+    whole.screenshot(path=shots / f"everybody-{theme}.png")
+    assert whole.locator(axe.VIEWS).count() >= 5
+    assert axe.found_in(whole) == []
+
+
+FOCUSED = """() => {
+  const e = document.activeElement, style = getComputedStyle(e);
+  const line = `${style.outlineStyle} ${style.outlineWidth}`;
+  return [e.closest(".promo") && (e.ariaLabel || e.textContent), line];
+}"""
+
+
+def tab_to(tab, name, key="Tab", at_most=4):
+    """Press Tab until a control of that name has the focus, which can be seen."""
+    for _ in range(at_most):
+        tab.keyboard.press(key)
+        focused, line = tab.evaluate(FOCUSED)
+        assert focused is None or line == "solid 2px", focused
+        if focused == name:
+            return
+    raise AssertionError(f"no {name} but {focused}")
+
+
+@pytest.mark.browser
+def test_the_board_takes_the_keyboard_alone(board, lab):
+    """Tab goes from control to control; Enter and Space press, arrows set the rate; all is seen."""
+    ask = "SELECT count(*), max(rowid), json_extract(detail, '$.to') FROM event"
+    ask += " WHERE kind = 'learning_rate'"
+    if not is_offered(board, "Step"):
+        rest(board)
+    set_speed(board, 50)
+    before, page = lab.query(ask)[0][0], page_of(board)
+    tab_to(board, "Play", "Shift+Tab")
+    board.keyboard.press("Enter")
+    wait_for(lambda: page_of(board) > page + 5)
+    tab_to(board, "Learning rate", at_most=6)
+    board.keyboard.press("ArrowRight")
+    wait_for(lambda: lab.query(ask)[0][0] == before + 1)
+    words = slider(board, "Learning rate").locator("[role=slider]").get_attribute("aria-valuetext")
+    assert float(words) == pytest.approx(lab.query(ask)[0][2], rel=0.01)
+    tab_to(board, "Stop", "Shift+Tab", at_most=6)
+    board.keyboard.press("Space")
+    wait_for(lambda: status(board).startswith("stopped"))
+    tab_to(board, "Step", "Shift+Tab")
+    page = page_of(board)
+    board.keyboard.press("Space")
+    wait_for(lambda: page_of(board) == page + 1)
+    assert [e for e in cells_of(lab.notebook) if "ename" in str(e.outputs)] == []
+    assert board.locator(".jp-Notebook.jp-mod-editMode").count() == 0  # no key went to Lab
+
+
+@pytest.mark.browser
+def test_sliders_and_switches_say_what_they_are_set_to(board):
+    """The value of a slider is told in words, not as an index; of a choice, which is pressed."""
+    handle = slider(board, "Speed").locator("[role=slider]")
+    for pages_per_s in (1, 20, 500):
+        set_speed(board, pages_per_s)
+        words = f"{pages_per_s} pages per second"
+        wait_for(lambda: handle.get_attribute("aria-valuetext") == words)  # noqa: B023
+    pressed = board.get_by_role("button", pressed=True)
+    for choice in ("without", "both"):
+        board.get_by_role("button", name=choice, exact=True).click()
+        wait_for(lambda: pressed.all_inner_texts() == [choice])  # noqa: B023
+    assert board.get_by_role("group", name="Promoted in the regression").count() == 1
+
+
+LISTEN = """() => {
+  window.heard = [];
+  for (const region of document.querySelectorAll(".promo-said"))
+    new MutationObserver(() => window.heard.push(region.textContent))
+      .observe(region, {childList: true});
+}"""
+
+
+@pytest.mark.browser
+def test_a_screen_reader_hears_the_status_and_no_numbers(board):
+    """Announced is the word when it changes; while pages rush by there is silence."""
+    board.evaluate(LISTEN)
+    page = page_of(board)
+    play(board)
+    wait_for(lambda: page_of(board) > page + 100)
+    assert board.evaluate("window.heard") == ["running"]
+    rest(board)
+    wait_for(lambda: board.evaluate("window.heard") == ["running", "paused"])
+    live = "[aria-live], [role=status], [role=alert], [role=log]"
+    assert board.locator(f".promo :is({live})").count() == 0
+
+
+@pytest.mark.browser
+def test_nothing_moves_for_those_who_asked_for_rest(board):
+    """With prefers-reduced-motion there is no transition and no animation in any view."""
+    moving = """() => [...document.querySelectorAll('.promo *')].filter(e => {
+      const style = getComputedStyle(e);
+      return parseFloat(style.transitionDuration) || style.animationName !== 'none';
+    }).map(e => e.className)"""
+    assert board.evaluate(moving) != []
+    board.emulate_media(reduced_motion="reduce")
+    assert board.evaluate(moving) == []
+    board.emulate_media(reduced_motion="no-preference")
+
+
+# -- frames ------------------------------------------------------------------------------------
+
+COUNT = """(ms) => new Promise((done) => {
+  let frames = 0;
+  const watch = new MutationObserver(() => { frames += 1; });
+  const line = document.querySelector(".promo-status").parentElement;
+  watch.observe(line, {childList: true});
+  setTimeout(() => { watch.disconnect(); done(frames); }, ms);
+})"""
+HOLD = """() => {
+  window.painting = window.requestAnimationFrame.bind(window);
+  window.unpainted = [];
+  window.requestAnimationFrame = (draw) => window.unpainted.push(draw);
+}"""
+LET_GO = """() => {
+  window.requestAnimationFrame = window.painting;
+  window.unpainted.forEach((draw) => window.requestAnimationFrame(draw));
+}"""
+
+
+@pytest.mark.browser
+def test_the_next_frame_comes_when_the_browser_has_painted(board, lab):
+    """A browser that paints nothing gets a frame a second, and holds up no page of the stream."""
+    play(board)
+    board.evaluate(HOLD)
+    page = lab.stored_page()
+    assert board.evaluate(COUNT, 3000) <= 4
+    assert lab.stored_page() > page + 100
+    board.evaluate(LET_GO)
+    wait_for(lambda: board.evaluate(COUNT, 1000) >= 3)
+    rest(board)
+
+
+@pytest.mark.browser
+def test_two_browsers_look_at_one_kernel(board, lab):
+    """Both move and both steer; frames come while either can be seen, none when neither can."""
+    other = opened(board.context.browser, lab, lab.url, board.problems)
+    show(other)
+    show(board)
+    play(other)
+    moves = lambda tab: tab.evaluate(COUNT, 1000) >= 2  # noqa: E731
+    for tab in (board, other):
+        wait_for(lambda: moves(tab))  # noqa: B023
+    board.evaluate(HIDE, "hidden")
+    board.wait_for_timeout(500)
+    wait_for(lambda: moves(other), 10)
+    other.evaluate(HIDE, "hidden")
+    other.wait_for_timeout(500)
+    assert other.evaluate(COUNT, 2000) == 0
+    board.evaluate(HIDE, "visible")
+    wait_for(lambda: moves(board))
+    page = rest(board)
+    wait_for(lambda: page_of(other) == page)
+    other.close()

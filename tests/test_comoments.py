@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pages import cuts, employees
 from promo.models import comoments
 from promo.models.comoments import CoMoments
+from promo.models.moments import Moments
 
 ROWS = 24
 COLUMNS = np.array(employees(ROWS, seed=3, slope=0.5)[:2])
@@ -67,10 +68,21 @@ def test_a_common_shift_costs_no_digits(cuts, shift, other):
 
 @given(cuts(ROWS))
 def test_moments_are_those_of_moments(cuts):
-    """The lower moments are what `Moments` makes of the same parts, to the bit."""
-    parts = [CoMoments.of(part) for part in np.split(COLUMNS, cuts, axis=1)]
-    together = reduce(CoMoments.__add__, parts)
-    assert together.moments == reduce(lambda a, b: a + b, (part.moments for part in parts))
+    """The lower moments are what `Moments` makes of the same parts, to rounding."""
+    parts = np.split(COLUMNS, cuts, axis=1)
+    found = reduce(CoMoments.__add__, map(CoMoments.of, parts)).moments
+    expected = reduce(Moments.__add__, map(Moments.of, parts))
+    assert (found.n, found.origin) == (expected.n, expected.origin)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-13)
+    np.testing.assert_allclose(found.scatter, expected.scatter, rtol=1e-13)
+
+
+@given(st.integers(1, ROWS))
+def test_few_rows_are_summed_as_many_are(rows):
+    """The way of few rows and that of many give the same sums, to rounding."""
+    few, many = CoMoments.of(COLUMNS[:, :rows]), CoMoments.of(np.tile(COLUMNS[:, :rows], 40))
+    assert_same(few, COLUMNS[:, :rows])
+    assert_same(many, np.tile(COLUMNS[:, :rows], 40))
 
 
 def test_nothing_added_is_nothing_changed():

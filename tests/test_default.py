@@ -97,4 +97,4 @@ def test_memory_is_constant():
             model.learn(each)
         lengths.append(sum(len(state.state) for model in models for state in model.states()))
     assert max(lengths[40:]) < 1.1 * max(lengths[:40])
-    assert max(lengths) < 30_000
+    assert max(lengths) < 22_000

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from comms import wait_for, written_down
 from promo import __version__
 from promo.cli import parser
 
@@ -21,15 +22,22 @@ def blocks(text, language=""):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_numbers_of_the_analysis_are_those_of_the_notebook():
-    """ANALYSIS.md quotes lines that the stored run of 01-analysis.ipynb printed."""
-    notebook = nbformat.read(ROOT / "notebooks" / "01-analysis.ipynb", as_version=4)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    printed = "".join(output.get("text", "") for output in outputs)
-    quoted = next(block for block in blocks(ANALYSIS) if "slope of network ability" in block)
-    assert len(quoted.splitlines()) == 7
-    for line in quoted.splitlines():
-        assert line in printed
+@pytest.mark.parametrize(
+    ("notebook", "words", "lines"),
+    [
+        ("01-analysis", "slope of network ability", 7),
+        ("01-analysis", "log_loss", 7),
+        ("02-learning-rates", "best rate", 7),
+    ],
+)
+def test_the_numbers_of_the_analysis_are_those_of_the_notebook(notebook, words, lines):
+    """ANALYSIS.md quotes lines that the stored run of a notebook printed, tables included."""
+    cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    printed = "\n".join(o.get("text", o.get("data", {}).get("text/plain", "")) for o in outputs)
+    quoted = next(block for block in blocks(ANALYSIS) if words in block).splitlines()
+    assert len(quoted) == lines
+    assert [line for line in quoted if line not in printed] == []
 
 
 @pytest.mark.parametrize("document", ["README.md", "ANALYSIS.md", "CONTRIBUTING.md"])
@@ -55,6 +63,7 @@ def test_every_command_of_the_readme_parses():
     options = {"--port": "1", "--host": "h", "--api": "http://h", "--world": "collider"}
     options |= {"--rows": "1", "--seed": "1", "--data": "f", "--db": "f", "--pages": "1"}
     options |= {
+        "--out": "f",
         "--size": "1",
         "--learning-rate": "0.1",
         "--faults": "seed=1",
@@ -62,21 +71,18 @@ def test_every_command_of_the_readme_parses():
         "--scheduler": "tcp://h:1",
         "--workers": "1",
         "--parquet": "f",
+        "--theme": "dark",
+        "--page": "1",
     }
     table = next(block for block in blocks(README) if block.startswith("promo lab"))
     commands = re.split(r"^promo ", table, flags=re.MULTILINE)[1:]
     for command in commands:
         words = [command.split()[0]]
-        for option in re.findall(r"\[(--[a-z-]+)", command):
+        for option in re.findall(r"--[a-z-]+", command):
             words += [option, options[option]] if option in options else [option]
         assert parser().parse_args(words).command == words[0]
-    assert {shlex.split(command)[0] for command in commands} == {
-        "lab",
-        "api",
-        "run",
-        "scale",
-        "show",
-    }
+    named = {shlex.split(command)[0] for command in commands}
+    assert named == {"lab", "app", "api", "run", "scale", "fork", "show", "report"}
 
 
 def test_the_readme_names_every_table_of_the_store():
@@ -87,14 +93,23 @@ def test_the_readme_names_every_table_of_the_store():
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    """README's example runs as it stands, against an API on another port."""
+    """README's examples run as they stand, against an API on another port."""
+    from promo import Store, Trainer, ui
     from promo.embedded import EmbeddedAPI
 
     monkeypatch.chdir(tmp_path)
-    [example] = blocks(README, "python")
-    with EmbeddedAPI(rows=2000, data=tmp_path / "data.db", port=0) as api:
-        exec(example.replace("http://127.0.0.1:5000", api.url), {})
-    assert (tmp_path / "promo.db").exists()
+    example, views = blocks(README, "python")
+    with (
+        EmbeddedAPI(rows=2000, data=tmp_path / "data.db", port=0) as api,
+        written_down(monkeypatch),
+    ):
+        exec(example.replace("http://127.0.0.1:5000", api.url), names := {})
+        stream = names["stream"]
+        store = Store("promo.db", source=stream.source, page_size=stream.page_size)
+        with Trainer(stream, store, names["models"]) as trainer:
+            exec(views, names := {"trainer": trainer, "ui": ui})
+            names["travel"].slider.page = 40
+            wait_for(lambda: names["travel"].page == 40)
 
 
 def test_there_is_one_version():

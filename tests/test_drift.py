@@ -38,6 +38,10 @@ def state_of(watch):
     return state.state
 
 
+def rivers_own(watch):
+    return [detector._helper.__getstate__() for detector in watch._watched.values()]
+
+
 def jumps(seed, n=3000):
     """Return losses of two experts, one of which gets worse at some time, and may get better."""
     random = np.random.default_rng(seed)
@@ -76,6 +80,7 @@ def test_restored_goes_on_as_if_never_stopped(seed, stop):
     first = [*fed(*stopped, losses[:, : 10 * stop])]
     resumed[1].restore({"drift": state_of(stopped[1])})
     assert resumed[1].states() == stopped[1].states()
+    assert rivers_own(resumed[1]) == rivers_own(stopped[1])
     then = [*fed(*resumed, losses[:, 10 * stop :])]
     assert first + [(page + stop, event) for page, event in then] == all_of_it
     assert resumed[1].states() == through[1].states()
@@ -103,19 +108,37 @@ def broken():
     list(fed(board, watch, jumps(1)))
     good = json.loads(state_of(watch))
     detector = good["detectors"]["a"]
-    raw = base64.b64decode(detector["helper"])
+    raw = base64.b64decode(detector["buckets"])
     yield "state"
     yield "[]"
     yield json.dumps({**good, "version": 2})
     yield json.dumps({**good, "rows": -1})
     yield json.dumps({**good, "more": 1})
     yield json.dumps({**good, "detectors": {"a": detector}})
-    dice = np.random.default_rng(0)
-    torn = [b"", b"x" * 10, raw[:-4], raw + b"x", raw + raw[-128:], b"\xff" * len(raw), raw[:248]]
-    for at in (12, 36, 52, 84, 92, 100, 108, 116, 164, 220):  # a count, a sum, a length
-        torn += [raw[:at] + b"\xff" * 8 + raw[at + 8 :], raw[:at] + dice.bytes(8) + raw[at + 8 :]]
-    for helper in ["", "%", *(base64.b64encode(each).decode() for each in torn)]:
-        changed = {**good["detectors"], "a": {**detector, "helper": helper}}
+    nan, endless, less = (np.array(x).tobytes() for x in (np.nan, np.inf, -1.0))
+    torn = [b"", raw[:-4], raw[:-8], raw + raw[:8], raw + raw]
+    torn += [raw[:at] + bad + raw[at + 8 :] for at in (0, 16, len(raw) - 8) for bad in
+             (nan, endless, less)]  # fmt: skip
+    used, sums = detector["used"], detector["sums"]
+    for changes in (
+        {"buckets": "%"},
+        *({"buckets": base64.b64encode(each).decode()} for each in torn),
+        {"used": []},
+        {"used": [*used, 0]},
+        {"used": [7, *used[1:]]},
+        {"used": [-1, *used[1:]]},
+        {"used": [used[1], used[0], *used[2:]], "sums": [*sums[:2], sums[2] + 1, sums[3]]},
+        {"used": 60 * [0]},
+        {"sums": [*sums[:2], sums[2] + 1, sums[3]]},
+        {"sums": [*sums[:3], -1.0]},
+        {"sums": [*sums[:3], 1e300]},
+        {"sums": sums[:3]},
+        {"counts": [2**31, *detector["counts"][1:]]},
+        {"counts": [*detector["counts"][:2], -1]},
+        {"drifts": -1},
+        {"detected": 2},
+    ):
+        changed = {**good["detectors"], "a": {**detector, **changes}}
         yield json.dumps({**good, "detectors": changed})
 
 

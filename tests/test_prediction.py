@@ -1,11 +1,8 @@
 """Tests of how well the experts predict: the bars of `benchmarks.prediction`, on fewer streams."""
 
-import time
-
 import pytest
 
 from benchmarks import prediction
-from promo.models.default import FULL, default_models
 
 pytestmark = pytest.mark.slow
 
@@ -22,15 +19,13 @@ def test_the_reference_table_of_renewable_estimation():
     assert not missed
 
 
-def test_the_full_set_is_cheap_on_large_pages():
+def test_experts_are_cheap_on_large_pages():
     """Who comes at 15 µs a row: predicting, learning, scoring and telling it at 1,000-row pages."""
-    every, _ = default_models(FULL)
-    models = [m for m in every if getattr(m, "name", "") in {*FULL, "scores", "drift"}]
-    spent = []
-    for each in prediction.pages("collider", 30_000, 1000):
-        began = time.process_time()
-        for model in models:
-            model.learn(each)
-            model.states(), model.coefficients(), model.metrics()
-        spent.append(time.process_time() - began)
-    assert sorted(spent)[len(spent) // 2] / 1000 < 15e-6
+    missed = [f"{r.what}: {r.figure}" for r in prediction.together(30_000) if not r.reached]
+    assert not missed
+
+
+def test_a_stream_of_100_000_rows_goes_on_in_less_than_5_s():
+    """With as many pages as a store keeps, models and memory are taken up within 5 s."""
+    missed = [f"{r.what}: {r.figure}" for r in prediction.resume(100_000, 100) if not r.reached]
+    assert not missed

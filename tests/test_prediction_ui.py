@@ -1,6 +1,7 @@
 """Tests of the views of prediction, without a browser: they say what the models say."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.ui.opinions import Answer, contour, experts_of, grid, opinions
 
+NOWHERE = -1e9
 ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
 
 
@@ -53,7 +55,8 @@ def settled(view, trainer):
     """Update a view until it has the answers to what it asks of the models at rest."""
     for _ in range(3):
         view.update(trainer.snapshot)
-        wait_for(lambda: not hasattr(view, "_answer") or view._answer.is_due)
+        answer = getattr(view, "_answer", None)
+        wait_for(lambda: answer is None or (answer.count and answer._pending is None))  # noqa: B023
     view.update(trainer.snapshot)
 
 
@@ -79,13 +82,29 @@ def test_the_leaderboard_is_the_boards(trainer):
     board.update(snapshot)
     names = [e.name for e in experts_of(trainer.models) if e.name != "best-possible"]
     losses = {name: snapshot.metric(name, "log_loss") for name in names}
-    found = re.findall(r"<tr><td>([a-z-]+)</td><td>([0-9.]+)</td>", board.table.value)
+    found = re.findall(r'<tr><th scope="row">([a-z-]+)</th><td>([0-9.]+)</td>', board.table.value)
     expected = [(name, f"{losses[name]:.4f}") for name in sorted(losses, key=losses.get)]
     assert found[: len(names)] == expected
     assert found[-1][0] == "best-possible"
     real = sum(snapshot.metric(name, "behind_low") > 0 for name, _ in expected[1:])
     assert f"its lead is real over {real} of {len(names) - 1} others" in text_of(board.note.value)
     assert board.table.value.count("<td>real</td>") == real
+
+
+def test_the_best_possible_is_the_floor(trainer):
+    """Where the world is known its log loss is a line on both figures of losses, and in words."""
+    loss, experts = ui.LossFigure(), ui.ExpertsFigure(trainer)
+    drawn = [(loss, loss.floor), (experts, experts.lines["best-possible"])]
+    for figure, line in drawn:
+        figure.update(trainer.snapshot)
+        assert {*line.x} == {NOWHERE}
+    snapshot = trainer.run(120)
+    floor = snapshot.metric("best-possible", "log_loss")
+    for figure, line in drawn:
+        figure.update(snapshot)
+        assert (line.x[-1], line.y[-1]) == (1200, floor)
+        assert figure._y.min < floor < figure._y.max
+        assert re.search(rf"best.possible {floor:.4f}", text_of(figure.note.value))
 
 
 def test_what_if_says_what_each_expert_says(trainer):
@@ -98,7 +117,7 @@ def test_what_if_says_what_each_expert_says(trainer):
         said = opinions(trainer.models, competence, ability)
         assert [o.name for o in said] == [e.name for e in experts_of(trainer.models)]
         for name, proba, low, high in said:
-            assert f"<td>{name}</td><td>{proba:.1%}</td>" in card.table.value
+            assert f'<th scope="row">{name}</th><td>{proba:.1%}</td>' in card.table.value
             if low == low:
                 assert low < proba < high
                 assert f"<td>{low:.1%} to {high:.1%}</td>" in card.table.value
@@ -140,17 +159,20 @@ def test_a_click_on_a_person_asks_every_expert(trainer):
 
 
 def test_the_calibration_is_the_boards(trainer):
-    """The points are the shares promoted by predicted chance, of the expert chosen."""
+    """The points are the shares promoted by predicted chance, of the expert and rows chosen."""
     figure = ui.CalibrationFigure(trainer)
-    trainer.run(200)
+    trainer.run(250)
     board = next(model for model in trainer.models if isinstance(model, Board))
-    for name in board.names:
-        figure.expert.value = name
+    assert board.recent.rows < board.whole.rows
+    for name, lately in product(board.names, (False, True)):
+        figure.expert.value, figure.lately.value = name, lately
         settled(figure, trainer)
-        middle, share, rows = board.whole.calibration(board.names.index(name))
+        tally = board.recent if lately else board.whole
+        middle, share, rows = tally.calibration(board.names.index(name))
         np.testing.assert_array_equal(figure.points.x, middle[rows > 0])
         np.testing.assert_array_equal(figure.points.y, share[rows > 0])
-        assert text_of(figure.note.value).startswith(f"{name}, rows by prediction: ")
+        said = text_of(figure.note.value)
+        assert said.startswith(f"{name}{', lately' if lately else ''}, rows by prediction: ")
 
 
 def test_weights_are_those_of_the_mixture(trainer):
@@ -221,11 +243,55 @@ def test_an_answer_waits_for_the_one_before():
     assert answer.to("b", ask) is None
     assert len(futures) == 1
     futures[0].set_result("first")
+    assert answer.count == 1
     assert answer.to("b", ask) == "first"
     assert len(futures) == 2
     futures[1].set_result("second")
     assert answer.to("b", ask) == "second"
-    assert len(futures) == 2
+    assert len(futures) == answer.count == 2
+    answer.to("c", ask)
+    futures[2].set_exception(ValueError("no such thing"))
+    assert answer.count == 3
+    with pytest.raises(ValueError, match="no such thing"):
+        answer.to("c", ask)
+
+
+def test_the_last_answer_is_shown_when_the_stream_has_come_to_rest(trainer):
+    """However quick an answer was, what stands on the page at rest is of the newest page."""
+    card = ui.WhatIfCard(trainer)
+    publisher = ui.Publisher(trainer, [card])
+    for _ in range(5):
+        trainer.run(7)
+        proba = opinions(trainer.models, 0.5, 0.5)[4].proba
+        said = f'<th scope="row">mixture</th><td>{proba:.1%}</td>'
+        wait_for(lambda: said in card.table.value)  # noqa: B023
+    assert publisher.errors == []
+
+
+def test_an_answer_that_is_given_up_is_asked_for_again():
+    """Whoever watches sees that something has come; the value stays, and the next is asked for."""
+    from concurrent.futures import Future
+
+    answer, futures = Answer(), [Future(), Future()]
+    futures[0].set_result("first")
+    assert answer.to("a", lambda: futures[0]) == "first"
+    gone = Future()
+    assert answer.to("b", lambda: gone) == "first"
+    before = answer.count
+    gone.cancel()
+    assert answer.count == before + 1
+    assert answer.to("b", lambda: futures[1]) == "first"
+    futures[1].set_result("second")
+    assert answer.count == before + 2
+    assert answer.to("b", Future) == "second"
+
+
+def test_an_answer_is_shown_however_soon_it_comes(trainer):
+    """At rest, too, where it is there before anybody looks: nothing else has to happen."""
+    trainer.run(50)
+    card = ui.WhatIfCard(trainer)
+    ui.Publisher(trainer, [card])
+    wait_for(lambda: card.table.value)
 
 
 def test_the_usual_experts_can_be_shown():

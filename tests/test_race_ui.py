@@ -1,6 +1,7 @@
 """Tests of the views of the learning-rate race, without a browser."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from comms import arrays_sent, text_of, wait_for, written_down
 from crash import open_trainer
 from promo import ui
 from promo.embedded import EmbeddedAPI
+from promo.models.best import BestPossible, known_world
 from promo.models.board import Board
 from promo.models.logistic import RenewableLogistic
 from promo.models.race import DIVERGED, METHODS, RATES, Race, runner
@@ -32,8 +34,8 @@ def api(tmp_path_factory):
 
 
 def opened(path, api, rate=0.01):
-    experts = [SGDLogistic(rate), RenewableLogistic()]
-    models = [*experts, Board(experts), Race()]
+    experts, best = [SGDLogistic(rate), RenewableLogistic()], BestPossible(known_world(api.source))
+    models = [*experts, best, Board(experts, best), Race()]
     return open_trainer(path, api.url, api.source, models)
 
 
@@ -76,7 +78,8 @@ def test_all_is_finite_and_on_the_scale(snapshots, at):
             assert not ODD_TEXT.search(text_of(view.note.value)), view.note.value
     check_arrays()
     race, _, moves = shown
-    marks = (race.whole, race.lately, race.exact, race.exact_lately, race.coin, race.yours)
+    marks = (race.whole, race.lately, race.exact, race.exact_lately, race.floor, race.coin)
+    marks += (race.yours,)
     for mark in (*marks, race.diverged, race.best, race.name, race.fallen):
         assert np.min(mark.x) > 0
     assert np.min(moves.line.y) > 0
@@ -101,6 +104,20 @@ def test_the_curves_are_the_losses(snapshots, method):
     said = text_of(figure.note.value)
     assert f"the best of twelve rates is {rate:g} with {best:.4f} nats" in said
     assert f"lately {snapshot.metric(EXACT, 'recent_log_loss'):.4f}" in said
+
+
+def test_the_best_possible_is_the_floor_where_it_is_known(snapshots):
+    """In a known world its log loss is a line and in words; elsewhere there is none."""
+    snapshot, figure = snapshots[-1], ui.RaceFigure()
+    figure.update(snapshot)
+    floor = snapshot.metric("best-possible", "log_loss")
+    assert figure.floor.y.tolist() == [floor, floor]
+    assert figure._y.min < floor < figure.whole.y.min()
+    assert f"The best possible is {floor:.4f}." in text_of(figure.note.value)
+    known = tuple(m for m in snapshot.metrics if m.model != "best-possible")
+    figure.update(replace(snapshot, metrics=known))
+    assert figure.floor.y.tolist() == [OFF, OFF]
+    assert "best possible" not in text_of(figure.note.value)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -187,7 +204,7 @@ def test_start_over_clears_the_figures(snapshots):
         for view in shown:
             view.update(snapshot)
     race, paths, moves = shown
-    for mark in (race.whole, race.lately, race.exact, race.exact_lately, race.yours):
+    for mark in (race.whole, race.lately, race.exact, race.exact_lately, race.floor, race.yours):
         assert set(mark.y.tolist()) == {OFF}
     for mark in (race.diverged, race.best, race.name, race.fallen):
         assert set(mark.y.tolist()) == {OFF}
@@ -232,7 +249,7 @@ def test_a_store_takes_the_race_up_again(api, tmp_path, snapshots):
         trainer.run(150)
     with opened(path, api) as trainer:
         snapshot = trainer.run(150)
-    assert snapshot.metrics == snapshots[-1].metrics
+    np.testing.assert_equal(snapshot.metrics, snapshots[-1].metrics)  # some are not defined
     assert [c[:3] for c in snapshot.coefficients] == [c[:3] for c in snapshots[-1].coefficients]
     drawn = []
     for each in (snapshot, snapshots[-1]):

@@ -107,6 +107,47 @@ def test_a_run_goes_on_where_the_last_one_stood(whole, url, tmp_path):
     assert contents(db) == contents(whole[0])
 
 
+def test_a_fork_goes_on_to_the_same_end(whole, url, tmp_path):
+    """`promo fork`, then `promo run`: the tables are those of the run that was left."""
+    db = tmp_path / "fork.db"
+    code, output, said = promo("fork", "--db", whole[0], "--page", 5, "--out", db)
+    assert (code, said) == (0, "")
+    assert output == f"page 5 of {whole[0]} is in {db}; go on with: promo run --db {db}\n"
+    assert pages_in(db) == 6
+    assert learn(url, db)["pages"] == PAGES - 6
+    assert contents(db) == contents(whole[0])
+
+
+def test_a_fork_with_another_rate_and_other_models(whole, url, tmp_path):
+    """The rate holds from the next page on; the models learn anew, and `promo run` knows them."""
+    db, names = tmp_path / "fork.db", "sgd-logistic,base-rate"
+    options = ["--learning-rate", 0.5, "--models", names]
+    code, _, said = promo("fork", "--db", whole[0], "--page", 5, "--out", db, *options)
+    assert (code, said) == (0, "")
+    ask = "SELECT page, json_extract(detail, '$.to') FROM event WHERE kind = 'learning_rate'"
+    assert query(db, ask) == [(6, 0.5)]
+    assert learn(url, db)["pages"] == PAGES - 6
+    assert query(db, "SELECT rows FROM model WHERE name = 'base-rate'") == [(ROWS,)]
+    assert query(db, "SELECT count(DISTINCT page) FROM checkpoint") == [(PAGES,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--page", 99], "page 99 (counted from 0) is not kept: every page is, up to 12"),
+        (["--page", 5, "--out", "whole.db"], "is there already; choose another name"),
+        (["--page", 5, "--models", "base-rate", "--learning-rate", 1], "is of sgd-logistic"),
+    ],
+)
+def test_a_fork_that_is_refused_is_one_line(options, reason, whole, tmp_path):
+    """The reason is said in one line on stderr, exit code 1, and no file is made."""
+    options = [whole[0] if each == "whole.db" else each for each in options]
+    code, output, said = promo("fork", "--db", whole[0], "--out", tmp_path / "b.db", *options)
+    assert (code, output, said.count("\n")) == (1, "", 1)
+    assert reason in said
+    assert not (tmp_path / "b.db").exists()
+
+
 def test_interrupted_after_a_commit(url, tmp_path):
     """Ctrl-C ends it with 130, nothing but the summary said, whole pages stored; it can go on."""
     db = tmp_path / "promo.db"
@@ -187,7 +228,7 @@ FAILURES = {
     "no address": ("127.0.0.1:9", None, "is not the address of an API: give http://host:port"),
     "wrong path": ("{url}/v2", None, "/v2/api/v1/data?page=0 answered 404"),
     "not a store": ("{url}", not_a_store, "promo.db"),
-    "another source": ("{url}", another_source, "promo.db"),
+    "another source": ("{url}", another_source, "or delete this one (another: --db FILE)"),
 }
 
 
@@ -203,8 +244,8 @@ def test_failures_are_one_line(failure, url, tmp_path):
     assert (code, said.count("\n")) == (1, 1)
     assert said.startswith("promo: ")
     assert reason in said
-    if failure != "wrong path":  # known only once pages are asked for
-        assert (db.read_bytes() if db.exists() else None) == before
+    assert (db.read_bytes() if db.exists() else None) == before
+    assert prepare or list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

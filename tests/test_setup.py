@@ -21,6 +21,7 @@ from tools import chromium, lock
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
 LOCK = lock.LOCK.read_text(encoding="utf-8")
+PEERS_LOCK = (ROOT / "benchmarks" / "requirements.lock").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
@@ -43,21 +44,33 @@ def tracked():
 # --- requirements.lock and environment.yml ---
 
 
-def test_lock_holds_no_address():
+@pytest.mark.parametrize("text", [LOCK, PEERS_LOCK], ids=["promo", "peers"])
+def test_lock_holds_no_address(text):
     """The lock names packages, never where they lie."""
-    assert "://" not in LOCK
-    assert "--index" not in LOCK
-    assert "--find-links" not in LOCK
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--find-links" not in text
 
 
-def test_every_pin_is_exact_and_hashed():
+@pytest.mark.parametrize(("text", "least"), [(LOCK, 100), (PEERS_LOCK, 2)], ids=["promo", "peers"])
+def test_every_pin_is_exact_and_hashed(text, least):
     """Every line of the lock is one exact version with at least one SHA-256."""
-    blocks = re.split(r"\n(?=[A-Za-z0-9])", LOCK.strip())
-    assert len(blocks) == len(lock.pins(LOCK)) > 100
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
+    assert len(blocks) == len(lock.pins(text)) > least
     for block in blocks:
         assert re.match(
             r"[\w.\-]+==[\w.]+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+$", block
         )
+
+
+def test_peers_are_pinned_beside_what_is_installed():
+    """The benchmarks' lock has all that was asked for, and nothing of which .venv has its own."""
+    ours, theirs = (
+        {canonicalize_name(pin.name) for pin in lock.pins(t)} for t in (LOCK, PEERS_LOCK)
+    )
+    asked = (ROOT / "benchmarks" / "requirements.in").read_text(encoding="utf-8").splitlines()
+    assert {line for line in asked if line[:1] not in {"", "#"}} <= theirs
+    assert not ours & theirs
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -441,7 +454,7 @@ def test_help_names_every_target():
     shown = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(re.findall(r"^  make (\S+) +\S", shown.stdout, re.MULTILINE)) == targets
     named = {"help", "lab", "test", "check", "soak", "audit", "notebooks", "bench", "lock", "clean"}
-    assert targets == named
+    assert targets == named | {"pictures"}
 
 
 @pytest.mark.parametrize("script", ["tools/setup.sh", ".ci/run"])

@@ -591,10 +591,14 @@ def change(path, *statements):
     ],
 )
 def test_another_stream_is_refused(stored, other, message):
-    """Another source, page size or settings than the file holds: refused in words, unchanged."""
+    """Another source, page size or settings than the file holds: refused in words, unchanged.
+
+    In words that fit a notebook: options of the command line are for it to say.
+    """
     before = stored.read_bytes()
-    with pytest.raises(StoreMismatch, match=message):
+    with pytest.raises(StoreMismatch, match=message) as caught:
         Store(stored, **{**IDENTITY, **other})
+    assert "--" not in str(caught.value)
     assert stored.read_bytes() == before
     Store(stored, **IDENTITY).close()
 
@@ -942,8 +946,9 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
 def test_a_file_of_another_set_of_models_is_refused(stored):
     """One file is one set of models: fewer or others than it holds are told apart."""
     for models in ([SGDLogistic()], [SGDLogistic(), Regressions()], []):
-        with pytest.raises(StoreMismatch, match="holds the models"):
+        with pytest.raises(StoreMismatch, match="holds the models") as caught:
             Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), models)
+        assert "--" not in str(caught.value)
 
 
 def test_random_damage_is_told(stored, tmp_path):

@@ -70,11 +70,25 @@ def marginal(y, x):
     return logsumexp(terms) + k * math.log(18 / 40)
 
 
+def cut(ends):
+    """Yield the chunks of pages that end there; the last is of rows not learned yet, or of none."""
+    begin = 0
+    for end in ends:
+        while begin < end:
+            full = max(10, begin // 8)
+            if end - begin < min(full, 40):
+                break  # it waits for the next page
+            chunk = slice(begin, min(begin + full, end))
+            yield chunk
+            begin = chunk.stop
+    yield slice(begin, None)
+
+
 def prequential(columns, pages):
     """Log likelihood of promoted by four logistic models, each chunk predicted, then learned.
 
-    Chunks are ten rows or an eighth of those before, and end with their page; the first page ends
-    where ten rows are reached. The maximum is scipy's.
+    Chunks are ten rows or an eighth of those before; one of forty rows or more ends with its page.
+    The first page ends where ten rows are reached. The maximum is scipy's.
     """
     n, c, y = columns
     first = slice(0, 10)
@@ -88,26 +102,23 @@ def prequential(columns, pages):
             ends.append(end)
     scores = []
     for used in ([0], [0, 1], [0, 2], [0, 1, 2]):
-        beta, curvature, score, done = np.zeros(len(used)), np.eye(len(used)), 0.0, 0
-        for end in ends:
-            while done < end:
-                chunk = slice(done, min(done + max(10, done // 8), end))
-                z, outcomes = x[chunk][:, used], y[chunk]
-                p = 1 / (1 + np.exp(-z @ beta))
-                score += np.log(np.where(outcomes, p, 1 - p)).sum()
+        beta, curvature, score = np.zeros(len(used)), np.eye(len(used)), 0.0
+        for chunk in cut(ends):
+            z, outcomes = x[chunk][:, used], y[chunk]
+            p = 1 / (1 + np.exp(-z @ beta))
+            score += np.log(np.where(outcomes, p, 1 - p)).sum()
 
-                def loss(b, z=z, outcomes=outcomes, beta=beta, curvature=curvature):
-                    odds, moved = z @ b, b - beta
-                    fit = np.logaddexp(0, np.where(outcomes, -odds, odds)).sum()
-                    return fit + moved @ curvature @ moved / 2
+            def loss(b, z=z, outcomes=outcomes, beta=beta, curvature=curvature):
+                odds, moved = z @ b, b - beta
+                fit = np.logaddexp(0, np.where(outcomes, -odds, odds)).sum()
+                return fit + moved @ curvature @ moved / 2
 
-                def slope(b, z=z, outcomes=outcomes, beta=beta, curvature=curvature):
-                    return z.T @ (1 / (1 + np.exp(-z @ b)) - outcomes) + curvature @ (b - beta)
+            def slope(b, z=z, outcomes=outcomes, beta=beta, curvature=curvature):
+                return z.T @ (1 / (1 + np.exp(-z @ b)) - outcomes) + curvature @ (b - beta)
 
-                beta = optimize.minimize(loss, beta, jac=slope, method="BFGS", tol=1e-9).x
-                p = 1 / (1 + np.exp(-z @ beta))
-                curvature = curvature + (z * (p * (1 - p))[:, None]).T @ z
-                done = chunk.stop
+            beta = optimize.minimize(loss, beta, jac=slope, method="BFGS", tol=1e-9).x
+            p = 1 / (1 + np.exp(-z @ beta))
+            curvature = curvature + (z * (p * (1 - p))[:, None]).T @ z
         scores.append(score)
     return scores
 
@@ -441,9 +452,13 @@ def broken():
     yield "list", "[]"
     yield "deep", '{"version":' + "[" * 100_000
     for field, value in [
-        ("version", 2),
+        ("version", 1),
         ("version", None),
         ("more", 1),
+        ("held", None),
+        ("held", [[1.0, 2.0, True]] * 40),
+        ("held", [[1.0, 2e6, True]]),
+        ("held", [[1.0, 2.0, 1]]),
         ("waiting", None),
         ("waiting", [[1.0, 2.0, True]]),
         ("waiting", [[1.0, 2.0]]),
@@ -478,6 +493,7 @@ def broken():
         yield f"{field}={str(value)[:40]}", json.dumps({**good, field: value})
     waiting = json.loads(states_of(learned(pages_of(employees(9))))["causal-stories"])
     yield "ten wait", json.dumps({**waiting, "waiting": [[1.0, 2.0, True]] * 10})
+    yield "one is held before", json.dumps({**waiting, "held": [[1.0, 2.0, True]]})
     yield "a wild row waits", json.dumps({**waiting, "waiting": [[1e101, 2.0, True]]})
     yield "a number is promoted", json.dumps({**waiting, "waiting": [[1.0, 2.0, 1]]})
 

@@ -385,11 +385,21 @@ def test_an_address_is_written_in_one_way(ending):
 
 
 def test_a_service_elsewhere_on_a_host():
-    """A wrong path, in any script, is a refusal with a hint, not a crash."""
+    """A wrong path, in any script, is a refusal with a hint, not a crash, by each way in."""
     with served() as server:
-        PageStream(f"{server.url}/büro").check()
-        with pytest.raises(RequestRefused, match=r"/b%C3%BCro/api/v1/data\?page=0 answered 404"):
-            list(PageStream(f"{server.url}/büro"))
+        stream = PageStream(f"{server.url}/büro")
+        for ask in (stream.check, lambda: list(stream)):
+            with pytest.raises(
+                RequestRefused, match=r"/b%C3%BCro/api/v1/data\?page=0 answered 404"
+            ):
+                ask()
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "truncated", "html", "reset", "hang"])
+def test_what_may_pass_is_no_reason_not_to_begin(fault):
+    """A check asks once: what a stream would ask again for does not make it fail."""
+    with served({(0, 0): fault}) as server:
+        PageStream(server.url, timeout=0.3).check()
 
 
 def test_settings_of_the_machine_do_not_matter(monkeypatch):

@@ -277,7 +277,7 @@ def test_start_over_asks_once_more(trainer):
         button(controls, "Start over").click()
     button(controls, "No, keep it").click()
     assert not [w for w in shown(controls.widget) if getattr(w, "description", "").endswith("it")]
-    wait_for(lambda: figures[1].line.x[-1] == 300 and figures[1].changes.x.max() == 300)
+    wait_for(lambda: figures[1].line.x[-1] == 300 and figures[1].rates.lines.x.max() == 300)
     assert page_of(controls) == 30
 
     button(controls, "Start over").click()
@@ -290,12 +290,38 @@ def test_start_over_asks_once_more(trainer):
     for figure in figures:
         for mark in (m for m in figure.figure.marks if m not in (figures[1].coin, figures[2].zero)):
             assert not len(mark.x) or np.max(mark.x) == NOWHERE, mark
-    assert set(figures[1].labels.text) == {""}
+    assert set(figures[1].rates.labels.text) == {""}
 
     trainer.run(1)
     wait_for(lambda: page_of(controls) == 1)
     assert trainer.snapshot.learning_rates == {RATE: 0.01}
     assert publisher.errors == []
+
+
+def test_after_start_over_the_axes_have_the_range_of_a_new_board(trainer):
+    """Nothing of the run that is gone is left in the scales either."""
+    _, figures, _ = views(trainer)
+    ranges = lambda: [(a.scale.min, a.scale.max) for f in figures for a in f.figure.axes]  # noqa: E731
+    at_first = ranges()
+    trainer.run(100)
+    for figure in figures:
+        figure.update(trainer.snapshot)
+    assert sum(a != b for a, b in zip(at_first, ranges(), strict=True)) >= 4
+    trainer.start_over()
+    wait_for(lambda: trainer.snapshot.page is None)
+    for figure in figures:
+        figure.update(trainer.snapshot)
+    assert ranges() == at_first
+
+
+def test_the_legend_names_the_bands_that_are_drawn(trainer):
+    """Without the intervals at any time it does not speak of them."""
+    figure = ui.CoefficientFigure()
+    trainer.run(20)
+    for on in (True, False, True):
+        figure.switch.anytime.value = on
+        figure.update(trainer.snapshot)
+        assert ("wider at any time" in text_of(figure.head.value)) == on
 
 
 @contextmanager
@@ -326,10 +352,12 @@ def test_a_changed_source_can_be_gone_on_with_from_the_panel(make):
     with source_changed(make) as (trainer, controls):
         assert "page 2 (counted from 0) of http" in status(controls)
         assert "is not what was committed; nothing was overwritten" in status(controls)
+        assert "--" not in status(controls)
         assert answers(controls) == ["Go on all the same", "Erase and start over"]
         first = trainer.error
         controls.play.click()  # Play alone looks again, and finds the same
         wait_for(lambda: trainer.error is not first and trainer.status == "failed")
+        wait_for(lambda: answers(controls) == ["Go on all the same", "Erase and start over"])
         button(controls, "Go on all the same").click()
         wait_for(lambda: status(controls).startswith("finished"))
         assert answers(controls) == []
@@ -465,6 +493,7 @@ def paced():
 
     thread = threading.Thread(target=run)
     thread.start()
+    trainer.halt, trainer.is_alive = halt, thread.is_alive
     yield ui.Publisher(trainer, [view], frames_per_s=50), view, trainer
     halt.set()
     thread.join()
@@ -477,11 +506,11 @@ def frames_within(view, seconds):
 
 
 def test_a_browser_that_never_answers_is_sent_frames_all_the_same(paced):
-    """Where our part of the front end does not run, frames come at a fixed pace."""
+    """Where our part of the front end does not run, frames come four times a second."""
     publisher, view, _ = paced
     wait_for(lambda: view.seen)
     assert publisher.frames.painted == -1
-    assert 5 <= frames_within(view, 0.5) <= 26
+    assert 3 <= frames_within(view, 1.0) <= 5
 
 
 def test_the_next_frame_waits_for_the_one_before(paced):
@@ -533,9 +562,13 @@ def test_a_hidden_page_is_sent_nothing(paced):
     trainer.message = "no answer"
     assert frames_within(view, 1.3) == 0
     assert Comm.sent == []
-    trainer.status = "paused"
+    trainer.status, halt = "paused", trainer.halt
+    halt.set()
+    wait_for(lambda: not trainer.is_alive())
+    before = len(view.seen)
     answer(publisher, visible=True)
-    wait_for(lambda: view.seen[-1] is not None and frames_within(view, 0.1))
+    wait_for(lambda: len(view.seen) > before)
+    assert (view.seen[before:], frames_within(view, 0.5)) == ([trainer.snapshot], 0)
 
 
 def test_nothing_is_sent_while_nothing_changes(trainer):
@@ -551,6 +584,28 @@ def test_nothing_is_sent_while_nothing_changes(trainer):
     ticks = []
     wait_for(lambda: ticks.append(1) or len(ticks) > 60)  # 15 frames and more
     assert Comm.sent == []
+
+
+def test_news_are_the_status_and_the_message_and_nothing_that_counts():
+    """Announced is what happens, not page numbers, nor how long is left to wait."""
+    trainer = fake_trainer(status="running")
+    controls = ui.Controls(trainer)
+    publisher = ui.Publisher(trainer, [controls], frames_per_s=100)
+    said = lambda: [  # noqa: E731
+        data["state"]["said"] for _, _, data, _ in Comm.sent if data.get("state", {}).get("said")
+    ]
+    for page in range(50):
+        trainer.snapshot = SimpleNamespace(**vars(trainer.snapshot) | {"page": page})
+        time.sleep(0.002)
+    wait_for(lambda: page_of(controls) == 50)
+    trainer.status = "retrying"
+    for left in (3, 2, 1):
+        trainer.message = f"page 50 (counted from 0): 503; attempt 2 in {left} s"
+        wait_for(lambda: status(controls).endswith(f"in {left} s"))  # noqa: B023
+    trainer.status, trainer.message = "finished", ""
+    wait_for(lambda: status(controls).startswith("finished"))
+    wait_for(lambda: publisher.access.said == "finished")
+    assert said() == ["running", "retrying page 50 (counted from 0): 503", "finished"]
 
 
 def test_a_failing_view_does_not_stop_the_others():
@@ -740,10 +795,13 @@ def test_a_changed_rate_has_a_mark_and_a_label(trainer):
         trainer.set_learning_rate(RATE, number / 10)
         trainer.run(1)
         figure.update(trainer.snapshot)
-        at = figure.changes.x.reshape(-1, 2)
+        at = figure.rates.lines.x.reshape(-1, 2)
         assert at.tolist() == [[10.0 * n] * 2 for n in range(1, number + 1)][-50:]
-        assert figure.changes.y.shape == figure.changes.x.shape
-        labels = [(x, text) for x, text in zip(figure.labels.x, figure.labels.text, strict=True)]
+        assert figure.rates.lines.y.shape == figure.rates.lines.x.shape
+        labels = [
+            (x, text)
+            for x, text in zip(figure.rates.labels.x, figure.rates.labels.text, strict=True)
+        ]
         expected = [(10.0 * n, f"{n / 10:.3g}") for n in range(1, number + 1)]
         assert len(labels) == 6
         assert [label for label in labels if label[1]] == expected[-6:]
@@ -757,7 +815,7 @@ def test_a_rate_changed_twice_at_rest_reads_as_the_last(trainer):
         trainer.set_learning_rate(RATE, rate)
         wait_for(lambda: trainer.snapshot.learning_rates[RATE] == rate)  # noqa: B023
         figure.update(trainer.snapshot)
-    assert [text for text in figure.labels.text if text] == ["0.1", "0.2", "0.3"]
+    assert [text for text in figure.rates.labels.text if text] == ["0.1", "0.2", "0.3"]
 
 
 def test_the_boundary_is_where_the_odds_are_even(trainer):
@@ -787,7 +845,7 @@ def test_the_table_has_the_numbers_of_the_snapshot(trainer):
                 bounds = (found.ci_low, found.ci_high, found.av_low, found.av_high)
                 shown = [f"{b:+.3f}" if math.isfinite(b) else "" for b in bounds]
                 cells = "</td><td>".join(shown)
-                assert f"<td>{found.term}</td><td>{found.estimate:+.3f}</td>" in table
+                assert f'<th scope="row">{found.term}</th><td>{found.estimate:+.3f}</td>' in table
                 assert f"<td>{cells}</td>" in table
     switch.robust.value = True
     slope = snapshot.coefficient(COLLIDER, "competence")

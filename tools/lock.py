@@ -1,4 +1,4 @@
-"""Pin every dependency anew: requirements.lock, and from it environment.yml.
+"""Pin every dependency anew: requirements.lock, from it environment.yml, and the benchmarks' own.
 
 Options go to uv, e.g. `make lock ARGS=--upgrade`; without any, pins that still fit stay.
 """
@@ -23,9 +23,13 @@ FIRST = ("jupyterlab", "ipywidgets", "bqplot", "river", "requests", "nbval")
 
 # One file for every Python and system, with hashes, and without the address of any index.
 COMPILE = (
-    "pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url"
-    " --no-header --no-annotate --python-version 3.11 --fork-strategy fewest"
-    " --output-file requirements.lock --quiet"
+    "pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate"
+    " --python-version 3.11 --fork-strategy fewest --quiet"
+)
+PROMO = "pyproject.toml --all-extras --output-file requirements.lock"
+PEERS = (
+    "benchmarks/requirements.in --output-file benchmarks/requirements.lock"
+    " --constraints requirements.lock"
 )
 
 HEAD = f"""\
@@ -93,17 +97,25 @@ def environment(lock: str) -> str:
 
 
 def main() -> int:
-    """Run uv from a throw-away environment, then write both files."""
+    """Run uv from a throw-away environment, then write environment.yml."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = f"{folder}/bin/python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=True)
-        command = [f"{folder}/bin/uv", *COMPILE.split(), *sys.argv[1:]]
-        failed = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
+        failed = _compile(folder, PROMO)
+        # Beside what .venv has, which stays as it is.
+        theirs = (f"--no-emit-package={pin.name}" for pin in pins(LOCK.read_text()))
+        failed = failed or _compile(folder, PEERS, *theirs)
     if failed:
         return failed
     ENVIRONMENT.write_text(environment(LOCK.read_text()))
     return 0
+
+
+def _compile(folder: str, what: str, *options: str) -> int:
+    """Have uv write a lock; return its exit code."""
+    command = [f"{folder}/bin/uv", *f"{COMPILE} {what}".split(), *options, *sys.argv[1:]]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
 
 
 if __name__ == "__main__":

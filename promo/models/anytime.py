@@ -85,9 +85,9 @@ def radius(df: ArrayLike, n: ArrayLike, alpha: float, g: float) -> Floats:
     nu, rows = (np.asarray(each, np.float64) for each in (df, n))
     r = g / (g + rows)
     short = -np.expm1(np.log(r * alpha * alpha) / (nu + 1))  # of 1, with all its digits
-    room = 1 - r - short
-    inside: Floats = np.sqrt(nu * short / np.where(room > 0, room, np.nan))
-    return np.where(room > 0, inside, np.where(np.isnan(room), np.nan, np.inf))
+    with np.errstate(divide="ignore"):  # where there is no room: infinite
+        wide: Floats = np.sqrt(nu * short / np.maximum(1 - r - short, 0.0))
+    return wide
 
 
 def asymptotic_radius(n: ArrayLike, alpha: float, g: float) -> Floats:

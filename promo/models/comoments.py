@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from promo.models.moments import Moments
 
+_FEW = 24  # rows that are summed sooner one by one than by numpy: ten in a third of its time
 _SAFE = 1e100  # scatter below which no fourth power leaves the range
 
 
@@ -48,6 +49,9 @@ class CoMoments(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, rows: NDArray[np.float64], origin: Sequence[float] | None = None) -> CoMoments:
         """Accumulate one batch, shape (2, n), about its own means (see `Moments.of`)."""
+        if 0 < rows.shape[1] <= _FEW:
+            u, v = rows.tolist()
+            return _summed(u, v, origin)
         moments, centred = Moments.centred(rows, origin)
         if not moments.n:
             return cls(moments, (0.0,) * 6)
@@ -87,6 +91,22 @@ class CoMoments(msgspec.Struct, frozen=True):
             uvvv + (3 * b * uvv + a * vvv) + 3 * b * (b * uv + a * vv) + n * a * b * b * b,
             vvvv + 4 * b * vvv + 6 * b * b * vv + n * b * b * b * b,
         )
+
+
+def _summed(u: list[float], v: list[float], origin: Sequence[float] | None) -> CoMoments:
+    """Return the moments of some rows, summed in their order."""
+    n = len(u)
+    first, second = origin or (u[0], v[0])
+    mean_u, mean_v = sum([a - first for a in u]) / n, sum([b - second for b in v]) / n
+    uu = uv = vv = uuv = uvv = vvv = uuvv = uvvv = vvvv = 0.0
+    for a, b in zip(u, v, strict=True):
+        a, b = a - first - mean_u, b - second - mean_v
+        aa, ab, bb = a * a, a * b, b * b
+        uu, uv, vv = uu + aa, uv + ab, vv + bb
+        uuv, uvv, vvv = uuv + aa * b, uvv + ab * b, vvv + bb * b
+        uuvv, uvvv, vvvv = uuvv + aa * bb, uvvv + ab * bb, vvvv + bb * bb
+    moments = Moments(n, (first, second), (mean_u, mean_v), ((uu, uv), (uv, vv)))
+    return CoMoments(moments, _in_range(uuv, uvv, vvv, uuvv, uvvv, vvvv))
 
 
 def _higher(u: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from promo.models.anytime import ALPHA
 from promo.models.best import BestPossible, known_world
 from promo.models.board import Board
 from promo.models.drift import Drift
@@ -27,19 +28,24 @@ from promo.models.stories import Stories
 class Choice(NamedTuple):
     """An expert that may run, and what it takes to.
 
-    Its price is microseconds a row for predicting, learning and telling its state, at pages of 10
-    and of 1,000 rows: medians of 20,000 rows of collider (the costly ones: 4,000), one expert after
-    the other in one process on two shared cores, by ``python -m benchmarks.prediction
-    price``. Where sgd-logistic takes longer than 4 µs, so does all of this. The tree takes longer
-    as it grows: over 100,000 rows of collider 75 µs a row.
+    Its price is microseconds of processor time a row for predicting, learning and telling its
+    state, at pages of 10 and of 1,000 rows: medians of 20,000 rows of collider (the costly ones:
+    4,000), one expert after the other in one process on two shared cores, by ``python -m
+    benchmarks.prediction price``. Where sgd-logistic takes longer than 1.4 µs, so does all of this.
+    The tree takes longer as it grows: over 100,000 rows of collider 75 µs a row.
     """
 
     make: Callable[[], Expert]
     price_us: tuple[float, float]
 
+    @property
+    def costly(self) -> bool:
+        """Whether it alone takes a large part of the time that a row has at 40,000 rows/s."""
+        return self.price_us[1] > 10
+
 
 EXPERTS = {
-    SGDLogistic.name: Choice(SGDLogistic, (5.3, 4.0)),
+    SGDLogistic.name: Choice(SGDLogistic, (2.8, 1.4)),
     BaseRate.name: Choice(BaseRate, (0.2, 0.1)),
     "renewable-logistic": Choice(RenewableLogistic, (9.0, 0.2)),
     "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (9.5, 0.2)),
@@ -49,13 +55,33 @@ EXPERTS = {
     "random-forest": Choice(random_forest, (650.0, 580.0)),
 }
 MIXTURE = Mixture.name  # of the other experts that are chosen
+MIXTURE_US = (3.9, 2.0)  # its price, of four experts
+COMPARING_US = (18.0, 1.1)  # the price of scores and drift detection, of five
 USUAL = (SGDLogistic.name,)
 MERGING = ("renewable-logistic",)
 FULL = (*[*EXPERTS][:4], MIXTURE)  # at 15 µs a row at most, where pages are large
 
 
+def price_us(names: Sequence[str]) -> tuple[float, float]:
+    """Return what these experts cost together, in µs a row at pages of 10 and of 1,000 rows.
+
+    Examples
+    --------
+    >>> price_us(USUAL)
+    (2.8, 1.4)
+    """
+    prices = [choice.price_us for name, choice in EXPERTS.items() if name in names]
+    prices += [MIXTURE_US] if MIXTURE in names else []
+    prices += [COMPARING_US] if {*names} != {*USUAL} else []
+    return sum(small for small, _ in prices), sum(large for _, large in prices)
+
+
 def default_models(
-    names: Sequence[str] = USUAL, source: str = "", *, merging: bool = False
+    names: Sequence[str] = USUAL,
+    source: str = "",
+    alpha: float = ALPHA,
+    *,
+    merging: bool = False,
 ) -> tuple[tuple[Model, ...], dict[str, Any]]:
     """Return the models, in order, and the settings that their store is to remember.
 
@@ -67,6 +93,8 @@ def default_models(
         itself, is alone.
     source
         Of the stream: where it names a world that is known, so is the best possible prediction.
+    alpha
+        The regressions' intervals have level 1 - alpha.
     merging
         Only what merges, for many machines at once (`promo.scale`): the renewable logistic alone
         predicts, and nobody watches for drift, which is a matter of row after row.
@@ -83,7 +111,7 @@ def default_models(
     experts = [choice.make() for name, choice in EXPERTS.items() if name in names]
     if not experts:
         raise ValueError(f"nobody predicts; choose at least one of {', '.join(EXPERTS)}")
-    regressions = Regressions()
+    regressions = Regressions(alpha)
     others: list[Model] = [regressions, Stories(regressions)]
     chosen = [name for name in (*EXPERTS, MIXTURE) if name in names]
     settings: dict[str, Any] = {"alpha": regressions.alpha, "g": regressions.g}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from struct import Struct
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from river import drift
+import numpy as np
+from numpy.typing import NDArray
 
 from promo.batch import Batch
 from promo.models.board import Board
@@ -16,14 +17,26 @@ from promo.models.results import Coefficient, Event, Metric, ModelState
 from promo.models.scores import Count
 
 _CLOCK = 32  # losses from one look for a change to the next, as river has it
+# What river writes of itself: settings, sums and counts, the number of levels; the levels, each
+# with six places for buckets, of which the first few are used; settings.
+_HEAD, _TAIL, _PLACES = Struct("<36s4d2i2Q"), 28, 6
+_LEVEL = np.dtype(
+    [("most", "<u8"), ("used", "<u8"), ("totals", "<u8"), ("total", "<f8", _PLACES),
+     ("variances", "<u8"), ("variance", "<f8", _PLACES)]
+)  # fmt: skip
+_EMPTY = np.array([(5, 0, _PLACES, np.zeros(_PLACES), _PLACES, np.zeros(_PLACES))], _LEVEL)
+
 _LARGEST = 1e18
-# What river writes: settings, sums, counts and the number of levels; the levels; settings.
-_HEAD, _LEVEL, _TAIL = Struct("<36s4d2i2Q"), Struct("<3Q6dQ6d"), 28
-_FIXED, _LEVELS = 36, 50
+_Sum = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)]
+_Int = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+_Used = Annotated[int, msgspec.Meta(ge=0, le=_PLACES)]
 
 
 class _Detector(msgspec.Struct, forbid_unknown_fields=True):
-    helper: str  # what river writes of its own, in Base64
+    sums: tuple[_Sum, _Sum, _Sum, _Sum]  # the third is how many losses the window has
+    counts: tuple[_Int, _Int, Count]
+    used: Annotated[list[_Used], msgspec.Meta(min_length=1, max_length=50)]  # buckets, by level
+    buckets: str  # their totals, then their variances: float64 in Base64
     detected: bool  # by the last loss, so that it begins anew with the next
     drifts: Count
 
@@ -92,10 +105,9 @@ class Drift:
         return [Metric(name, "drifts", float(drifts)) for name, drifts in self._drifts.items()]
 
     def states(self) -> list[ModelState]:
-        """Return what river's detectors write of themselves."""
+        """Return the windows of river's detectors."""
         detectors = {
-            name: _Detector(_written(detector), detector.drift_detected, self._drifts[name])
-            for name, detector in self._watched.items()
+            name: _written(detector, self._drifts[name]) for name, detector in self._watched.items()
         }
         state = msgspec.json.encode(_State(1, self._rows, detectors)).decode()
         return [ModelState(self.name, self._rows, state)]
@@ -113,37 +125,49 @@ class Drift:
 
 
 def _detector() -> Any:  # river's types are incomplete
+    from river import drift
+
     return drift.ADWIN(clock=_CLOCK)  # type: ignore[no-untyped-call]
 
 
-def _written(detector: Any) -> str:
-    return b64encode(detector._helper.__getstate__()).decode()
+def _written(detector: Any, drifts: int) -> _Detector:
+    written = detector._helper.__getstate__()
+    _, a, b, c, d, i, j, k, _ = _HEAD.unpack_from(written)
+    levels = np.frombuffer(written[_HEAD.size : -_TAIL], _LEVEL)
+    used = _places(levels["used"])
+    buckets = np.array([levels["total"][used], levels["variance"][used]])
+    return _Detector(
+        sums=(a, b, c, d),
+        counts=(i, j, k),
+        used=levels["used"].tolist(),
+        buckets=b64encode(buckets.tobytes()).decode(),
+        detected=detector.drift_detected,
+        drifts=drifts,
+    )
 
 
 def _taken_up(state: _Detector) -> Any:
     """Return the detector that was written; ValueError if it is none.
 
     River takes any bytes, but panics, now or later, at those that are not its own: so all that it
-    counts by is looked at here. A level holds up to six sums, of 2^level losses each.
+    counts by is looked at here. A bucket of level L is the sum of 2^L losses.
     """
-    detector = _detector()
-    fresh, written = detector._helper.__getstate__(), b64decode(state.helper, validate=True)
-    count, rest = divmod(len(written) - _HEAD.size - _TAIL, _LEVEL.size)
-    same = written[:_FIXED] == fresh[:_FIXED] and written[-_TAIL:] == fresh[-_TAIL:]
-    if rest or not 1 <= count <= _LEVELS or not same:
-        raise ValueError(f"no detector: {state.helper[:40]}")
-    _, *sums, tick, rows, drifts, levels = _HEAD.unpack_from(written)
-    each = [_LEVEL.unpack_from(written, _HEAD.size + at * _LEVEL.size) for at in range(count)]
-    width = sum(level[1] << at for at, level in enumerate(each))
-    sound = (
-        levels == count
-        and min(tick, rows, drifts) >= 0
-        and all(level[0] == 5 and level[1] <= 6 and level[2] == level[9] == 6 for level in each)
-        and sums[2] == width
-        and all(0 <= value <= _LARGEST for level in (sums, *each) for value in level)
-    )
-    if not sound:
-        raise ValueError(f"no detector of {width:,} losses: {state.helper[:40]}")
-    detector._helper.__setstate__(written)
+    detector, used = _detector(), _places(np.array(state.used))
+    buckets = np.frombuffer(b64decode(state.buckets, validate=True), "<f8").reshape(2, used.sum())
+    width = sum(count << level for level, count in enumerate(state.used))
+    sound = state.sums[2] == width and (state.used[-1] or len(used) == 1)
+    if not sound or not ((buckets >= 0) & (buckets <= _LARGEST)).all():
+        raise ValueError(f"no detector of {width:,} losses: {state.buckets[:40]}")
+    levels = np.repeat(_EMPTY, len(used))
+    levels["used"], levels["total"][used], levels["variance"][used] = state.used, *buckets
+    fresh = detector._helper.__getstate__()
+    head = _HEAD.pack(fresh[:36], *state.sums, *state.counts, len(used))
+    detector._helper.__setstate__(head + levels.tobytes() + fresh[-_TAIL:])
     detector._drift_detected = state.detected
     return detector
+
+
+def _places(used: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which places of each level hold a bucket, shape (levels, 6)."""
+    places: NDArray[np.bool_] = np.arange(_PLACES) < used[:, None]
+    return places

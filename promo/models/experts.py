@@ -2,7 +2,8 @@
 
 An expert says of a page what it thinks (`predicted`) before it learns it; scores, mixture and
 drift detection go by that. Those that say their state in JSON are taken up from it; the others are
-shown the stored rows again.
+shown the stored rows again. River, which takes longer to import than all the rest of promo, is
+imported where a model of its is made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Annotated, Any, Protocol
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from river import forest, naive_bayes, neighbors, preprocessing, tree
 
 from promo.batch import MAX_ABS, Batch, Number
 from promo.models.results import Coefficient, Metric, Model, ModelState
@@ -270,11 +270,15 @@ class Replayed(_Plain):
 
 def hoeffding_tree() -> Replayed:
     """Return river's adaptive Hoeffding tree (Bifet, Gavaldà 2009), as river has it."""
+    from river import tree
+
     return Replayed("hoeffding-tree", lambda: tree.HoeffdingAdaptiveTreeClassifier(seed=SEED))
 
 
 def random_forest() -> Replayed:
     """Return river's adaptive random forest (Gomes et al. 2017): ten trees, as river has it."""
+    from river import forest
+
     return Replayed("random-forest", lambda: forest.ARFClassifier(seed=SEED))
 
 
@@ -284,6 +288,8 @@ def nearest_neighbours() -> Replayed:
     By exact search: the approximate one, river's own choice, draws at random whenever it predicts,
     so that what it finds hangs on how often it was asked.
     """
+    from river import neighbors, preprocessing
+
     return Replayed(
         "nearest-neighbours",
         lambda: (
@@ -294,6 +300,8 @@ def nearest_neighbours() -> Replayed:
 
 
 def _gaussian() -> Any:  # river's types are incomplete
+    from river import naive_bayes
+
     return naive_bayes.GaussianNB()  # type: ignore[no-untyped-call]
 
 

@@ -142,16 +142,15 @@ class Regressions:
         """Work out all that follows from the moments."""
         zeros, ones = self._groups
         self._together = with_group(zeros.moments, ones.moments)
-        parts = {None: (zeros, ones), 0: (zeros, _EMPTY), 1: (_EMPTY, ones)}
+        rows = {
+            None: (self._together, (zeros, ones)),
+            0: (zeros.moments, (zeros,)),
+            1: (ones.moments, (ones,)),
+        }
         fits: list[Fit] = []
         robust: list[float] = []
         for formula, columns in zip(FORMULAS, _COLUMNS, strict=True):
-            groups = parts[formula.given]
-            moments = (
-                self._together
-                if formula.given is None
-                else with_group(groups[0].moments, groups[1].moments)
-            )
+            moments, groups = rows[formula.given]
             fit = least_squares(moments, 0, columns)
             fits.append(fit)
             robust += hc1_std_errors(fit, moments, columns, groups)
@@ -160,10 +159,10 @@ class Regressions:
 
     def _inferred(self, robust: list[float]) -> list[Coefficient]:
         """Return the coefficients of the fits, given their robust standard errors."""
-        estimates = np.array([value for fit in self._fits for value in fit.estimates])
-        std_errors = np.array([value for fit in self._fits for value in fit.std_errors])
-        df = np.array([fit.df_resid or NAN for fit in self._fits])
-        rows = np.array([float(fit.n) for fit in self._fits])
+        fits = self._fits
+        estimates = np.array([value for fit in fits for value in fit.estimates])
+        std_errors = np.array([value for fit in fits for value in fit.std_errors])
+        df, rows = np.array([[fit.df_resid or NAN for fit in fits], [fit.n for fit in fits]])
         statistics = estimates / std_errors
         p_values = 2 * stdtr(df[_FIT], -abs(statistics))
         radius = stdtrit(df, 1 - self.alpha / 2)[_FIT] * std_errors
@@ -229,9 +228,8 @@ def page_sums(batch: Batch, origins: Origins) -> Groups:
 
     Its own first row where there is no origin, so that a wild row costs the other group no digits.
     """
-    rows = np.array([batch.network_ability, batch.competence]).T
-    zeros, ones = (rows[chosen].T for chosen in (~batch.promoted, batch.promoted))
-    return CoMoments.of(zeros, origins[0]), CoMoments.of(ones, origins[1])
+    rows, ones = np.array([batch.network_ability, batch.competence]), batch.promoted
+    return CoMoments.of(rows[:, ~ones], origins[0]), CoMoments.of(rows[:, ones], origins[1])
 
 
 def _plausible(group: CoMoments) -> bool:

@@ -53,7 +53,7 @@ class Renewable:
     def __init__(self, uses: NDArray[np.bool_]) -> None:
         self.uses = uses
         m, k = uses.shape
-        self._mask = uses[:, None, :].astype(np.float64)
+        self._pairs = (uses[:, :, None] & uses[:, None, :]).astype(np.float64)
         self._more = 1 + 1e-12 * np.eye(k)  # keeps what is singular by rounding solvable
         self.beta: Floats = np.zeros((m, k))
         self.curvature: Floats = np.tile(np.eye(k), (m, 1, 1))
@@ -69,14 +69,13 @@ class Renewable:
         fresh = Renewable(self.uses)
         if (beta.shape, curvature.shape) != (fresh.beta.shape, fresh.curvature.shape):
             raise ValueError(f"estimates of shape {beta.shape}, expected {fresh.beta.shape}")
-        used = self.uses[:, :, None] & self.uses[:, None, :]
         diagonal = curvature.diagonal(axis1=1, axis2=2)
         sound = (
             (np.abs(beta) < _LARGEST).all()
             and (np.abs(curvature) < _LARGEST).all()
             and (beta[~self.uses] == 0).all()
             and (diagonal >= 1).all()
-            and (curvature[~used] == fresh.curvature[~used]).all()
+            and (curvature[self._pairs == 0] == fresh.curvature[self._pairs == 0]).all()
         )
         if not sound:
             raise ValueError("estimates or curvature that no rows lead to")
@@ -95,7 +94,7 @@ class Renewable:
     def learn(self, x: Floats, y: NDArray[np.bool_]) -> None:
         """Take in a batch: regressors of shape (n, k), outcomes of shape (n,)."""
         before, prior, across = self.beta, self.curvature, x.T
-        part = x * self._mask
+        products = (x[:, :, None] * x[:, None, :]).reshape(len(x), x.shape[1] ** 2)
         beta = before
         step, rise = np.zeros_like(beta), np.zeros(len(beta))
         for _ in range(_STEPS):
@@ -108,7 +107,7 @@ class Renewable:
                 step, rise = step * (overshot / 2)[:, None], rise * (overshot / 2)
                 beta = beta - step
                 continue
-            hessian = prior + np.matmul((part * (p * (1 - p))[:, :, None]).transpose(0, 2, 1), part)
+            hessian = prior + ((p * (1 - p)) @ products).reshape(prior.shape) * self._pairs
             step = np.linalg.solve(hessian * self._more, gradient[:, :, None])[:, :, 0]
             rise = np.einsum("mk,mk->m", gradient, step)
             beta = beta + step
@@ -149,7 +148,7 @@ class Renewable:
         Cordeiro, McCullagh (1991). Bias correction in generalized linear models. Journal of the
         Royal Statistical Society B 53, 629-643, equation 4.2.
         """
-        part, p = x * self._mask, expit(self.log_odds(x))
+        part, p = x * self.uses[:, None, :], expit(self.log_odds(x))
         covariance = np.linalg.inv(self.curvature * self._more)
         spread = (np.matmul(part, covariance) * part).sum(axis=2)
         pull = np.matmul((p * (1 - p) * (p - 0.5) * spread)[:, None, :], part)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf, sqrt
-from typing import NamedTuple
 
 from scipy.special import stdtr, stdtrit
 
@@ -15,14 +14,6 @@ from promo.models.moments import Moments
 from promo.models.results import NAN, Coefficient
 
 _UNDERFLOW = 1e-300  # what a sum of fourth powers may have lost to the end of the range
-
-
-class _Squares(NamedTuple):
-    """Sums over a group of e², e²v and e²v²: e a residual, v the regressor about its mean."""
-
-    e: float
-    ev: float
-    evv: float
 
 
 def hc1_std_errors(
@@ -39,12 +30,12 @@ def hc1_std_errors(
     fit
         By `least_squares` of variable 0 on `regressors`.
     together
-        The moments it was made from, `with_group` of the two groups.
+        The moments it was made from: `with_group` of the two groups, or of the one there is.
     regressors
         One or two of 1 (v) and 2 (the group).
     groups
-        Co-moments in (u, v) of the rows with group 0 and of those with group 1; either may be of
-        no rows.
+        Co-moments in (u, v) of the rows with group 0 and of those with group 1, of which either
+        may be of no rows; or of all rows, where there are no groups.
 
     Returns
     -------
@@ -59,12 +50,14 @@ def hc1_std_errors(
     improved finite sample properties. Journal of Econometrics 29, 305-325.
     """
     n, k = together.n, len(fit.estimates)
-    if not all(error > 0 for error in fit.std_errors) or not all(co.higher for co in groups):
+    if not min(fit.std_errors) > 0 or not all(co.higher for co in groups):
         return (NAN,) * k
     # With v and the group as regressors, whichever of them is none, by numbers that are zero.
-    b, c = (fit.estimates[regressors.index(i) + 1] if i in regressors else 0.0 for i in (1, 2))
+    b = fit.estimates[1] if regressors[0] == 1 else 0.0
+    c = fit.estimates[-1] if regressors[-1] == 2 else 0.0
     vv, vg, gg = _inverse(together, regressors)
-    mean_v, mean_group = together.mean[1], together.mean[2]
+    _, mean_v, mean_group = (*together.mean, 0.0)[:3]
+    wanted = (0, *regressors)
     # What a row weighs in a coefficient is linear in v: a constant, and so much a unit.
     units = (-mean_v * vv - mean_group * vg, vv, vg)
     variances = [0.0, 0.0, 0.0]  # of intercept, slope of v, slope of the group
@@ -74,44 +67,47 @@ def hc1_std_errors(
         # The group's means as seen from those of all, and its mean residual.
         ahead_u, ahead_v = _ahead(together, co.moments)
         ahead_group = group - mean_group
-        squares = _squares(co, b, ahead_u - b * ahead_v - c * ahead_group)
+        e, ev, evv = _squares(co, b, ahead_u - b * ahead_v - c * ahead_group)
         slope_v = vv * ahead_v + vg * ahead_group
         slope_group = vg * ahead_v + gg * ahead_group
         constants = 1 / n - mean_v * slope_v - mean_group * slope_group, slope_v, slope_group
-        for i, (constant, unit) in enumerate(zip(constants, units, strict=True)):
-            variances[i] += (
-                constant * (constant * squares.e + 2 * unit * squares.ev)
-                + unit * unit * squares.evv
-            )
+        for i in wanted:
+            constant, unit = constants[i], units[i]
+            variances[i] += constant * (constant * e + 2 * unit * ev) + unit * unit * evv
     lost = _UNDERFLOW * (1 + b * b)
     return tuple(
-        sqrt(variances[i] * n / (n - k))
-        if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] < inf
-        else NAN
-        for i, usual in zip((0, *regressors), fit.std_errors, strict=True)
+        [
+            sqrt(variances[i] * n / (n - k))
+            if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] < inf
+            else NAN
+            for i, usual in zip(wanted, fit.std_errors, strict=True)
+        ]
     )
 
 
-def _ahead(together: Moments, group: Moments) -> list[float]:
+def _ahead(together: Moments, group: Moments) -> tuple[float, float]:
     """Return the means of u and v in a group minus those of all, with no loss to a shift."""
-    places = zip(together.origin, together.offset, group.origin, group.offset, strict=False)
-    return [(o2 - o1) + (m2 - m1) for o1, m1, o2, m2 in places]
+    (a, b, *_), (c, d, *_) = together.origin, together.offset
+    (e, f), (g, h) = group.origin, group.offset
+    return (e - a) + (g - c), (f - b) + (h - d)
 
 
 def _inverse(together: Moments, regressors: Sequence[int]) -> tuple[float, float, float]:
     """Return the inverse of the regressors' scatter: v with v, v with the group, the group."""
-    vv, vg, gg = together.scatter[1][1], together.scatter[1][2], together.scatter[2][2]
+    scatter = together.scatter
     if len(regressors) == 1:
-        return (1 / vv, 0.0, 0.0) if 1 in regressors else (0.0, 0.0, 1 / gg)
+        one = 1 / scatter[regressors[0]][regressors[0]]
+        return (one, 0.0, 0.0) if 1 in regressors else (0.0, 0.0, one)
+    vv, vg, gg = scatter[1][1], scatter[1][2], scatter[2][2]
     free = 1 - (vg / vv) * (vg / gg)
     return 1 / (vv * free), -(vg / vv) / (gg * free), 1 / (gg * free)
 
 
-def _squares(co: CoMoments, b: float, d: float) -> _Squares:
-    """Return the sums for residuals e = u - b v + d."""
+def _squares(co: CoMoments, b: float, d: float) -> tuple[float, float, float]:
+    """Return the sums over a group of e², e²v and e²v²: e = u - b v + d a residual."""
     n, ((uu, uv), (_, vv)) = co.moments.n, co.moments.scatter
     uuv, uvv, vvv, uuvv, uvvv, vvvv = co.higher
-    return _Squares(
+    return (
         (uu - 2 * b * uv + b * b * vv) + n * d * d,
         (uuv - 2 * b * uvv + b * b * vvv) + 2 * d * (uv - b * vv),
         (uuvv - 2 * b * uvvv + b * b * vvvv) + 2 * d * (uvv - b * vvv) + d * d * vv,

@@ -1,14 +1,14 @@
-"""Logistic regression by stochastic gradient descent: river's, with its state as JSON."""
+"""Logistic regression by stochastic gradient descent: river's arithmetic, its state as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from math import exp, inf
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from river import linear_model, optim, preprocessing, utils
 
 from promo.batch import MAX_ABS, Batch, Number
 from promo.models.results import Coefficient, Metric, ModelState, check_learning_rate
@@ -31,16 +31,20 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     scores: Scores
 
     def __post_init__(self) -> None:
-        allowed = {FEATURES} if self.scores.rows else {FEATURES, ()}
-        if not {tuple(part) for part in (self.weights, self.means, self.variances)} <= allowed:
+        expected = FEATURES if self.scores.rows else ()
+        if any(tuple(part) != expected for part in (self.weights, self.means, self.variances)):
             raise ValueError(f"expected weights, means and variances of {FEATURES}")
+        if self.iterations != self.scores.rows:
+            raise ValueError(f"expected a step for each of {self.scores.rows} rows")
 
 
 class SGDLogistic:
     """P(promoted) from competence and network ability: StandardScaler | LogisticRegression.
 
     Plain stochastic gradient descent on the log loss, one row at a time, at a constant learning
-    rate that may be changed while it runs. One rate serves the weights and the intercept.
+    rate that may be changed while it runs. One rate serves the weights and the intercept. What
+    river's `learn_one` and `predict_proba_one` work out, this does to the last bit, without a
+    dictionary for every row.
 
     Parameters
     ----------
@@ -57,12 +61,11 @@ class SGDLogistic:
 
     def __init__(self, learning_rate: float = 0.01) -> None:
         self.scores = Scores()
-        self._scaler: Any = preprocessing.StandardScaler()  # river's types are incomplete
-        self._regression: Any = linear_model.LogisticRegression(
-            optim.SGD(learning_rate), intercept_lr=learning_rate
-        )
         self.learning_rate = learning_rate
         self.predicted: NDArray[np.float64] = np.empty(0)  # of the last page, before it was learned
+        self._rows = 0
+        self._intercept = 0.0
+        self._weights = self._means = self._variances = (0.0, 0.0)  # of `FEATURES`
 
     @property
     def learning_rate(self) -> float:
@@ -73,13 +76,11 @@ class SGDLogistic:
         ValueError
             On setting what is not in (0, 1e6].
         """
-        return float(self._regression.optimizer.lr.learning_rate)
+        return self._rate
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        rate = check_learning_rate(value)
-        self._regression.optimizer.lr.learning_rate = rate
-        self._regression.intercept_lr.learning_rate = rate
+        self._rate = check_learning_rate(value)
 
     def learn(self, batch: Batch) -> None:
         """Predict the batch by the model as it is, score, then learn row by row."""
@@ -87,42 +88,48 @@ class SGDLogistic:
         predicted = self._predict(batch)
         self.predicted = np.array(predicted, np.float64)
         self.scores.update(predicted, outcomes)
-        scaler, regression = self._scaler, self._regression
-        for (competence, ability), y in zip(_pairs(batch), outcomes, strict=True):
-            x = {"competence": competence, "network_ability": ability}
-            scaler.learn_one(x)
-            regression.learn_one(scaler.transform_one(x), y)
+        self._descend(batch, outcomes)
+
+    def _descend(self, batch: Batch, outcomes: list[bool]) -> None:
+        rows, rate, intercept = self._rows, self._rate, self._intercept
+        (a, b), (mean_x, mean_z), (var_x, var_z) = self._weights, self._means, self._variances
+        for (x, z), y in zip(_pairs(batch), outcomes, strict=True):
+            rows += 1
+            ahead_x, ahead_z = x - mean_x, z - mean_z
+            mean_x += ahead_x / rows
+            mean_z += ahead_z / rows
+            var_x += (ahead_x * (x - mean_x) - var_x) / rows
+            var_z += (ahead_z * (z - mean_z) - var_z) / rows
+            u = (x - mean_x) / var_x**0.5 if var_x else 0.0
+            v = (z - mean_z) / var_z**0.5 if var_z else 0.0
+            slope = _slope(a * u + b * v + intercept, y)
+            intercept -= rate * slope
+            a -= rate * (u * slope)
+            b -= rate * (v * slope)
+        self._rows, self._intercept = rows, intercept
+        self._weights, self._means, self._variances = (a, b), (mean_x, mean_z), (var_x, var_z)
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Return P(promoted) of every row, shape (n,), in [0, 1]."""
         return np.array(self._predict(batch), np.float64)
 
     def _predict(self, batch: Batch) -> list[float]:
-        # To the bit what transform_one and predict_proba_one return, without a dict a row.
-        intercept, (a, b) = self._regression.intercept, map(self._contributions, FEATURES)
-        sigmoid = utils.math.sigmoid
-        return [sigmoid(a(x) + b(z) + intercept) for x, z in _pairs(batch)]
-
-    def _contributions(self, name: str) -> Callable[[float], float]:
-        """Return the function from a feature's value to its part of the log odds."""
-        weight = self._regression.weights.get(name, 0.0)
-        mean, variance = (part.get(name, 0.0) for part in (self._scaler.means, self._scaler.vars))
-        deviation = variance**0.5
-        return lambda x: weight * ((x - mean) / deviation) if variance else 0.0
+        intercept, (a, b) = self._intercept, self._weights
+        (mean_x, mean_z), (s, t) = self._means, (v**0.5 or inf for v in self._variances)
+        return [
+            _sigmoid(a * ((x - mean_x) / s) + b * ((z - mean_z) / t) + intercept)
+            for x, z in _pairs(batch)
+        ]
 
     def coefficients(self) -> list[Coefficient]:
         """Return intercept and weights on the scale of the data; SGD has no standard errors."""
-        weights = self._regression.weights
-        slopes = {}
-        for name in FEATURES:
-            variance = self._scaler.vars.get(name, 0.0)
-            slopes[name] = weights.get(name, 0.0) / variance**0.5 if variance else 0.0
-        means = self._scaler.means
-        intercept = self._regression.intercept - sum(
-            slope * means.get(name, 0.0) for name, slope in slopes.items()
-        )
-        terms = {"intercept": intercept, **slopes}
-        return [Coefficient(self.name, term, value) for term, value in terms.items()]
+        slopes = [
+            weight / variance**0.5 if variance else 0.0
+            for weight, variance in zip(self._weights, self._variances, strict=True)
+        ]
+        shift = sum(slope * mean for slope, mean in zip(slopes, self._means, strict=True))
+        terms = zip(("intercept", *FEATURES), (self._intercept - shift, *slopes), strict=True)
+        return [Coefficient(self.name, term, value) for term, value in terms]
 
     def metrics(self) -> list[Metric]:
         """Return rows, log loss, Brier score, accuracy and ROC AUC, by progressive validation."""
@@ -131,18 +138,14 @@ class SGDLogistic:
 
     def states(self) -> list[ModelState]:
         """Return weights, scaler, learning rate and scores."""
-        scaler, regression = self._scaler, self._regression
-        state = _State(
-            1,
-            self.learning_rate,
-            regression.optimizer.n_iterations,
-            float(regression.intercept),
-            dict(regression.weights),
-            dict(scaler.means),
-            dict(scaler.vars),
-            self.scores,
+        weights, means, variances = (
+            dict(zip(FEATURES, part, strict=True)) if self._rows else {}
+            for part in (self._weights, self._means, self._variances)
         )
-        return [ModelState(self.name, self.scores.rows, msgspec.json.encode(state).decode())]
+        state = _State(
+            1, self._rate, self._rows, self._intercept, weights, means, variances, self.scores
+        )
+        return [ModelState(self.name, self._rows, msgspec.json.encode(state).decode())]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
@@ -150,15 +153,37 @@ class SGDLogistic:
         if state.version != 1:
             raise ValueError(f"state of {self.name} has version {state.version}, expected 1")
         fresh = SGDLogistic(state.learning_rate)
-        regression, scaler = fresh._regression, fresh._scaler
-        regression._weights = utils.VectorDict(state.weights)
-        regression.intercept = state.intercept
-        regression.optimizer.n_iterations = state.iterations
-        scaler.counts.update(dict.fromkeys(state.means, state.scores.rows))
-        scaler.means.update(state.means)
-        scaler.vars.update(state.variances)
-        fresh.scores = state.scores
+        fresh.scores, fresh._rows, fresh._intercept = (
+            state.scores,
+            state.iterations,
+            state.intercept,
+        )
+        if state.iterations:
+            fresh._weights, fresh._means, fresh._variances = (
+                (part[FEATURES[0]], part[FEATURES[1]])
+                for part in (state.weights, state.means, state.variances)
+            )
         self.__dict__.update(fresh.__dict__)
+
+
+def _slope(log_odds: float, outcome: bool) -> float:
+    """Return the derivative of the log loss by the log odds, as river's `optim.losses.Log`."""
+    sign = 1.0 if outcome else -1.0
+    z = log_odds * sign
+    if z > 18.0:
+        return -sign * exp(-z)
+    if z < -18.0:
+        return -sign
+    return -sign / (exp(z) + 1.0)
+
+
+def _sigmoid(log_odds: float) -> float:
+    """Return the probability, as river's `utils.math.sigmoid`."""
+    if log_odds < -30:
+        return 0.0
+    if log_odds > 30:
+        return 1.0
+    return 1 / (1 + exp(-log_odds))
 
 
 def _pairs(batch: Batch) -> Iterator[tuple[float, float]]:

@@ -79,7 +79,8 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         """Return 1, network ability and competence on the scale, shape (n, 3), within `FAR`."""
         x = np.empty((len(competence), 3))
         x[:, 0] = 1.0
-        with np.errstate(over="ignore"):
-            for at, values in enumerate((network_ability, competence)):
-                x[:, at + 1] = (values - self.centre[at]) / self.scale[at]
-        return np.clip(x, -FAR, FAR, out=x)
+        centre, scale = np.array((self.centre, self.scale))
+        ahead = np.array([network_ability, competence]).T - centre
+        far = FAR * scale  # held to it before dividing, so that nothing leaves the range
+        np.divide(np.minimum(np.maximum(ahead, -far), far), scale, out=x[:, 1:])
+        return x

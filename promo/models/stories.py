@@ -25,18 +25,22 @@ from promo.models.moments import Moments
 from promo.models.regressions import Regressions
 from promo.models.renewable import Renewable
 from promo.models.results import Coefficient, Metric, ModelState
-from promo.models.standard import FIRST, Positive, Row, Standard
+from promo.models.standard import FAR, FIRST, Positive, Row, Standard
 
-_CHUNK = FIRST  # rows that are predicted before they are learned, at least
-_SHARE = 8  # later, chunks are an eighth of the rows before, so that large pages cost no more
+_SHARE = 8  # rows are learned in chunks of an eighth of those before, of ten at least,
+_HELD = 40  # and not later than with so many, so that small pages cost no more than they must
 _USES = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], np.bool_)  # 1, N, C: P's causes
 
 Floats = NDArray[np.float64]
 
 
+_Near = Annotated[float, msgspec.Meta(ge=-FAR, le=FAR)]
+
+
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     waiting: list[Row]
+    held: Annotated[list[tuple[_Near, _Near, bool]], msgspec.Meta(max_length=_HELD - 1)]
     learned: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     centre: tuple[Number, Number]
     scale: tuple[Positive, Positive]
@@ -100,26 +104,34 @@ class Stories:
         self._regressions = regressions
         self._standard = Standard()
         self._learned = 0
+        self._held = _NOTHING  # bet on, and to be learned soon: regressors and outcome of each
         self._promoted = Renewable(_USES)
         self._log_likelihood = np.zeros(len(_USES))
 
     # -- promoted, given its causes ---------------------------------------------------------
 
     def learn(self, batch: Batch) -> None:
-        """Bet on each row as the chunks of rows before taught to, then learn it."""
+        """Bet on each row as the chunks of rows before taught to; learn a chunk once it is full."""
         if (rows := self._standard.admit(batch)) is not None:
             self._bet(*rows)
 
     def _bet(self, x: Floats, y: NDArray[np.bool_]) -> None:
         begin = 0
         while begin < len(y):
-            chunk = slice(begin, begin + max(_CHUNK, self._learned // _SHARE))
+            full = max(FIRST, self._learned // _SHARE)
+            chunk = slice(begin, begin + full - len(self._held))
             rows, outcomes = x[chunk], y[chunk]
             odds = self._promoted.log_odds(rows)
-            loss = np.logaddexp(0.0, np.where(outcomes, -odds, odds))
-            self._log_likelihood = self._log_likelihood - loss.sum(axis=1)
-            self._promoted.learn(rows, outcomes)
-            begin, self._learned = chunk.stop, self._learned + len(outcomes)
+            loss = np.logaddexp(0.0, odds * (1 - 2 * outcomes))
+            self._log_likelihood = self._log_likelihood - np.add.reduce(loss, 1)
+            self._held = np.concatenate([self._held, np.column_stack([rows, outcomes])])
+            if len(self._held) >= min(full, _HELD):
+                self._learn_held()
+            begin = chunk.stop
+
+    def _learn_held(self) -> None:
+        self._promoted.learn(self._held[:, :3], self._held[:, 3] > 0)
+        self._learned, self._held = self._learned + len(self._held), _NOTHING
 
     @property
     def standard(self) -> Standard:
@@ -128,6 +140,8 @@ class Stories:
 
     def add(self, bets: Bets) -> None:
         """Add what `bets_on` made of rows that come next, maybe elsewhere, on this scale."""
+        if len(self._held):
+            self._learn_held()
         mine, its = self._promoted, bets.promoted
         both = mine + its
         overlap = both.log_partition - mine.log_partition - its.log_partition
@@ -197,8 +211,9 @@ class Stories:
     def states(self) -> list[ModelState]:
         """Return the logistic models and what they won; the rest follows from the moments."""
         state = _State(
-            1,
+            2,
             self._standard.waiting,
+            [(n, c, p > 0) for _, n, c, p in self._held.tolist()],
             self._learned,
             self._standard.centre,
             self._standard.scale,
@@ -206,19 +221,20 @@ class Stories:
             self._promoted.curvature.tolist(),
             self._log_likelihood.tolist(),
         )
-        rows = self._learned + len(self._standard.waiting)
+        rows = self._learned + len(self._held) + len(self._standard.waiting)
         return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
         state = msgspec.json.decode(states[self.name], type=_State)
-        waiting, fixed = len(state.waiting), state.learned > 0
-        wrong = state.version != 1 or len(state.log_likelihood) != len(_USES)
-        if wrong or waiting >= FIRST or (waiting and fixed):
-            raise ValueError(f"not the causal stories, version 1: {states[self.name][:200]}")
+        fixed = state.learned > 0
+        wrong = state.version != 2 or len(state.log_likelihood) != len(_USES)
+        if wrong or len(state.waiting) >= FIRST or (not fixed and state.held):
+            raise ValueError(f"not the causal stories, version 2: {states[self.name][:200]}")
         self._promoted.restore(np.array(state.beta), np.array(state.curvature))
         self._standard = Standard(state.waiting, state.centre, state.scale, fixed)
         self._learned = state.learned
+        self._held = np.array([(1.0, *row) for row in state.held]).reshape(-1, 4)
         self._log_likelihood = np.array(state.log_likelihood)
 
 
@@ -236,6 +252,7 @@ _SIZES = [len(story.graphs) for story in stories()]
 _STARTS = np.cumsum([0, *_SIZES[:-1]])
 _LOG_SIZES = np.log(_SIZES)
 _NAMES = [f"{what} of {story.name}" for what in ("share", "log evidence") for story in stories()]
+_NOTHING = np.empty((0, 4))
 _TERMS = [str(each) for each in INDEPENDENCIES]
 
 

@@ -1,9 +1,9 @@
-"""What the data say of a claim about a slope, at any stopping time."""
+"""What the data say of a slope and of a claim about it, at any stopping time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite, sqrt
+from math import ceil, isfinite, sqrt
 from typing import Literal
 
 from promo.models.regressions import FORMULAS
@@ -93,3 +93,38 @@ def score(
             verdict = "right" if found == predicted else "open" if found == "undecided" else "wrong"
             lines.append((formula, predicted, found, verdict))
     return lines
+
+
+def in_words(slope: Coefficient) -> str:
+    """Return a slope with both of its intervals, in words."""
+    if not isfinite(slope.ci_low):
+        return "not enough rows yet."
+    look = f"95% at one look {slope.ci_low:+.3f} to {slope.ci_high:+.3f}"
+    at_all = "at any time not bounded yet"
+    if isfinite(slope.av_low):
+        at_all = f"at any time {slope.av_low:+.3f} to {slope.av_high:+.3f}"
+    return f"slope {slope.estimate:+.3f}, {look}, {at_all}."
+
+
+def safe_to_stop(slope: Coefficient, since: float, negligible: float = NEGLIGIBLE) -> str:
+    """Return whether a reader who looked all the time may stop here, and what to believe then.
+
+    `since` is the first page at which the confidence sequence excluded zero, NaN if none has;
+    `negligible` a slope that counts as none, in the units of the data.
+    """
+    if not isfinite(slope.av_low):
+        return "Safe to stop? Not yet."
+    bound = max(-slope.av_low, slope.av_high)
+    page = f" Zero was first excluded at page {since:,.0f}." if isfinite(since) else ""
+    if not slope.av_low <= 0 <= slope.av_high:
+        side = "above" if slope.av_low > 0 else "below"
+        little = f" but within ±{_up(bound)}" if bound <= negligible else ""
+        return f"Safe to stop? Yes: it is {side} zero{little}, at any stopping time.{page}"
+    if bound <= negligible:
+        return f"Safe to stop? Yes: no slope beyond ±{_up(bound)}, at any stopping time.{page}"
+    return f"Safe to stop? Not yet: up to ±{_up(bound)} is possible.{page}"
+
+
+def _up(bound: float) -> str:
+    """Return a bound rounded up, so that it stays one."""
+    return f"{ceil(bound * 1000) / 1000:.3f}"

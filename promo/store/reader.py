@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from promo.batch import Batch
 from promo.errors import StoreError, StoreMismatch
 from promo.history import MAX_PAGES
 from promo.models.results import Coefficient, Metric
+from promo.store.as_of import turn_back
 from promo.store.connection import check_files, connect, explained
 
 APPLICATION_ID = 0x70726F6D  # "prom", in the header of the file
@@ -115,6 +116,40 @@ class Reader:
         with explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
+    @contextmanager
+    def at_one_commit(self) -> Iterator[None]:
+        """Have all that is read within come from one commit, whatever is written meanwhile."""
+        with explained(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
+    @contextmanager
+    def as_of(self, page: int) -> Iterator[None]:
+        """Have everything be as it was after a page that has a checkpoint, and stay so.
+
+        Meanwhile nothing is seen of what is written. Of pages before it those are there that are
+        kept now: later ones have thinned them out.
+
+        Raises
+        ------
+        StoreError
+            That page has no checkpoint; `checkpoints` lists those that have.
+        """
+        with self.at_one_commit():
+            with explained(self.path):
+                turn_back(self._connection, page)
+            yield
+
+    def scan(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of any SQL query, 10,000 at most at a time."""
+        with explained(self.path):
+            cursor = self._connection.execute(sql, values)
+            while rows := cursor.fetchmany(10_000):
+                yield rows
+
     @property
     def source(self) -> str:
         """Name of the data that the stream reads."""
@@ -154,6 +189,11 @@ class Reader:
         return Cursor(page, received) if received < self.page_size else Cursor(page + 1, 0)
 
     @property
+    def checkpoints(self) -> list[int]:
+        """The pages at which all states are kept, ascending: where one can go back to."""
+        return [page for [page] in self.query("SELECT page FROM checkpoint ORDER BY page")]
+
+    @property
     def states(self) -> dict[str, str]:
         """Newest state of every model, as JSON, by name."""
         return dict(self.query("SELECT name, state FROM model"))
@@ -189,13 +229,15 @@ class Reader:
         pages, values = np.array(self.query(sql, model, term), np.float64).reshape(-1, 2).T
         return pages.astype(np.int64), values
 
-    def events(self, kind: str | None = None, *, last: int = 200) -> list[Event]:
-        """Return the newest events, oldest first, of one kind if given."""
+    def events(
+        self, kind: str | None = None, *, last: int = 200, until: int | None = None
+    ) -> list[Event]:
+        """Return the newest events, oldest first; of one kind, of pages up to one, if given."""
         sql = (
-            "SELECT page, at, kind, detail FROM event WHERE ?1 IS NULL OR kind = ?1 "
-            "ORDER BY seq DESC LIMIT ?2"
+            "SELECT page, at, kind, detail FROM event WHERE (?1 IS NULL OR kind = ?1) "
+            "AND (?3 IS NULL OR page <= ?3) ORDER BY seq DESC LIMIT ?2"
         )
-        rows = self.query(sql, kind, last)[::-1]
+        rows = self.query(sql, kind, last, until)[::-1]
         return [Event(page, at, kind, json.loads(detail)) for page, at, kind, detail in rows]
 
     def totals(self) -> dict[str, int]:
@@ -204,10 +246,14 @@ class Reader:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
         return dict(zip(names, self.query(f"SELECT {sums} FROM page")[0], strict=True))
 
-    def batches(self, rows: int = 1000) -> Iterator[Batch]:
-        """Yield all rows in order of arrival, so many at a time; pages are not told apart."""
-        for first in range(0, self.rows, rows):  # as rowid has no gaps
-            found = self.data("rowid > ? AND rowid <= ?", first, first + rows)
+    def batches(self, rows: int = 1000, *, until: int | None = None) -> Iterator[Batch]:
+        """Yield all rows in order of arrival, so many at a time; pages are not told apart.
+
+        `until` is how many in all, if not all there are.
+        """
+        end = self.rows if until is None else min(until, self.rows)
+        for first in range(0, end, rows):  # as rowid has no gaps
+            found = self.data("rowid > ? AND rowid <= ?", first, min(first + rows, end))
             _, ids, *columns = zip(*found, strict=True)
             yield Batch.of(*columns, ids=ids)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from promo.batch import Batch, Rejected
 
@@ -52,3 +52,9 @@ class Elsewhere(NamedTuple):
         """Return rows received, inserted, duplicate, conflicting and rejected."""
         rejected = len(batch.rejected)
         return self.rows + rejected, self.rows, 0, 0, rejected
+
+
+def columns_of(batch: Batch) -> list[list[Any]]:
+    """Return ids, network ability, competence and promoted of a batch as lists."""
+    columns = (batch.ids, batch.network_ability, batch.competence, batch.promoted)
+    return [column.tolist() for column in columns]

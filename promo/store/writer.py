@@ -25,7 +25,7 @@ from promo.models.results import Event as FoundOut
 from promo.store import statements as sql
 from promo.store.connection import check_files, connect, explained, lock_file, transaction
 from promo.store.reader import APPLICATION_ID, SCHEMA_VERSION, Cursor, Event, Reader
-from promo.store.sifted import Elsewhere, Sifted
+from promo.store.sifted import Elsewhere, Sifted, columns_of
 
 
 class Store(Reader):
@@ -151,7 +151,7 @@ class Store(Reader):
             if (value := getattr(self, name)) != expected:
                 raise StoreMismatch(
                     f"{self.path} holds a stream with {name} {shown(value)}, not {expected!r}; "
-                    "choose another file (--db), or delete this one"
+                    "choose another file, or delete this one"
                 )
         self.query("PRAGMA journal_mode = WAL")  # not before it is known to be ours
 
@@ -207,7 +207,7 @@ class Store(Reader):
         known: dict[int, tuple[float, ...]] = {id_: tuple(values) for id_, *values in found}
         fresh = np.zeros(len(ids), np.bool_)
         conflicts = []
-        for at, (id_, *values) in enumerate(_rows(batch)):
+        for at, (id_, *values) in enumerate(zip(*columns_of(batch), strict=True)):
             if id_ not in known:
                 known[id_], fresh[at] = tuple(values), True
             elif known[id_] != tuple(values):
@@ -240,25 +240,16 @@ class Store(Reader):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Have all that is written meanwhile be one transaction, there as a whole or not at all.
-
-        After an error, `reopen`.
-        """
+        """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
         with explained(self.path), transaction(self._connection):
             yield
 
     def add_page(self, batch: Batch, sifted: Sifted) -> None:
-        """Write a page's rows, its line in the ledger, and the rows that are none.
-
-        Raises
-        ------
-        StoreError
-            As `commit`.
-        """
+        """Write a page's rows, its line in the ledger, and the rows that are none, or raise."""
         now, fresh, page = _now(), sifted.fresh, batch.page
         ids = batch.ids.tolist() or [None]
         with explained(self.path), transaction(self._connection) as connection:
-            self._insert_data(_columns(fresh))
+            self._insert_data(columns_of(fresh))
             self._add_to_ledger(batch, sifted.counts(batch), ids[0], ids[-1], now)
             if page == self._last_page and len(fresh.ids):  # a short page that has grown
                 self._insert_event(page, "grown", {"rows": self.rows - len(fresh.ids)}, now)
@@ -314,21 +305,56 @@ class Store(Reader):
         """Write what the models know after a page that was added; pages may be left out."""
         now = _now()
         rows = max((state.rows for state in states), default=0)
-        with explained(self.path), transaction(self._connection) as connection:
-            self._upsert_states(states, page, now)
-            for upsert, results in (
-                (sql.upsert_coefficient, coefficients),
-                (sql.upsert_metric, metrics),
-            ):
-                if columns := [*zip(*results, strict=True)]:
-                    models, names, *numbers = columns
-                    connection.execute(upsert(models, names), (page, *chain(*numbers)))
-            together = msgspec.json.encode({s.name: msgspec.Raw(s.state) for s in states})
-            self._insert_checkpoint(page, rows, together.decode())
+        with explained(self.path), transaction(self._connection):
+            self._insert_learned(page, rows, states, coefficients, metrics, now)
             self._thin(page)
             for event in events:
                 self._insert_event(page, event.kind, {"rows": rows, **event.detail}, now)
         self._told = page
+
+    def copy(self, other: Reader, tables: Iterable[str]) -> None:
+        """Take over what these tables hold in another store, into empty ones, all or nothing."""
+        with explained(self.path), transaction(self._connection) as connection:
+            for table in tables:
+                names = [name for _, name, *_ in self.query(f"PRAGMA main.table_info({table})")]
+                columns, places = ", ".join(names), ", ".join("?" * len(names))
+                order = "ORDER BY rowid" if table == "data" else ""
+                rows = other._connection.execute(f"SELECT {columns} FROM {table} {order}")
+                connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
+        self._read_back()
+
+    def write_learned(
+        self,
+        page: int,
+        rows: int,
+        states: Sequence[ModelState],
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+    ) -> None:
+        """Write what models have learned anew, of `rows` rows, by a page that is stored already."""
+        with explained(self.path), transaction(self._connection):
+            self._insert_learned(page, rows, states, coefficients, metrics, _now())
+        self._told = page
+
+    def _insert_learned(
+        self,
+        page: int,
+        rows: int,
+        states: Sequence[ModelState],
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+        now: str,
+    ) -> None:
+        self._upsert_states(states, page, now)
+        for upsert, results in (
+            (sql.upsert_coefficient, coefficients),
+            (sql.upsert_metric, metrics),
+        ):
+            if columns := [*zip(*results, strict=True)]:
+                models, names, *numbers = columns
+                self._connection.execute(upsert(models, names), (page, *chain(*numbers)))
+        together = msgspec.json.encode({s.name: msgspec.Raw(s.state) for s in states})
+        self._insert_checkpoint(page, rows, together.decode())
 
     def record(
         self, kind: str, detail: Mapping[str, Any], states: Iterable[ModelState] = ()
@@ -383,15 +409,6 @@ class Store(Reader):
         elif last % step:
             execute("DELETE FROM coefficient WHERE page = ?", (last,))
             execute("DELETE FROM metric WHERE page = ?", (last,))
-
-
-def _columns(batch: Batch) -> list[list[Any]]:
-    columns = (batch.ids, batch.network_ability, batch.competence, batch.promoted)
-    return [column.tolist() for column in columns]
-
-
-def _rows(batch: Batch) -> Iterator[tuple[int, float, float, int]]:
-    return zip(*_columns(batch), strict=True)
 
 
 def _now() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import requests
@@ -117,7 +118,10 @@ class PageStream:
         return self._page_size
 
     def check(self) -> None:
-        """Raise StreamError unless something listens at the address, at this moment."""
+        """Raise StreamError unless something listens at the address and serves pages from there.
+
+        What may pass, as an answer of 503 or none in time, is no reason to.
+        """
         parts = urlsplit(self.base_url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
@@ -126,6 +130,8 @@ class PageStream:
             raise StreamError(
                 f"cannot reach {self.base_url}: {reason_of(error)}; is the API running there?"
             ) from error
+        with closing(HTTPWire(self, threading.Event())) as wire:
+            wire.try_once(self.start_page)
 
     def read(
         self,

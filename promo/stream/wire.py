@@ -209,6 +209,12 @@ class HTTPWire:
         finally:
             self.retry = None
 
+    def try_once(self, page: int) -> None:
+        """Ask for a page once; raise RequestRefused if asking again would not help."""
+        self._left_s = self._stream.timeout
+        with suppress(_Again):
+            self._attempt(page)
+
     def _attempt(self, page: int) -> Page:
         timeout = max(min(self._stream.timeout, self._left_s), 0.001)
         try:

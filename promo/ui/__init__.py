@@ -4,12 +4,19 @@ Last stop on the line: `Controls` send commands to a trainer, and a `Publisher` 
 snapshot in the views of a page.
 """
 
+from promo.ui.beside import StillRun
 from promo.ui.board import Board
+from promo.ui.choice import ExpertChoice
+from promo.ui.choose import Choose
 from promo.ui.coefficients import CoefficientFigure
-from promo.ui.controls import Controls
+from promo.ui.controls import Controls, Watching
+from promo.ui.dashboard import Dashboard
 from promo.ui.diagram import causal_diagram
 from promo.ui.editor import StoryEditor
+from promo.ui.eventlog import EventLog
+from promo.ui.exports import Exports
 from promo.ui.figures import LossFigure, SampleFigure
+from promo.ui.fork import Fork
 from promo.ui.lessons import PeekingFigure, SelectionFigure
 from promo.ui.prediction import (
     CalibrationFigure,
@@ -17,26 +24,36 @@ from promo.ui.prediction import (
     Leaderboard,
     SurfaceFigure,
     WeightsFigure,
-    WhatIfCard,
 )
 from promo.ui.publisher import Publisher, close_all, close_views
+from promo.ui.quality import DataQuality
 from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
+from promo.ui.timetravel import TimeTravel
+from promo.ui.timing import Timing
+from promo.ui.whatif import WhatIfCard
 from promo.ui.workers import WorkersTable
 
 __all__ = [
     "BestRateFigure",
     "Board",
     "CalibrationFigure",
+    "Choose",
     "CoefficientFigure",
     "CoefficientTable",
     "ColliderSwitch",
     "Controls",
+    "Dashboard",
+    "DataQuality",
     "DoFigure",
+    "EventLog",
+    "ExpertChoice",
     "ExpertsFigure",
+    "Exports",
+    "Fork",
     "Leaderboard",
     "LossFigure",
     "PathsFigure",
@@ -46,9 +63,13 @@ __all__ = [
     "RaceSwitch",
     "SampleFigure",
     "SelectionFigure",
+    "StillRun",
     "StoriesFigure",
     "StoryEditor",
     "SurfaceFigure",
+    "TimeTravel",
+    "Timing",
+    "Watching",
     "WeightsFigure",
     "WhatIfCard",
     "WorkersTable",

@@ -19,13 +19,15 @@ class Shown(Protocol):
 class Board(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Rows of views, one under another; the views of a row stand side by side where there is room.
 
+    A widget that is a part of a view has a place of its own where the view's whole has none.
+
     Where widgets cannot be shown, as in a notebook on the web, one sentence stands in for it.
     """
 
-    def __init__(self, *rows: Sequence[Shown]) -> None:
+    def __init__(self, *rows: Sequence[Shown | widgets.Widget]) -> None:
         super().__init__(
             [
-                widgets.GridBox([view.widget for view in row], layout=_grid(len(row)))
+                widgets.GridBox([getattr(v, "widget", v) for v in row], layout=_grid(len(row)))
                 for row in rows
             ],
             layout=widgets.Layout(grid_gap="8px", padding="4px 8px"),

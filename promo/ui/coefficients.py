@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import nan
 
 import bqplot as bq
 import numpy as np
 
-from promo.models.results import Coefficient
-from promo.models.verdict import NEGLIGIBLE, negligible_slope
+from promo.models.looks import COLLIDER, NULL
+from promo.models.verdict import in_words, negligible_slope, safe_to_stop
 from promo.snapshot import Snapshot
+from promo.ui.beside import BesideLine, Run
 from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, Floats, axis, extend, fit, move
-from promo.ui.style import GREEN, GREY, VERMILLION, key
-from promo.ui.switch import COLLIDER, NULL, ColliderSwitch
+from promo.ui.style import GREEN, GREY, VERMILLION, headed, key
+from promo.ui.switch import ColliderSwitch
 
+_TITLE = "Does competence move network ability?"
 _NAMES = {NULL: "Without promoted", COLLIDER: "With promoted"}
 
 
@@ -24,15 +26,17 @@ class CoefficientFigure(Figure):
     ----------
     switch
         Says which regressions and intervals to show; one of its own unless given.
+    beside
+        Another run, whose slopes are drawn as well.
     """
 
-    def __init__(self, switch: ColliderSwitch | None = None) -> None:
-        self.switch = switch or ColliderSwitch()
+    def __init__(self, switch: ColliderSwitch | None = None, beside: Run | None = None) -> None:
+        self.switch, self.beside = switch or ColliderSwitch(), beside
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=-0.5, max=0.5)
         scales = {"x": self._x, "y": self._y}
         across = {"x": bq.LinearScale(min=0, max=1), "y": self._y}
         self.zero = bq.Lines(x=[0.0, 1.0], y=[0.0, 0.0], scales=across, colors=[GREY])
-        self.paths, self.bands, self.wide = {}, {}, {}
+        self.paths, self.bands, self.wide, self.others = {}, {}, {}, {}
         for formula, colour, style in ((NULL, GREEN, "solid"), (COLLIDER, VERMILLION, "dashed")):
             self.wide[formula], self.bands[formula] = (
                 bq.Lines(
@@ -46,18 +50,16 @@ class CoefficientFigure(Figure):
                 x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=2.5,
                 line_style=style,
             )  # fmt: skip
-        legend = (
-            key("without promoted", GREEN)
-            + key("with promoted", VERMILLION, dash=DASHED)
-            + "<span>bands: 95% at one look, and wider at any time</span>"
-        )
+            if beside:
+                self.others[formula] = BesideLine(beside, scales)
         axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "slope on competence", vertical=True, fmt="+.2f"),
         ]
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
+        marks += [mark for other in self.others.values() for mark in other.marks]
         own = [] if switch else [self.switch.widget]
-        super().__init__("Does competence move network ability?", legend, marks, axes, own)
+        super().__init__(_TITLE, _legend(self.switch), marks, axes, own)
 
     @property
     def choice(self) -> object:
@@ -66,16 +68,19 @@ class CoefficientFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the paths chosen, with their intervals."""
+        self.head.value = headed(_TITLE, _legend(self.switch))
         end, shown = 1.0, [np.zeros(1)]
         for formula, path in self.paths.items():
             chosen = formula in self.switch.formulas
             if chosen:
                 rows, bounds = self._draw(snapshot, formula)
                 end, shown = max([end, *rows[-1:].tolist()]), shown + bounds
-            for mark in (path, self.bands[formula], self.wide[formula]):
+                end = max(end, self._draw_other(formula))
+            others = self.others[formula].marks if self.others else []
+            for mark in (path, self.bands[formula], self.wide[formula], *others):
                 mark.visible = chosen
         if not snapshot.rows:
-            self.say("No row is learned yet.")
+            self.empty("No row is learned yet.")
             return
         move(self.zero, np.array([0.0, end]), np.zeros(2))
         extend(self._x, end)
@@ -94,6 +99,15 @@ class CoefficientFigure(Figure):
         settled = rows >= rows[-1:].sum() / 10
         return rows, [*look[:, settled], *looks[:, settled[bounded]]]
 
+    def _draw_other(self, formula: str) -> float:
+        """Draw the other run's path, and return its rows, 0 if there is none."""
+        run = self.beside.snapshot if self.beside else None
+        if run is None:
+            return 0.0
+        rows, slope, *_ = self.switch.path(run, formula, POINTS)
+        rows, _ = self.others[formula].draw(rows, slope)
+        return float(rows[-1]) if len(rows) else 0.0
+
     def _claim(self, snapshot: Snapshot, formula: str) -> str:
         slope = self.switch.coefficient(snapshot, formula, "competence")
         since = snapshot.metric(formula, "zero_excluded_at competence")
@@ -105,36 +119,10 @@ class CoefficientFigure(Figure):
         return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {verdict}"
 
 
-def in_words(slope: Coefficient) -> str:
-    """Return a slope with both of its intervals, in words."""
-    if not isfinite(slope.ci_low):
-        return "not enough rows yet."
-    look = f"95% at one look {slope.ci_low:+.3f} to {slope.ci_high:+.3f}"
-    at_all = "at any time not bounded yet"
-    if isfinite(slope.av_low):
-        at_all = f"at any time {slope.av_low:+.3f} to {slope.av_high:+.3f}"
-    return f"slope {slope.estimate:+.3f}, {look}, {at_all}."
-
-
-def safe_to_stop(slope: Coefficient, since: float, negligible: float = NEGLIGIBLE) -> str:
-    """Return whether a reader who looked all the time may stop here, and what to believe then.
-
-    `since` is the first page at which the confidence sequence excluded zero, NaN if none has;
-    `negligible` a slope that counts as none, in the units of the data.
-    """
-    if not isfinite(slope.av_low):
-        return "Safe to stop? Not yet."
-    bound = max(-slope.av_low, slope.av_high)
-    page = f" Zero was first excluded at page {since:,.0f}." if isfinite(since) else ""
-    if not slope.av_low <= 0 <= slope.av_high:
-        side = "above" if slope.av_low > 0 else "below"
-        little = f" but within ±{_up(bound)}" if bound <= negligible else ""
-        return f"Safe to stop? Yes: it is {side} zero{little}, at any stopping time.{page}"
-    if bound <= negligible:
-        return f"Safe to stop? Yes: no slope beyond ±{_up(bound)}, at any stopping time.{page}"
-    return f"Safe to stop? Not yet: up to ±{_up(bound)} is possible.{page}"
-
-
-def _up(bound: float) -> str:
-    """Return a bound rounded up, so that it stays one."""
-    return f"{np.ceil(bound * 1000) / 1000:.3f}"
+def _legend(switch: ColliderSwitch) -> str:
+    wider = ", and wider at any time" if switch.anytime.value else ""
+    return (
+        key("without promoted", GREEN)
+        + key("with promoted", VERMILLION, dash=DASHED)
+        + f"<span>bands: 95% at one look{wider}</span>"
+    )

@@ -10,9 +10,11 @@ from typing import Any
 import ipywidgets as widgets
 
 from promo.errors import SourceChanged
+from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.style import sheet
+from promo.ui.timetravel import TimeTravel
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
 _SURE = "Erase this run and begin again at page 0?"
@@ -30,12 +32,19 @@ class Controls:
     trainer
         Takes the commands.
     model
-        Name of the model whose learning rate the slider sets; without it, there is no slider.
+        Name of the model whose learning rate the slider sets; without such a model there is none.
+    travel
+        Goes back in time: the status line says which page the figures show.
     """
 
-    def __init__(self, trainer: Trainer, model: str = "sgd-logistic") -> None:
-        self.trainer, self._model = trainer, model
+    live = True  # whatever page the figures show
+
+    def __init__(
+        self, trainer: Trainer, model: str = "sgd-logistic", travel: TimeTravel | None = None
+    ) -> None:
+        self.trainer, self._model, self._travel = trainer, model, travel
         self.problem = ""  # what a callback raised; the publisher looks at it
+        self.news = ""  # the status in words, for those who do not see it
         self._afresh = False
         self.status = widgets.HTML()
         self.play = _button("Play", self._play_or_pause, "primary")
@@ -49,8 +58,8 @@ class Controls:
             style={"description_width": "initial"},
             layout=widgets.Layout(width="260px"),
         )
-        rates = trainer.snapshot.learning_rates
-        rate = rates.get(model, 0.01)
+        steers = model in trainer.snapshot.learning_rates
+        rate = trainer.snapshot.learning_rates[model] if steers else 1.0
         self.learning_rate = widgets.FloatLogSlider(
             value=rate,
             min=min(-4.0, floor(log10(rate))),
@@ -60,7 +69,7 @@ class Controls:
             continuous_update=False,
             readout_format=".3g",
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="300px", display=None if model in rates else "none"),
+            layout=widgets.Layout(width="300px", display="" if steers else "none"),
         )
         self.start_over = _button("Start over", self._ask)
         self._erase = _button("Yes, erase it", self._begin_again, "danger")
@@ -130,8 +139,8 @@ class Controls:
         """Show a snapshot, and the trainer's status and message of this moment."""
         if self._afresh and snapshot.page is None and not snapshot.rate_changes:
             self._afresh = False  # and the rate as it was first: the one time we move a slider
-            rates = snapshot.learning_rates
-            self.learning_rate.value = rates.get(self._model, self.learning_rate.value)
+            rate = snapshot.learning_rates.get(self._model, self.learning_rate.value)
+            self.learning_rate.value = rate
         status = self.trainer.status
         busy = status in ("running", "retrying")
         self.play.description = "Pause" if busy else "Play"
@@ -139,9 +148,26 @@ class Controls:
         self.stop.disabled = status in ("idle", "stopped", "finished", "failed")
         changed = status == "failed" and isinstance(self.trainer.error, SourceChanged)
         self._changed.layout.display = "flex" if changed else "none"
-        self.status.value = status_line(
-            snapshot, status, self.problem or self.trainer.message or snapshot.message
-        )
+        said = self.problem or self.trainer.message or snapshot.message
+        notice = self._travel.notice if self._travel else ""
+        self.status.value = status_line(snapshot, status, " · ".join(filter(None, [said, notice])))
+        # Not how far it is, nor how long it waits: nobody could listen to that.
+        self.news = f"{status} {said.partition('; attempt ')[0]}".strip()
+
+
+class Watching:
+    """The status line of a store that another process writes: there is nothing to press."""
+
+    def __init__(self, trainer: Following) -> None:
+        self._trainer = trainer
+        self.status = widgets.HTML()
+        self.widget = widgets.VBox([sheet(), self.status])
+        self.widget.add_class("promo")
+        self.update(trainer.snapshot)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show how far the other process has come."""
+        self.status.value = status_line(snapshot, "watching", self._trainer.message)
 
 
 def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.Button:
@@ -175,7 +201,7 @@ def status_line(snapshot: Snapshot, status: str, message: str) -> str:
         parts.append(f"{rejected:,} rows in quarantine")
     if message:
         parts.append(escape(message))
-    return f'<div class="promo-status" role="status">{" · ".join(parts)}</div>'
+    return f'<div class="promo-status">{" · ".join(parts)}</div>'
 
 
 def _rounded(rate: float) -> str:

@@ -12,7 +12,7 @@ from promo.models.verdict import PREDICTABLE
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.diagram import causal_diagram
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet
 
 _SIGNS = ("no idea", "negative", "zero", "positive")
 _ARROWS: tuple[Arrow, ...] = tuple(arrow for pair in PAIRS for arrow in (pair, pair[::-1]))
@@ -67,16 +67,16 @@ class StoryEditor:
         self.widget = self._laid_out()
 
     def _laid_out(self) -> widgets.VBox:
-        head = widgets.HTML(
-            '<div class="promo-title">Your story first</div><div class="promo-legend">Draw what '
-            "you think causes what, then say which sign each slope will have</div>"
+        head = headed(
+            "Your story first",
+            "Draw what you think causes what, then say which sign each slope will have",
         )
         boxes = widgets.VBox([*self.arrows.values()])
         row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 24px")
         top = widgets.HBox([boxes, self.drawing], layout=row)
         signs = widgets.VBox([*self.predictions.values()])
         signs.add_class("promo-predictions")
-        parts = [sheet(), head, top, signs, self.write, self.message]
+        parts = [sheet(), widgets.HTML(head), top, signs, self.write, self.message]
         box = widgets.VBox(parts)
         box.add_class("promo")
         return box

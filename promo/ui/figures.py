@@ -7,12 +7,17 @@ from math import isfinite, log
 import bqplot as bq
 import numpy as np
 
+from promo.models.best import BestPossible
 from promo.snapshot import Snapshot
+from promo.ui.beside import BesideLine, Run
 from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, Floats, axis, extend, fit, move
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
+_BEST, _BEST_LOSS = BestPossible.name, (BestPossible.name, "log_loss")
+NONE = np.empty(0), np.empty(0)
 _LABELS = 6  # of learning rates, the newest; bqplot's Label fails when their number changes
+NEW_RATE = key("new rate", VERMILLION, dash="2,3")
 
 
 class SampleFigure(Figure):
@@ -43,7 +48,7 @@ class SampleFigure(Figure):
         super().__init__("Who gets promoted?", legend, marks, axes)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Draw the sample and the boundary; the axes only ever grow."""
+        """Draw the sample and the boundary; while rows come the axes only ever grow."""
         network_ability, competence, promoted = snapshot.sample
         chosen = promoted > 0
         move(self.promoted, competence[chosen], network_ability[chosen])
@@ -53,6 +58,9 @@ class SampleFigure(Figure):
         names = ("intercept", "competence", "network_ability")
         a, b, c = (snapshot.coefficient(self._model, name).estimate for name in names)
         move(self.boundary, *_straight(a, b, c, self._x, self._y))
+        if not snapshot.rows:
+            self.empty("No row is learned yet.")
+            return
         odds = (
             f"Log odds of promotion = {a:.2f} {_signed(b)} · competence {_signed(c)} · network "
             "ability."
@@ -64,80 +72,138 @@ class SampleFigure(Figure):
         )
 
 
-class LossFigure(Figure):
-    """How well we predict: log loss by progressive validation, and where the rate was changed."""
+class RateMarks:
+    """Where the learning rate of a model was changed: dotted lines, the newest with the rate.
 
-    def __init__(self, model: str = "sgd-logistic") -> None:
+    Parameters
+    ----------
+    rows
+        The scale of the figure's x axis.
+    model
+        Whose changes.
+    """
+
+    def __init__(self, rows: bq.Scale, model: str) -> None:
         self._model = model
         self._marked: list[tuple[int, float]] = []
-        self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.8)
-        scales = {"x": self._x, "y": self._y}
-        self.line = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], stroke_width=2.5)
-        self.recent = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[SKY], stroke_width=1)
-        self.coin = bq.Lines(
-            x=[0.0, 1.0], y=[log(2)] * 2, scales={"x": bq.LinearScale(min=0, max=1), "y": self._y},
-            colors=[GREY], line_style="dashed",
-        )  # fmt: skip
-        upright = {"x": self._x, "y": bq.LinearScale(min=0, max=1)}
-        self.changes = bq.Lines(
+        upright = {"x": rows, "y": bq.LinearScale(min=0, max=1)}
+        self.lines = bq.Lines(
             x=NOWHERE, y=NOWHERE, scales=upright, colors=[VERMILLION], line_style="dotted"
         )
         self.labels = bq.Label(
             x=[OFF] * _LABELS, y=[0.0] * _LABELS, text=[""] * _LABELS, scales=upright,
             colors=[VERMILLION], default_size=11, x_offset=4, font_weight="normal",
         )  # fmt: skip
-        legend = (
-            key(f"{model}, so far", BLUE)
-            + key("lately", SKY)
-            + key("coin toss", GREY, dash=DASHED)
-            + key("new rate", VERMILLION, dash="2,3")
-        )
-        axes = [
-            axis(self._x, "rows", fmt="~s"),
-            axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
-        ]
-        marks = [self.coin, self.changes, self.recent, self.line, self.labels]
-        super().__init__("How well do we predict?", legend, marks, axes)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Draw the loss, with the scale fitted to what came after the first rows."""
-        history = snapshot.history.thinned(POINTS)
-        rows, loss = (history[self._model, name] for name in ("rows", "log_loss"))
-        scored = np.isfinite(loss)
-        rows, loss = rows[scored], loss[scored]
-        lately_rows, lately = _recent(rows, loss)
-        move(self.line, rows, loss)
-        move(self.recent, lately_rows, lately)
-        self._mark_changes(snapshot)
-        if not len(rows):
-            self.say("Nothing is predicted yet.")
-            return
-        end = max(float(rows[-1]), 1.0)
-        extend(self._x, 1.08 * end)  # room for the label of a change just made
-        fit(self._y, rows, [loss, lately[len(lately) // 10 :], np.full(2, log(2))], headroom=0.2)
-        accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
-        area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
-        self.say(
-            f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats, lately "
-            f"{[*loss[-1:], *lately][-1]:.4f}, accuracy {accuracy:.1%}, area under the ROC curve "
-            f"{area}. Learning rate "
-            f"{snapshot.learning_rates[self._model]:.3g}, changed "
-            f"{_times(len(snapshot.rate_changes))}."
-        )
-
-    def _mark_changes(self, snapshot: Snapshot) -> None:
+        """Mark the changes so far, if there is a new one."""
         changes = [(at, rate) for at, model, rate in snapshot.rate_changes if model == self._model]
         if changes == self._marked:
             return
         self._marked = changes
         at = np.array([2 * [float(rows)] for rows, _ in changes[-_CHANGES:]] or [2 * [OFF]])
-        move(self.changes, at, np.tile([0.0, 1.0], (len(at), 1)))
+        move(self.lines, at, np.tile([0.0, 1.0], (len(at), 1)))
         recent = (_LABELS * [(OFF, 0.0)] + changes)[-_LABELS:]
         with self.labels.hold_sync():
             self.labels.x = np.array([x for x, _ in recent], np.float64)
             steps = (len(changes) + np.arange(_LABELS)) % 3  # down, so that neighbours stay apart
             self.labels.y = 0.95 - 0.055 * steps
             self.labels.text = [f"{rate:.3g}" if x >= 0 else "" for x, rate in recent]
+
+
+class LossFigure(Figure):
+    """How well we predict: log loss by progressive validation, and where the rate was changed.
+
+    Where the models include the best possible, its log loss is the floor.
+
+    Parameters
+    ----------
+    model
+        Whose log loss.
+    beside
+        Another run with that model, whose log loss is drawn as well.
+    """
+
+    def __init__(self, model: str = "sgd-logistic", beside: Run | None = None) -> None:
+        self._model, self.beside = model, beside
+        self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.8)
+        scales = {"x": self._x, "y": self._y}
+        self.line = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], stroke_width=2.5)
+        self.recent = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[SKY], stroke_width=1)
+        self.floor = bq.Lines(
+            x=NOWHERE, y=NOWHERE, scales=scales, colors=[GREY], line_style="dotted",
+        )  # fmt: skip
+        self.coin = bq.Lines(
+            x=[0.0, 1.0], y=[log(2)] * 2, scales={"x": bq.LinearScale(min=0, max=1), "y": self._y},
+            colors=[GREY], line_style="dashed",
+        )  # fmt: skip
+        self.rates = RateMarks(self._x, model)
+        self.other = BesideLine(beside, scales) if beside else None
+        legend = (
+            key(f"{model}, so far", BLUE)
+            + key("lately", SKY)
+            + key("coin toss", GREY, dash=DASHED)
+            + key("best possible, if known", GREY, dash="2,3")
+            + NEW_RATE
+        )
+        axes = [
+            axis(self._x, "rows", fmt="~s"),
+            axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
+        ]
+        marks = [self.coin, self.floor, self.rates.lines, self.recent, self.line]
+        marks += [self.rates.labels, *(self.other.marks if self.other else [])]
+        super().__init__("How well do we predict?", legend, marks, axes)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Draw the loss, with the scale fitted to what came after the first rows."""
+        known, best = losses_of(snapshot, _BEST) if _BEST_LOSS in snapshot.history.columns else NONE
+        move(self.floor, known, best)
+        rows, loss = losses_of(snapshot, self._model)
+        lately_rows, lately = _recent(rows, loss)
+        move(self.line, rows, loss)
+        move(self.recent, lately_rows, lately)
+        self.rates.update(snapshot)
+        others, other = self._draw_other()
+        if not len(rows):
+            self.empty("Nothing is predicted yet.")
+            return
+        end = max(1.0, *rows[-1:].tolist(), *others[-1:].tolist())
+        extend(self._x, 1.08 * end)  # room for the label of a change just made
+        shown = [loss, best, other, lately[len(lately) // 10 :], np.full(2, log(2))]
+        fit(self._y, rows, shown, headroom=0.2)
+        accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
+        area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
+        floor = f"the best possible {best[-1]:.4f}, " if len(best) else ""
+        self.say(
+            f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats, lately "
+            f"{[*loss[-1:], *lately][-1]:.4f}, {floor}accuracy {accuracy:.1%}, area under the ROC "
+            f"curve {area}. Learning rate {snapshot.learning_rates[self._model]:.3g}, changed "
+            f"{_times(len(snapshot.rate_changes))}.{self._told_of(others, other)}"
+        )
+
+    def _draw_other(self) -> tuple[Floats, Floats]:
+        """Draw the other run, and return its rows and log loss, if there is one."""
+        run = self.beside.snapshot if self.beside else None
+        if (
+            self.other is None
+            or run is None
+            or (self._model, "log_loss") not in run.history.columns
+        ):
+            return np.empty(0), np.empty(0)
+        return self.other.draw(*losses_of(run, self._model))
+
+    def _told_of(self, rows: Floats, loss: Floats) -> str:
+        if self.beside is None or not len(rows):
+            return ""
+        return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
+
+
+def losses_of(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
+    """Return rows and log loss so far, where it is defined, each of shape (n,)."""
+    history = snapshot.history.thinned(POINTS)
+    rows, loss = (history[model, name] for name in ("rows", "log_loss"))
+    scored = np.isfinite(loss)
+    return rows[scored], loss[scored]
 
 
 def _grow(scale: bq.Scale, values: Floats) -> None:

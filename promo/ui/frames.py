@@ -11,6 +11,7 @@ import traitlets
 # painting gets a thirteenth of one, but a frame a second as long as that is a fifth at most.
 _REST, _REST_FLAT_OUT = 1.0, 12.0
 _REST_ENOUGH_S, _REST_LEAST = 1.0, 4.0
+_UNANSWERED_S = 0.25
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
 
@@ -18,41 +19,46 @@ class Frames(anywidget.AnyWidget):
     """Counts frames, and hears from the browser when each is painted.
 
     The answer comes after two animation frames: by then the page is drawn. A hidden page draws
-    none, says so as it is hidden, and is left alone until it says that it is back. Where nothing
-    ever answers, as in a front end that does not run our part, frames come at a fixed pace.
+    none, says so as it is hidden, and is left alone until it says that it is back. Of two browsers
+    on one kernel the one in sight counts. Where nothing ever answers, as in a front end that does
+    not run our part, frames come at a fixed pace, four a second at most.
 
     Parameters
     ----------
     interval_s
-        Least seconds between two frames; twice as many where nothing answers.
+        Least seconds between two frames.
     """
 
     _esm = """
-    // Keys pressed in a list or on a slider are for it, not for Lab, where an m would make the
-    // cell Markdown; and a slider's handle is called by the label beside it.
-    const enter = ({ target }) => {
-      if (!target.matches?.(".promo :is(select, [role=slider])")) return;
-      target.setAttribute("data-lm-suppress-shortcuts", "true");
-      const label = target.closest(".widget-slider")?.querySelector("label");
-      if (label) target.setAttribute("aria-label", label.textContent);
-    };
     export default {
       initialize({ model }) {
-        let began = performance.now();
-        const answer = () => {
-          model.set("visible", document.visibilityState !== "hidden");
-          model.set("took_ms", performance.now() - began);
-          model.set("painted", model.get("frame"));
+        const isVisible = () => document.visibilityState !== "hidden";
+        let closed = false;  // then a frame may still be on its way to the eye
+        const tell = () => {
+          if (closed) return;
+          model.set("visible", isVisible());
           model.save_changes();
         };
+        let began = performance.now();
+        const answer = (frame) => {
+          model.set("took_ms", performance.now() - began);
+          model.set("painted", frame);
+          tell();
+        };
         model.on("change:begun", () => { began = performance.now(); });
-        model.on("change:frame", () => requestAnimationFrame(() => requestAnimationFrame(answer)));
-        document.addEventListener("visibilitychange", answer);
-        document.addEventListener("focusin", enter);
-        answer();
+        model.on("change:frame", () => {
+          const frame = model.get("frame");
+          requestAnimationFrame(() => requestAnimationFrame(() => answer(frame)));
+        });
+        // Another browser on this kernel has been hidden: we are still here.
+        model.on("change:visible", () => {
+          if (isVisible() && !model.get("visible")) setTimeout(tell);  // once that is taken in
+        });
+        document.addEventListener("visibilitychange", tell);
+        answer(model.get("frame"));
         return () => {
-          document.removeEventListener("visibilitychange", answer);
-          document.removeEventListener("focusin", enter);
+          closed = true;
+          document.removeEventListener("visibilitychange", tell);
         };
       },
     };
@@ -87,7 +93,7 @@ class Frames(anywidget.AnyWidget):
         if hurry:
             return True
         if self.painted < 0:
-            return since_s >= 2 * self._interval_s
+            return since_s >= _UNANSWERED_S
         if self.painted < self.frame:
             return since_s > _LOST_S
         return since_s > self._rested_s(flat_out)

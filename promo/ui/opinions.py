@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,6 +27,17 @@ class Opinion(NamedTuple):
     proba: float
     low: float
     high: float
+
+
+class Answering(Protocol):
+    """A trainer, or what stands for it in the past."""
+
+    @property
+    def models(self) -> Sequence[Model]:
+        """The models, by which views know their names."""
+
+    def ask(self, question: Callable[[Sequence[Model]], Any]) -> Future[Any]:
+        """Answer a question about the models; the future has the answer."""
 
 
 def experts_of(models: Sequence[Model]) -> list[Any]:
@@ -55,22 +66,36 @@ class Answer:
     """The newest answer to a question that is asked again whenever it is about something new."""
 
     def __init__(self) -> None:
-        self._pending: Future[Any] | None = None
         self._about: object = None
-        self.value: Any = None
+        self._pending: Future[Any] | None = None
+        self._newest: Future[Any] | None = None
+        self._count = 0
 
     @property
-    def is_due(self) -> bool:
-        """Whether there is nothing to wait for; takes in the answer if it has come."""
+    def count(self) -> int:
+        """How many answers have come: while it stays the same there is nothing new to show."""
+        self._take_in()
+        return self._count
+
+    def _take_in(self) -> None:
         if self._pending is not None and self._pending.done():
-            self.value, self._pending = self._pending.result(), None
-        return self._pending is None
+            if self._pending.cancelled():
+                self._about = None  # so that it is asked again
+            else:
+                self._newest = self._pending
+            self._pending = None
+            self._count += 1
 
     def to(self, about: object, ask: Callable[[], Future[Any]]) -> Any:
-        """Return the newest answer, None before the first, and ask if there is something new."""
-        if self.is_due and about != self._about:
+        """Return the newest answer, None before the first, and ask if there is something new.
+
+        Raises what the question raised.
+        """
+        self._take_in()
+        if self._pending is None and about != self._about:
             self._about, self._pending = about, ask()
-        return self.value if self.is_due or self.value is not None else None
+            self._take_in()  # at rest it is answered at once
+        return None if self._newest is None else self._newest.result()
 
 
 def grid(

@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet
 
 Floats = NDArray[np.float64]
 DASHED = "6,4"
@@ -23,7 +23,10 @@ NOWHERE = np.full(2, OFF)
 
 
 class Figure:
-    """A titled bqplot figure, its legend and its controls above it and a sentence below."""
+    """A titled bqplot figure, its legend and its controls above it and a sentence below.
+
+    What stands beside the plot, as the names of its lines, stays there however narrow it gets.
+    """
 
     def __init__(
         self,
@@ -32,27 +35,39 @@ class Figure:
         marks: Sequence[bq.Mark],
         axes: Sequence[bq.Axis],
         controls: Sequence[widgets.Widget] = (),
+        beside: widgets.Widget | None = None,
     ) -> None:
-        self.note = widgets.HTML()
+        self.note = widgets.HTML().add_class("promo-sentence")
+        self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
             axes=list(axes),
             animation_duration=0,
-            fig_margin={"top": 12, "bottom": 44, "left": 68, "right": 20},
+            fig_margin={"top": 12, "bottom": 40, "left": 68, "right": 20},
             layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
         )
-        head = widgets.HTML(
-            f'<div class="promo-title">{title}</div><div class="promo-legend">{legend}</div>'
-        )
+        self.head = widgets.HTML(headed(title, legend))
+        plot = self.figure
+        if beside is not None:
+            self.figure.layout.flex, self.figure.layout.min_width = "1 1 0", "160px"
+            beside.layout.flex = "0 0 auto"
+            plot = widgets.HBox([self.figure, beside])
         self.widget = widgets.VBox(
-            [sheet(), head, *controls, self.figure, self.note],
+            [sheet(), self.head, *controls, plot, self.note],
             layout=widgets.Layout(min_width="320px"),
         )
-        self.widget.add_class("promo")
+        self.widget.add_class("promo").add_class("promo-figure")
 
     def say(self, sentence: str) -> None:
         """Put the figure in words."""
         self.note.value = f'<div class="promo-note">{sentence}</div>'
+
+    def empty(self, sentence: str) -> None:
+        """Give the axes the range they had at first, and say why there is nothing to see."""
+        for scale, low, high in self._bounds:
+            with scale.hold_sync():
+                scale.min, scale.max = low, high
+        self.say(sentence)
 
 
 def axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "") -> bq.Axis:
@@ -101,3 +116,21 @@ def extend(scale: bq.Scale, end: float) -> None:
     """
     step = 10.0 ** (floor(log10(end)) - 1)
     scale.max = step * ceil(end / step)
+
+
+def tick(along: bq.Axis, most: int = 6) -> None:
+    """Put round ticks on an axis, so few that their numbers keep apart; as its scale stands now.
+
+    Examples
+    --------
+    >>> rows = axis(bq.LinearScale(min=0, max=27_000), "rows")
+    >>> tick(rows)
+    >>> rows.tick_values.tolist()
+    [0.0, 5000.0, 10000.0, 15000.0, 20000.0, 25000.0]
+    """
+    low, high = along.scale.min, along.scale.max
+    power = 10.0 ** floor(log10((high - low) / most))
+    step = next(power * m for m in (1, 2, 5, 10) if (high - low) / (power * m) <= most)
+    values = step * np.arange(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
+    if along.tick_values is None or not np.array_equal(along.tick_values, values):
+        along.tick_values = values

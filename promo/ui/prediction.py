@@ -1,4 +1,4 @@
-"""Predicting promotion: the leaderboard, the mixture's weights, calibration, surface, what-if."""
+"""Predicting promotion: the leaderboard, the mixture's weights, calibration, surface."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
 
+from promo.models.best import BestPossible
 from promo.models.board import Board
+from promo.models.mixture import Mixture
 from promo.models.results import Model
 from promo.snapshot import Snapshot
-from promo.trainer import Trainer
+from promo.ui.beside import BesideLine, Run
+from promo.ui.figures import NEW_RATE, RateMarks, losses_of
 from promo.ui.opinions import (
     MIXTURE_STYLE,
     STYLES,
     Answer,
-    Opinion,
+    Answering,
     contour,
     experts_of,
     grid,
     opinions,
 )
-from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move
-from promo.ui.style import GREY, key, row_layout, sheet
+from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, tick
+from promo.ui.style import GREY, INK, headed, key, row_layout, sheet, table
 
 _CELLS = 48
+_DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
-_HEAD = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
+_COLUMNS = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
 
 
-def names_of(trainer: Trainer) -> list[str]:
+def names_of(trainer: Answering) -> list[str]:
     """Return the experts of a trainer, by name, in their order."""
     return [expert.name for expert in experts_of(trainer.models)]
 
@@ -50,26 +54,28 @@ class Leaderboard:
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._names = names_of(trainer)
         self.table, self.note = widgets.HTML(), widgets.HTML()
-        title = (
-            '<div class="promo-title">Who predicts best?</div><div class="promo-legend">Each row '
-            "is predicted before it is learned. Behind: nats a row to the leader, 95% for all "
-            "pairs at any time; lately: the last 1,000 to 2,000 rows</div>"
+        head = headed(
+            "Who predicts best?",
+            "Each row is predicted before it is learned. Behind: nats a row to the leader, 95% for "
+            "all pairs at any time; lately: the last 1,000 to 2,000 rows",
         )
-        self.widget = widgets.VBox([sheet(), widgets.HTML(title), self.table, self.note])
+        self.widget = widgets.VBox([sheet(), widgets.HTML(head), self.table, self.note])
         self.widget.add_class("promo")
 
     def update(self, snapshot: Snapshot) -> None:
         """Write the table anew, in the order of the log loss."""
         scores = {name: _scores(snapshot, name) for name in self._names}
-        racing = [n for n in self._names if isfinite(scores[n].get("behind", np.nan))]
+        racing = [name for name in self._names if isfinite(scores[name]["log_loss"])]
+        racing = [name for name in racing if name != BestPossible.name]
         racing.sort(key=lambda name: scores[name]["log_loss"])
         others = [name for name in self._names if name not in racing]
-        head = "".join(f"<th>{name}</th>" for name in _HEAD)
         lines = "".join(self._line(name, scores[name], racing) for name in (*racing, *others))
-        self.table.value = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        self.table.value = table(
+            "Who predicts best?", _COLUMNS, f"<tbody>{lines}</tbody>", "promo-leaders"
+        )
         self.note.value = f'<div class="promo-note">{_in_words(racing, scores)}</div>'
 
     def _line(self, name: str, score: dict[str, float], racing: Sequence[str]) -> str:
@@ -80,11 +86,12 @@ class Leaderboard:
         if racing and name == racing[0]:
             cells += ["", "leads"]
         elif name in racing:
-            far = f"{behind:.4f} ± {behind - low:.4f}" if isfinite(low) else f"{behind:.4f}"
+            far = f"{behind:.4f} ± {behind - low:.4f}" if isfinite(low) else _number(behind, ".4f")
             cells += [far, "real" if low > 0 else "not sure"]
         else:
-            cells += ["", "the floor" if name == "best-possible" else ""]
-        return f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+            cells += ["", "the floor" if name == BestPossible.name else ""]
+        row = "".join(f"<td>{cell}</td>" for cell in cells)
+        return f'<tr><th scope="row">{escape(name)}</th>{row}</tr>'
 
 
 def _scores(snapshot: Snapshot, name: str) -> dict[str, float]:
@@ -96,10 +103,10 @@ def _in_words(racing: Sequence[str], scores: dict[str, dict[str, float]]) -> str
         return "Nothing is predicted yet."
     leader = racing[0]
     sure = [n for n in racing[1:] if scores[n]["behind_low"] > 0]
-    text = (
-        f"{leader} leads with {scores[leader]['log_loss']:.4f} nats a row; its lead is real over "
-        f"{len(sure)} of {len(racing) - 1} others."
+    lead = (
+        f"is real over {len(sure)} of {len(racing) - 1} others" if racing[1:] else "is over nobody"
     )
+    text = f"{leader} leads with {scores[leader]['log_loss']:.4f} nats a row; its lead {lead}."
     excess = scores[leader].get("excess", np.nan)
     if isfinite(excess):
         text += f" It is {excess:.4f} nats a row above the best possible in this world."
@@ -111,18 +118,38 @@ def _number(value: float, form: str) -> str:
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    own = [name for name in names if name not in ("mixture", "best-possible")]
+    own = [name for name in names if name not in (Mixture.name, BestPossible.name)]
     styles = {name: STYLES[at % len(STYLES)] for at, name in enumerate(own)}
-    return styles | {"mixture": MIXTURE_STYLE, "best-possible": (GREY, "dotted")}
+    return styles | {Mixture.name: MIXTURE_STYLE, BestPossible.name: (GREY, "dotted")}
 
 
 class ExpertsFigure(Figure):
-    """Log loss so far of every expert over rows, and of the best possible where that is known."""
+    """Log loss so far of every expert over rows, and of the best possible where that is known.
+
+    Each line is named beside the plot, with the loss that it has come to.
+
+    Parameters
+    ----------
+    trainer
+        Whose experts are shown.
+    title
+        Of the figure.
+    model
+        Whose changes of the learning rate are marked.
+    beside
+        Another run with that model, whose log loss is drawn as well.
+    """
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._names = names_of(trainer)
+    def __init__(
+        self,
+        trainer: Answering,
+        title: str = "How well does each expert predict?",
+        model: str = "sgd-logistic",
+        beside: Run | None = None,
+    ) -> None:
+        self._names, self._model, self.beside = names_of(trainer), model, beside
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0.5, max=0.7)
         scales, styles = {"x": self._x, "y": self._y}, _styles(self._names)
         self.lines = {
@@ -132,39 +159,57 @@ class ExpertsFigure(Figure):
         }  # fmt: skip
         upright = {"x": self._x, "y": bq.LinearScale(min=0, max=1)}
         self.drifts = bq.Lines(
-            x=NOWHERE, y=NOWHERE, scales=upright, colors=["#D55E00"], line_style="dotted"
+            x=NOWHERE, y=NOWHERE, scales=upright, colors=[GREY], line_style="dash_dotted"
         )
-        legend = "".join(_key(name, styles[name]) for name in self._names)
-        axes = [
+        self.rates = RateMarks(self._x, model)
+        self._keys = {name: _key(name, styles[name]) for name in self._names}
+        self.names = widgets.HTML()
+        legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
+        self._axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
         ]
-        title = "How well does each expert predict?"
-        marks = [self.drifts, *self.lines.values()]
-        super().__init__(title, legend + key("change noticed", "#D55E00", dash="2,3"), marks, axes)
+        self.other = BesideLine(beside, scales) if beside else None
+        marks = [self.drifts, self.rates.lines, *self.lines.values(), self.rates.labels]
+        marks += self.other.marks if self.other else []
+        super().__init__(title, legend, marks, self._axes, beside=self.names)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw every path, and where some expert's losses were found to have changed."""
-        history = snapshot.history.thinned(POINTS)
         shown, rows = [], np.empty(0)
         for name, line in self.lines.items():
-            rows, loss = history[name, "rows"], history[name, "log_loss"]
-            scored = np.isfinite(loss)
-            rows, loss = rows[scored], loss[scored]
+            rows, loss = losses_of(snapshot, name)
             move(line, rows, loss)
             if name != "base-rate":
                 shown.append(loss)
-        if not len(rows):
-            self.say("Nothing is predicted yet.")
-            return
-        extend(self._x, max(float(rows[-1]), 1.0))
-        fit(self._y, rows, shown)
-        self._mark_drifts(snapshot)
         losses = {name: snapshot.metric(name, "log_loss") for name in self._names}
+        self.names.value = "".join(
+            f'<div class="promo-line">{self._keys[name]}<b>{_number(loss, ".4f")}</b></div>'
+            for name, loss in losses.items()
+        )
+        if not len(rows):
+            self.empty("Nothing is predicted yet.")
+            self._tick()
+            return
+        run = self.beside.snapshot if self.beside else None
+        others = np.empty(0)
+        if self.other and run and (self._model, "log_loss") in run.history.columns:
+            others, other = self.other.draw(*losses_of(run, self._model))
+            shown.append(other)
+        end = max(1.0, rows[-1], *others[-1:])
+        extend(self._x, 1.08 * end)  # room for the label of a new rate
+        fit(self._y, rows, shown)
+        self._tick()
+        self._mark_drifts(snapshot)
+        self.rates.update(snapshot)
         told = ", ".join(
             f"{name} {losses[name]:.4f}" for name in sorted(losses, key=losses.__getitem__)
         )
-        self.say(f"Nats a row, each row predicted before it is learned: {told}.")
+        self.say(f"Nats a row, the lowest first: {told}.")
+
+    def _tick(self) -> None:
+        for each in self._axes:
+            tick(each)
 
     def _mark_drifts(self, snapshot: Snapshot) -> None:
         at: set[float] = set()
@@ -182,9 +227,9 @@ class WeightsFigure(Figure):
 
     rest_s = 0.5
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         names = names_of(trainer)
-        self._names = [n for n in names if n not in ("mixture", "best-possible")]
+        self._names = [n for n in names if n not in (Mixture.name, BestPossible.name)]
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=0, max=1.02)
         scales, styles = {"x": self._x, "y": self._y}, _styles(names)
         self.lines = {
@@ -202,11 +247,11 @@ class WeightsFigure(Figure):
     def update(self, snapshot: Snapshot) -> None:
         """Draw the weights."""
         history = snapshot.history.thinned(POINTS)
-        rows = history["mixture", "rows"]
+        rows = history[Mixture.name, "rows"]
         for name, line in self.lines.items():
-            move(line, rows, history["mixture", f"weight of {name}"])
+            move(line, rows, history[Mixture.name, f"weight of {name}"])
         self._x.max = max(float(rows[-1]) if len(rows) else 0.0, 1.0)
-        weights = {n: snapshot.metric("mixture", f"weight of {n}") for n in self._names}
+        weights = {n: snapshot.metric(Mixture.name, f"weight of {n}") for n in self._names}
         best = max(weights, key=lambda name: weights[name])
         self.say(f"The next row is predicted with {weights[best]:.1%} of the weight on {best}.")
 
@@ -217,13 +262,16 @@ def _key(name: str, style: tuple[str, str]) -> str:
 
 
 class CalibrationFigure(Figure):
-    """Whether of those predicted with 70%, 70% are promoted."""
+    """Whether of those predicted with 70%, 70% are promoted, over all rows or the last ones."""
 
     rest_s = 1.0
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.expert = _choose(trainer)
+        self.lately = widgets.Checkbox(
+            description="lately", indent=False, layout=widgets.Layout(width="auto")
+        )
         scales = {"x": bq.LinearScale(min=0, max=1), "y": bq.LinearScale(min=0, max=1)}
         self.even = bq.Lines(
             x=[0.0, 1.0], y=[0.0, 1.0], scales=scales, colors=[GREY], line_style="dashed"
@@ -239,18 +287,19 @@ class CalibrationFigure(Figure):
         legend = _key("share promoted", STYLES[0]) + key("calibrated", GREY, dash="6,4")
         marks = [self.even, self.curve, self.points]
         title = "Do predictions mean what they say?"
-        super().__init__(title, legend, marks, axes, [self.expert])
+        row = widgets.HBox([self.expert, self.lately], layout=row_layout())
+        super().__init__(title, legend, marks, axes, [row])
 
     @property
     def choice(self) -> object:
-        """The expert, and whether an answer about it is still to come."""
-        return self.expert.value, self._answer.is_due
+        """The expert, whether over the last rows only, and how many answers have come."""
+        return self.expert.value, self.lately.value, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
-        expert = self.expert.value
-        question = partial(_calibration, expert)
-        answer = self._answer.to((snapshot.rows, expert), lambda: self._trainer.ask(question))
+        about = self.expert.value, self.lately.value
+        question = partial(_calibration, *about)
+        answer = self._answer.to((snapshot.rows, about), lambda: self._trainer.ask(question))
         if answer is None:
             return
         name, (middle, share, rows) = answer
@@ -261,14 +310,15 @@ class CalibrationFigure(Figure):
         self.say(f"{name}, rows by prediction: {counts or 'none yet'}.")
 
 
-def _calibration(name: str, models: Sequence[Model]) -> tuple[str, Any]:
+def _calibration(name: str, lately: bool, models: Sequence[Model]) -> tuple[str, Any]:
     board = next(model for model in models if isinstance(model, Board))
-    return name, board.whole.calibration(board.names.index(name))
+    tally = board.recent if lately else board.whole
+    return f"{name}{', lately' * lately}", tally.calibration(board.names.index(name))
 
 
-def _choose(trainer: Trainer) -> widgets.Dropdown:
+def _choose(trainer: Answering) -> widgets.Dropdown:
     names = names_of(trainer)
-    first = "mixture" if "mixture" in names else names[0]
+    first = Mixture.name if Mixture.name in names else names[0]
     return widgets.Dropdown(options=names, value=first, description="Expert", style=_WIDE)
 
 
@@ -276,11 +326,18 @@ class SurfaceFigure(Figure):
     """P(promoted) over the plane by one expert, its even odds, and the people it speaks of.
 
     Click on a person: below stands what each expert says of people like that.
+
+    Parameters
+    ----------
+    trainer
+        Whose experts are asked.
+    title
+        Of the figure.
     """
 
     rest_s = 1.0
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Answering, title: str = "Where are the chances?") -> None:
         self._trainer, self._answer = trainer, Answer()
         self._picked: tuple[float, float] | None = None
         self.expert = _choose(trainer)
@@ -291,37 +348,43 @@ class SurfaceFigure(Figure):
         self.map = bq.HeatMap(
             x=nothing, y=nothing, color=np.full((2, 2), 0.5), scales={**scales, "color": colour}
         )
-        self.people = bq.Scatter(
-            x=NOWHERE, y=NOWHERE, scales=scales, colors=["#222222"], default_size=14,
-            opacities=[0.5],
+        self.not_promoted, self.promoted = (
+            bq.Scatter(
+                x=NOWHERE, y=NOWHERE, scales=scales, colors=["#ffffff"], stroke="#444444",
+                marker=marker, default_size=size, opacities=[0.8], stroke_width=1,
+            )
+            for marker, size in (("cross", 30), ("circle", 20))
         )  # fmt: skip
         self.boundary, self.band = (
             bq.Scatter(x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], default_size=size)
             for size in (12, 3)
         )
-        self.people.on_element_click(self._pick)
+        for people in (self.promoted, self.not_promoted):
+            people.on_element_click(self._pick)
         legend = (
-            key("even odds", "#111111", marker="circle")
-            + "<span>small dots: its 95% band</span>"
+            key("promoted", INK, marker="circle")
+            + key("not promoted", INK, marker="cross")
             + key("surely promoted", "#0072B2")
             + key("surely not", "#D55E00")
+            + "<span>dotted: even odds, 95% band</span>"
         )
         axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
-        marks = [self.map, self.band, self.boundary, self.people]
-        super().__init__("Where are the chances?", legend, marks, axes, [self.expert])
+        marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
+        super().__init__(title, legend, marks, axes, [self.expert])
 
     def _pick(self, _: Any, target: dict[str, Any]) -> None:
         self._picked = float(target["data"]["x"]), float(target["data"]["y"])
 
     @property
     def choice(self) -> object:
-        """The expert, the point picked, and whether an answer is still to come."""
-        return self.expert.value, self._picked, self._answer.is_due
+        """The expert, the point picked, and how many answers have come."""
+        return self.expert.value, self._picked, self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
-        ability, competence, _ = snapshot.sample[:, -300:]
-        move(self.people, competence, ability)
+        ability, competence, promoted = snapshot.sample[:, -300:]
+        for people, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
+            move(people, competence[chosen], ability[chosen])
         about = self.expert.value, self._picked
         question = partial(_surface, *about)
         answer = self._answer.to((snapshot.rows, about), lambda: self._trainer.ask(question))
@@ -349,52 +412,3 @@ def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Mod
         told = "; ".join(f"{o.name} {o.proba:.0%}" for o in opinions(models, *picked))
         said = f"Competence {picked[0]:+.2f}, network ability {picked[1]:+.2f}: {told}."
     return xs, ys, proba, bounds, said
-
-
-class WhatIfCard:
-    """What each expert says of a person with these abilities, while the stream runs."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer, self._answer = trainer, Answer()
-        self.competence, self.network_ability = (
-            widgets.FloatSlider(
-                value=0.5, min=-4, max=4, step=0.1, description=name, continuous_update=False,
-                readout_format="+.1f", style=_WIDE, layout=widgets.Layout(width="320px"),
-            )
-            for name in ("Competence", "Network ability")
-        )  # fmt: skip
-        self.table = widgets.HTML()
-        title = (
-            '<div class="promo-title">What if?</div><div class="promo-legend">The chance of '
-            "promotion of such a person; 95% at one look where the expert has an interval</div>"
-        )
-        row = widgets.HBox([self.competence, self.network_ability], layout=row_layout())
-        self.widget = widgets.VBox([sheet(), widgets.HTML(title), row, self.table])
-        self.widget.add_class("promo")
-
-    @property
-    def choice(self) -> object:
-        """The point, and whether an answer is still to come."""
-        return self.competence.value, self.network_ability.value, self._answer.is_due
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the newest answer, and ask again."""
-        at = {"competence": self.competence.value, "network_ability": self.network_ability.value}
-        question = partial(opinions, **at)
-        about = snapshot.rows, *at.values()
-        answer = self._answer.to(about, lambda: self._trainer.ask(question))
-        if answer is not None:
-            self.table.value = _table(answer)
-
-
-def _table(said: Sequence[Opinion]) -> str:
-    lines = ""
-    for name, proba, low, high in said:
-        interval = f"{low:.1%} to {high:.1%}" if isfinite(low) else ""
-        bar = f'<div class="promo-bar"><div style="width: {100 * proba:.0f}%"></div></div>'
-        lines += (
-            f"<tr><td>{escape(name)}</td><td>{proba:.1%}</td><td>{interval}</td>"
-            f'<td style="min-width: 120px">{bar}</td></tr>'
-        )
-    head = "<th>expert</th><th>chance</th><th>95% interval</th><th></th>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
+from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.trainer import close_all as close_trainers
+from promo.ui.access import Access
 from promo.ui.frames import Frames
 
 FRAMES_PER_S = 10.0
@@ -40,7 +42,10 @@ class Publisher:
 
     A view that fails must not stop the others: it is left out from then on and says why, as does
     `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
-    a change of it is shown like one of the trainer.
+    a change of it is shown like one of the trainer. Where it has a run `beside`, so is a new
+    snapshot of that. One that has `turned` says which snapshot is shown instead of the newest, save
+    to those that are `live`. One that has `frames` is given those of the publisher. The `news` of
+    a view, if it has any, are announced to those who do not see it.
 
     A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
     what a cell which runs again had opened.
@@ -56,14 +61,21 @@ class Publisher:
     """
 
     def __init__(
-        self, trainer: Trainer | None, views: Sequence[View], frames_per_s: float = FRAMES_PER_S
+        self,
+        trainer: Trainer | Following | None,
+        views: Sequence[View],
+        frames_per_s: float = FRAMES_PER_S,
     ) -> None:
         self.trainer, self.views = trainer or _Still(), list(views)
         self.errors: list[Exception] = []
-        self.frames = Frames(1 / frames_per_s)
+        self.frames, self.access = Frames(1 / frames_per_s), Access()
+        for view in views:
+            if hasattr(view, "frames"):
+                view.frames = self.frames
         self._tick_s = min(1 / frames_per_s, _TICK_S)
         self._halt = threading.Event()
         self._working = list(views)
+        self._turned = next((v.turned for v in views if hasattr(v, "turned")), lambda live: live)
         self._shown: dict[View, tuple[object, float]] = {}  # what, and when
         self._thread = threading.Thread(target=self._run, name="promo-publisher", daemon=True)
         for earlier in [p for p in _OPEN if _kinds(p.views) == _kinds(self.views)]:
@@ -74,36 +86,47 @@ class Publisher:
     def _run(self) -> None:
         said: tuple[object, ...] = ()
         while not self._halt.wait(self._tick_s):
-            snapshot, status = self.trainer.snapshot, self.trainer.status
+            live, status = self.trainer.snapshot, self.trainer.status
+            turned, others = self._turned(live), [*filter(None, map(_beside, self._working))]
             asked = [
                 (getattr(view, "choice", None), getattr(view, "problem", ""))
                 for view in self._working
             ]
             words = (status, self.trainer.message, *asked)
-            runs = status == "running"
-            flat_out = runs and snapshot is not None and snapshot.pages_per_s > _FLAT_OUT
+            runs = status == "running" or any(other.status == "running" for other in others)
+            drawn = [turned, *others] if runs and turned is not None else []
+            flat_out = any(snapshot.pages_per_s > _FLAT_OUT for snapshot in drawn)
             if not self.frames.is_due(hurry=words != said or not runs, flat_out=flat_out):
                 continue
             said = words
-            self._show((snapshot, *words), snapshot, flat_out)
+            self._show(words, live, turned, flat_out)
 
-    def _show(self, news: object, snapshot: Snapshot | None, flat_out: bool) -> None:
+    def _show(
+        self,
+        words: object,
+        live: Snapshot | None,
+        turned: Snapshot | None,
+        flat_out: bool,
+    ) -> None:
         """Make a frame of the views that have not shown the news and do not rest."""
         now, behind = time.monotonic(), []
         for view in self._working:
+            snapshot = live if getattr(view, "live", False) else turned
+            news = (words, snapshot, _beside(view))
             shown, at = self._shown.get(view, (None, float("-inf")))
             rests = flat_out and now < at + getattr(view, "rest_s", 0.0)
             if news != shown and not rests:
-                behind.append(view)
+                behind.append((view, snapshot, news))
         if not behind:
             return
         self.frames.begin()
-        for view in behind:
+        for view, snapshot, news in behind:
             self._shown[view] = news, now
             try:
                 view.update(snapshot)
             except Exception as error:
                 self._leave_out(view, error)
+        self.access.said = " ".join(filter(None, (getattr(v, "news", "") for v in self.views)))
         self.frames.end()
 
     def _leave_out(self, view: View, error: Exception) -> None:
@@ -114,11 +137,17 @@ class Publisher:
             view.widget.children += (widgets.HTML(why),)
 
     def close(self) -> None:
-        """Stop the thread; close all widgets of all views and of their boards. Idempotent."""
+        """Stop the thread; close all widgets of all views and of their boards. Idempotent.
+
+        A view with a `close` of its own is told.
+        """
         self._halt.set()
         self._thread.join(timeout=2.0)
         close_tree(self.frames)
+        close_tree(self.access)
         for view in self.views:
+            if hasattr(view, "close"):  # it has opened more than widgets
+                view.close()
             close_tree(view.widget)
         for board in [b for b in BOARDS if not {*self.views}.isdisjoint(b.views)]:
             BOARDS.remove(board)
@@ -131,8 +160,22 @@ _OPEN: list[Publisher] = []
 BOARDS: list[Any] = []  # of boards, each with its `views`
 
 
+def _beside(view: View) -> Snapshot | None:
+    """Return the newest snapshot of another run that a view shows too, if it does."""
+    run = getattr(view, "beside", None)
+    return run.snapshot if run else None
+
+
 def _kinds(views: Sequence[View]) -> list[type]:
     return [type(view) for view in views]
+
+
+def close_board(board: Any) -> None:
+    """Close a board, the publishers of its views, and the trainers whose snapshots they showed."""
+    for publisher in [p for p in _OPEN if not {*p.views}.isdisjoint(board.views)]:
+        publisher.close()
+        if isinstance(publisher.trainer, Trainer):
+            publisher.trainer.close()
 
 
 def close_views() -> None:

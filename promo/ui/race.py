@@ -8,6 +8,7 @@ import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
 
+from promo.models.best import BestPossible
 from promo.models.logistic import RenewableLogistic
 from promo.models.race import DIVERGED, RATES, runner
 from promo.models.sgd import SGDLogistic
@@ -16,6 +17,7 @@ from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fi
 from promo.ui.style import BLUE, GREEN, GREY, SKY, VERMILLION, key, row_layout
 
 YOURS, EXACT = SGDLogistic.name, RenewableLogistic().name
+_BEST = (BestPossible.name, "log_loss")
 _METHODS = {
     "SGD": "sgd",
     "SGD, rate/√t": "sgd-inverse-scaling",
@@ -42,6 +44,7 @@ class RaceSwitch:
             layout=widgets.Layout(width="auto"),
         )
         self.widget = widgets.HBox([self.method], layout=row_layout())
+        self.widget.add_class("promo")
 
     @property
     def choice(self) -> str:
@@ -73,6 +76,8 @@ class _Raced(Figure):
 class RaceFigure(_Raced):
     """Log loss against learning rate, over all rows and lately, with the reader's own runner.
 
+    Where the models include the best possible, its log loss is the floor.
+
     Parameters
     ----------
     switch
@@ -91,12 +96,12 @@ class RaceFigure(_Raced):
             for colour, width, marker, size in
             ((BLUE, 2.5, "circle", 40), (SKY, 1.5, "square", 24))
         )  # fmt: skip
-        self.exact, self.exact_lately, self.coin = (
+        self.exact, self.exact_lately, self.floor, self.coin = (
             bq.Lines(x=ends, y=y, scales=scales, colors=[colour], stroke_width=width,
                      line_style=style)
             for y, colour, width, style in
             ((NOWHERE, GREEN, 2, "dashed"), (NOWHERE, GREEN, 1.5, "dotted"),
-             (np.full(2, log(2)), GREY, 1, "solid"))
+             (NOWHERE, GREY, 2, "dotted"), (np.full(2, log(2)), GREY, 1, "solid"))
         )  # fmt: skip
         self.yours = bq.Scatter(
             x=[1.0], y=[OFF], scales=scales, colors=[VERMILLION], marker="diamond",
@@ -123,11 +128,12 @@ class RaceFigure(_Raced):
             + key("yours, lately", VERMILLION, marker="diamond")
             + key("diverged", VERMILLION, marker="cross")
             + key("coin toss", GREY)
+            + key("best possible, if known", GREY, dash="2,3")
         )
         rates = axis(across, "learning rate", fmt="~g")
         rates.tick_values = _TICKS
         losses = axis(self._y, "log loss (nats)", vertical=True, fmt=".2f")
-        marks = [self.coin, self.exact, self.exact_lately, self.lately, self.whole]
+        marks = [self.coin, self.floor, self.exact, self.exact_lately, self.lately, self.whole]
         marks += [self.yours, self.diverged, self.best, self.name, self.fallen]
         own = [] if switch else [self.switch.widget]
         super().__init__("Which learning rate wins?", legend, marks, [rates, losses], own)
@@ -137,16 +143,17 @@ class RaceFigure(_Raced):
         losses, metrics = _losses(snapshot, self.switch.names), _by_name(snapshot)
         rate = snapshot.learning_rates[YOURS]
         exact, lately = (metrics[EXACT, name] for name in ("log_loss", "recent_log_loss"))
-        yours = metrics[YOURS, "recent_log_loss"]
+        yours, floor = metrics[YOURS, "recent_log_loss"], metrics.get(_BEST, OFF)
         if not np.isfinite([*losses.flat, exact, lately, yours]).all():
-            losses, exact, lately, yours = np.full_like(losses, OFF), OFF, OFF, OFF
+            losses, exact, lately, yours, floor = np.full_like(losses, OFF), OFF, OFF, OFF, OFF
         top = max(log(2), exact, lately) + _ROOM
         gone = losses[1] > DIVERGED
         best, at = int(np.argmin(losses[0])), float(np.clip(rate, _X[0] / _AROUND, _X[-1]))
         shown = min(yours, top)
         move(self.whole, _X, losses[0])
         move(self.lately, _X, losses[1])
-        for line, loss in ((self.exact, exact), (self.exact_lately, lately)):
+        lines = ((self.exact, exact), (self.exact_lately, lately), (self.floor, floor))
+        for line, loss in lines:
             move(line, line.x, np.full(2, loss))
         move(self.yours, np.array([at]), np.array([shown]))
         move(self.diverged, _X, np.where(gone, 0.97, OFF))
@@ -155,16 +162,18 @@ class RaceFigure(_Raced):
         self.best.text = [f"{_X[best]:g}"]
         move(self.best, _X[[best]], losses[0, [best]])
         if exact == OFF:
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
-        fit(self._y, np.ones(1), [np.minimum([*losses.flat, exact, lately, top], top)], 0.02)
+        levels = [level for level in (*losses.flat, exact, lately, floor, top) if level != OFF]
+        fit(self._y, np.ones(1), [np.minimum(levels, top)], 0.02)
         best_lately = int(np.argmin(losses[1]))
+        lowest = f"The best possible is {floor:.4f}. " if floor != OFF else ""
         fallen = ", ".join(f"{r:g}" for r in _X[gone]) or "none"
         self.say(
             f"<b>{self.switch.label}</b>, {snapshot.rows:,} rows: the best of twelve rates is "
             f"{_X[best]:g} with {losses[0, best]:.4f} nats over all rows, lately "
             f"{_X[best_lately]:g} with {losses[1, best_lately]:.4f}. Exact, without a rate: "
-            f"{exact:.4f}, lately {lately:.4f}. Yours, at {rate:.3g}: lately {yours:.4f}. "
+            f"{exact:.4f}, lately {lately:.4f}. {lowest}Yours, at {rate:.3g}: lately {yours:.4f}. "
             f"Diverged, which is more than twice a coin toss lately: {fallen}."
         )
 
@@ -230,7 +239,7 @@ class PathsFigure(_Raced):
                            (self.yours, weights[-1])):  # fmt: skip
             move(line, rows, path)
         if rows is NOWHERE:
-            self.say("No path is to be seen yet.")
+            self.empty("No path is to be seen yet.")
             return
         extend(self._x, max(float(rows[-1]), 1.0))
         fit(self._y, rows, [np.zeros(len(rows)), paths[best], weights[-2]], headroom=0.25)
@@ -274,7 +283,7 @@ class BestRateFigure(_Raced):
         rows, losses = history[YOURS, "rows"][known], losses[:, known]
         if len(rows) < 2:
             move(self.line, NOWHERE, np.ones(2))
-            self.say("Nothing is predicted yet.")
+            self.empty("Nothing is predicted yet.")
             return
         best = _X[losses.argmin(axis=0)]
         move(self.line, rows, best)

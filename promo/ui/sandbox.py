@@ -21,7 +21,7 @@ from promo.snapshot import Snapshot
 from promo.ui.diagram import causal_diagram
 from promo.ui.plot import DASHED, NOWHERE, Figure, Floats, axis, move
 from promo.ui.stories import StoriesFigure
-from promo.ui.style import BLUE, GREY, VERMILLION, key, row_layout, sheet
+from promo.ui.style import BLUE, GREY, VERMILLION, headed, key, row_layout, sheet
 from promo.world import DRIFT_ROW, WORLDS, Employees, World
 
 SEED = 2021
@@ -93,11 +93,11 @@ class WorldFigure:
         self.truth, self.verdict = widgets.HTML(), widgets.HTML()
         self._stories = StoriesFigure()
         row = widgets.HBox([self.world, self.rows], layout=row_layout())
-        head = widgets.HTML(
-            '<div class="promo-title">Worlds to break it</div><div class="promo-legend">What is '
-            "true in a world that we made, and below it what the stories say of its rows</div>"
+        head = headed(
+            "Worlds to break it",
+            "What is true in a world that we made, and below it what the stories say of its rows",
         )
-        parts = [sheet(), head, row, self.truth, self.verdict, self._stories.widget]
+        parts = [sheet(), widgets.HTML(head), row, self.truth, self.verdict, self._stories.widget]
         self.widget = widgets.VBox(parts)
         self.widget.add_class("promo")
 

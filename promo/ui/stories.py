@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from html import escape
-from math import exp, hypot, isfinite
+from math import exp, isfinite
 
 import ipywidgets as widgets
 import numpy as np
 
-from promo.models.graphs import INDEPENDENCIES, Graph, Story, implied, stories
+from promo.models.graphs import INDEPENDENCIES, Story, implied, stories
 from promo.models.results import Coefficient
 from promo.models.stories import Stories
+from promo.report.dag import diagram
+from promo.report.figures import percent, readable
 from promo.snapshot import Snapshot
-from promo.ui.style import BLUE, sheet
+from promo.ui.style import BLUE, headed, sheet, table
 
-_PLACES = {"network_ability": (17, 15), "competence": (83, 15), "promoted": (50, 51)}
-_LETTERS = {"network_ability": "N", "competence": "C", "promoted": "P"}
-_RADIUS = 11
 _POINTS = 60  # of a share's path
+_FOUND = ("independence", "implied", "correlation", ("95% at any time", 2), "verdict")
 _DEAD = 0.001  # share below which a card fades
 
 
@@ -33,7 +33,7 @@ class StoriesFigure:
     def __init__(self) -> None:
         self.shares = [widgets.HTML() for _ in stories()]
         self.open = widgets.Dropdown(
-            options=[(_plain(story), at) for at, story in enumerate(stories())],
+            options=[(readable(story), at) for at, story in enumerate(stories())],
             value=next(at for at, story in enumerate(stories()) if "->" in story.name),
             description="Open a story",
             style={"description_width": "initial"},
@@ -41,15 +41,18 @@ class StoriesFigure:
         )
         self.opened, self.note = widgets.HTML(), widgets.HTML()
         cards = [_card(story, share) for story, share in zip(stories(), self.shares, strict=True)]
-        head = widgets.HTML(
-            '<div class="promo-title">Which causal story survives?</div><div class="promo-legend">'
+        head = headed(
+            "Which causal story survives?",
             "N network ability, C competence, P promoted. On one card stands what no data of this "
-            "kind can tell apart; the line is the story's share over pages</div>"
+            "kind can tell apart; the line is the story's share over pages",
         )
         grid = widgets.Box(cards)
         grid.add_class("promo-stories")
-        self.widget = widgets.VBox([sheet(), head, grid, self.note, self.open, self.opened])
-        self.widget.add_class("promo")
+        self.cards = widgets.VBox([sheet(), widgets.HTML(head), grid, self.note])
+        self.findings = widgets.VBox([self.open, self.opened])
+        self.widget = widgets.VBox([self.cards, self.findings])
+        for box in (self.widget, self.cards, self.findings):
+            box.add_class("promo")
 
     @property
     def choice(self) -> int:
@@ -71,8 +74,9 @@ class StoriesFigure:
         else:
             self.note.value = _note(
                 f"After {snapshot.rows:,} rows the share is largest for <b>"
-                f"{escape(_plain(stories()[best]))}</b>: {_percent(shares[best])}. Assumed: no "
-                "hidden common cause, straight lines, all stories equally likely at first."
+                f"{escape(readable(stories()[best]))}</b>: {escape(percent(shares[best]))}. "
+                "Assumed: no hidden common cause, straight lines, all stories equally likely at "
+                "first."
             )
         self.opened.value = _opened(stories()[self.choice], snapshot)
 
@@ -81,51 +85,15 @@ def _note(text: str) -> str:
     return f'<div class="promo-note">{text}</div>'
 
 
-def _plain(story: Story) -> str:
-    """Return a story's name for people."""
-    name = story.name.replace("network_ability", "network ability")
-    return name.replace("->", "→").replace("<-", "←")
-
-
 def _card(story: Story, share: widgets.HTML) -> widgets.VBox:
     drawings = "".join(diagram(graph) for graph in story.graphs)
-    title = f'<div class="promo-card-title">{escape(_plain(story))}</div>'
+    title = f'<div class="promo-card-title">{escape(readable(story))}</div>'
     text = f'{title}<div class="promo-card-drawings">{drawings}</div>'
     card = widgets.VBox([widgets.HTML(text), share])
     card.add_class("promo-card")
     if len(story.graphs) > 3:
         card.add_class("promo-card-wide")
     return card
-
-
-def diagram(graph: Graph) -> str:
-    """Return a causal diagram of the three variables as a small SVG element with a title."""
-    arrows = [f"{cause} → {effect}" for cause, effect in sorted(graph)]
-    title = ", ".join(arrows).replace("_", " ") or "no arrows"
-    lines = "".join(_arrow(_PLACES[cause], _PLACES[effect]) for cause, effect in sorted(graph))
-    nodes = "".join(
-        f'<circle cx="{x}" cy="{y}" r="{_RADIUS}"/>'
-        f'<text x="{x}" y="{y + 4}">{_LETTERS[name]}</text>'
-        for name, (x, y) in _PLACES.items()
-    )
-    return (
-        f'<svg class="promo-dag" role="img" viewBox="0 0 100 66" width="76" height="50">'
-        f"<title>{escape(title)}</title>{lines}{nodes}</svg>"
-    )
-
-
-def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    length = hypot(dx, dy)
-    ux, uy = dx / length, dy / length
-    x1, y1 = start[0] + ux * (_RADIUS + 2), start[1] + uy * (_RADIUS + 2)
-    x2, y2 = end[0] - ux * (_RADIUS + 3), end[1] - uy * (_RADIUS + 3)
-    left, right = ((x2 - 8 * ux + side * 4 * uy, y2 - 8 * uy - side * 4 * ux) for side in (1, -1))
-    head = " ".join(f"{x:.1f},{y:.1f}" for x, y in ((x2, y2), left, right))
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2 - 5 * ux:.1f}" y2="{y2 - 5 * uy:.1f}"/>'
-        f'<polygon points="{head}"/>'
-    )
 
 
 def _share(share: float, path: np.ndarray, *, leads: bool) -> str:
@@ -138,17 +106,10 @@ def _share(share: float, path: np.ndarray, *, leads: bool) -> str:
         line = f'<polyline points="{points}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>'
     return (
         f'<div class="promo-share {kind}"><div class="promo-bar">'
-        f'<div style="width: {100 * share:.1f}%"></div></div><b>{_percent(share)}</b>'
+        f'<div style="width: {100 * share:.1f}%"></div></div><b>{escape(percent(share))}</b>'
         f'<svg viewBox="0 0 120 24" width="100%" height="24" preserveAspectRatio="none" '
         f'aria-hidden="true">{line}</svg></div>'
     )
-
-
-def _percent(share: float) -> str:
-    """Return a share for people: never 0 % or 100 % of what only comes close."""
-    if 0.9995 <= share < 1:
-        return "&gt; 99.9%"
-    return f"{share:.1%}" if share >= 0.0005 or share == 0 else "&lt; 0.1%"
 
 
 def _opened(story: Story, snapshot: Snapshot) -> str:
@@ -170,15 +131,16 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
         standing = f"It is {behind:,.1f} nats behind the best: the odds are {odds}."
     says = implied(story.graphs[0])
     lines = "".join(
-        f"<tr><td>{escape(_readable(str(each)))}</td><td>{'yes' if each in says else 'no'}</td>"
+        f'<tr><th scope="row">{escape(_readable(str(each)))}</th>'
+        f"<td>{'yes' if each in says else 'no'}</td>"
         f"{_found(snapshot.coefficient(Stories.name, str(each)), each in says)}</tr>"
         for each in INDEPENDENCIES
     )
-    return (
-        f'<div class="promo-note"><b>{escape(_plain(story))}.</b> {standing}</div>'
-        '<table class="promo-findings"><thead><tr><th>independence</th><th>implied</th>'
-        '<th>correlation</th><th colspan="2">95% at any time</th><th>verdict</th></tr></thead>'
-        f"<tbody>{lines}</tbody></table>"
+    return f'<div class="promo-note"><b>{escape(readable(story))}.</b> {standing}</div>' + table(
+        "What the story implies, and what was found",
+        _FOUND,
+        f"<tbody>{lines}</tbody>",
+        "promo-findings",
     )
 
 

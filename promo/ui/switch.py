@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import ipywidgets as widgets
-import numpy as np
-from scipy.special import stdtrit
 
-from promo.models.anytime import ALPHA, G, asymptotic_radius, radius
-from promo.models.regressions import FORMULAS
+from promo.models.anytime import ALPHA, G
+from promo.models.looks import COLLIDER, NULL, TERMS, slope_path
 from promo.models.results import Coefficient
 from promo.models.robust import robustly
 from promo.snapshot import Snapshot
 from promo.ui.plot import Floats
 from promo.ui.style import row_layout
 
-NULL = "network_ability ~ competence"
-COLLIDER = "network_ability ~ competence + promoted"
 _SHOWN = {"without": (NULL,), "with": (COLLIDER,), "both": (NULL, COLLIDER)}
-_TERMS = {formula.name: len(formula.terms) for formula in FORMULAS}
 
 
 class ColliderSwitch:
@@ -44,6 +39,7 @@ class ColliderSwitch:
             [self.promoted, self.anytime, self.robust],
             layout=row_layout(),
         )
+        self.widget.add_class("promo")
 
     @property
     def choice(self) -> tuple[str, bool, bool]:
@@ -61,26 +57,16 @@ class ColliderSwitch:
         if not self.robust.value:
             return found
         rows = int(snapshot.metric(model, "rows"))
-        return robustly(found, rows, _TERMS[model], self.alpha, self.g)
+        return robustly(found, rows, TERMS[model], self.alpha, self.g)
 
     def path(self, snapshot: Snapshot, model: str, points: int) -> tuple[Floats, ...]:
         """Return rows, slope on competence, radius at one look and at all, each of shape (n,).
 
         Only where all are defined and finite.
         """
-        history = snapshot.history.thinned(points)
-        rows, slope = history[model, "rows"], history[model, "competence", "estimate"]
-        name = "hc1_std_error" if self.robust.value else "std_error"
-        error = history[model, "competence", name]
-        enough = np.isfinite(slope) & (error > 0)
-        rows, slope, error = rows[enough], slope[enough], error[enough]
-        df = rows - _TERMS[model]
-        one = stdtrit(df, 1 - self.alpha / 2)
-        if self.robust.value:
-            wide = np.maximum(one, asymptotic_radius(rows, self.alpha, self.g))
-        else:
-            wide = radius(df, rows, self.alpha, self.g)
-        return rows, slope, one * error, wide * error
+        return slope_path(
+            snapshot.history.thinned(points), model, self.alpha, self.g, robust=self.robust.value
+        )
 
 
 def _check(text: str, value: bool) -> widgets.Checkbox:

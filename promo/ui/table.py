@@ -9,10 +9,11 @@ import ipywidgets as widgets
 
 from promo.models.results import Coefficient
 from promo.snapshot import Snapshot
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet, table
 from promo.ui.switch import ColliderSwitch
 
-_HEAD = ("term", "estimate", "SE", "p")
+_TITLE = "The regressions in numbers"
+_COLUMNS = ("term", "estimate", "SE", "p", ("95% interval", 2), ("at any time", 2))
 
 
 class CoefficientTable:
@@ -29,13 +30,13 @@ class CoefficientTable:
     def __init__(self, switch: ColliderSwitch | None = None) -> None:
         self._switch = switch or ColliderSwitch()
         self.table = widgets.HTML()
-        title = widgets.HTML('<div class="promo-title">The regressions in numbers</div>')
-        key = (
-            '<div class="promo-legend">SE: standard error; p and 95% interval for one look; '
-            "the interval at any time holds whenever you stop</div>"
+        head = headed(
+            _TITLE,
+            "SE: standard error; p and 95% interval for one look; the interval at any time holds "
+            "whenever you stop",
         )
         own = [] if switch else [self._switch.widget]
-        self.widget = widgets.VBox([sheet(), title, widgets.HTML(key), *own, self.table])
+        self.widget = widgets.VBox([sheet(), widgets.HTML(head), *own, self.table])
         self.widget.add_class("promo")
 
     @property
@@ -50,10 +51,8 @@ class CoefficientTable:
 
 def as_html(snapshot: Snapshot, switch: ColliderSwitch) -> str:
     """Return the table of the regressions that a switch shows, at a snapshot."""
-    head = "".join(f"<th>{name}</th>" for name in _HEAD)
-    head += '<th colspan="2">95% interval</th><th colspan="2">at any time</th>'
     body = "".join(_section(snapshot, switch, model) for model in switch.formulas)
-    return f"<table><thead><tr>{head}</tr></thead>{body}</table>"
+    return table(_TITLE, _COLUMNS, body)
 
 
 def _section(snapshot: Snapshot, switch: ColliderSwitch, model: str) -> str:
@@ -61,14 +60,14 @@ def _section(snapshot: Snapshot, switch: ColliderSwitch, model: str) -> str:
     robust = ", HC1 errors" if switch.robust.value else ""
     about = f"R² {_number(r_squared, '.4f') or 'not defined'}, {rows:,.0f} rows{robust}"
     lines = [
-        f'<tr class="first"><th scope="rowgroup" colspan="{len(_HEAD) + 4}">'
+        f'<tr class="first"><th scope="rowgroup" colspan="8">'
         f"<code>{escape(model)}</code> &nbsp; {about}</th></tr>"
     ]
     for found in snapshot.coefficients:
         if found.model == model:
             term = switch.coefficient(snapshot, model, found.term)
             cells = "".join(f"<td>{cell}</td>" for cell in _cells(term))
-            lines.append(f"<tr>{cells}</tr>")
+            lines.append(f'<tr><th scope="row">{escape(term.term)}</th>{cells}</tr>')
     return f"<tbody>{''.join(lines)}</tbody>"
 
 
@@ -80,7 +79,7 @@ def _cells(c: Coefficient) -> list[str]:
     )
     bounds = (c.ci_low, c.ci_high, c.av_low, c.av_high)
     numbers = _number(c.estimate, "+.3f"), _number(c.std_error, ".4f")
-    return [escape(c.term), *numbers, p, *(_number(v, "+.3f") for v in bounds)]
+    return [*numbers, p, *(_number(v, "+.3f") for v in bounds)]
 
 
 def _number(value: float, form: str) -> str:

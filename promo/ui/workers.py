@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from promo.snapshot import Snapshot
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet, table
 
 if TYPE_CHECKING:  # Dask is an extra
     from promo.scale import ScaledTrainer, WorkerFacts
 
+_TITLE = "Who works?"
 _HEAD = ("worker", "pages", "pages/s", "retries", "deaths")
 
 
@@ -31,9 +32,11 @@ class WorkersTable:
         self._trainer = trainer
         self.table, self.note = widgets.HTML(), widgets.HTML()
         head = widgets.HTML(
-            '<div class="promo-title">Who works?</div><div class="promo-legend">'
-            "Only what merges is learned here: moments, a logistic regression, the stories. "
-            "River's SGD and trees learn row after row and do not merge: they are off</div>"
+            headed(
+                _TITLE,
+                "Only what merges is learned here: moments, a logistic regression, the stories. "
+                "River's SGD and trees learn row after row and do not merge: they are off",
+            )
         )
         self.widget = widgets.VBox([sheet(), head, self.table, self.note])
         self.widget.add_class("promo")
@@ -46,12 +49,8 @@ class WorkersTable:
     def update(self, snapshot: Snapshot) -> None:
         """Write the table anew."""
         workers = self._trainer.workers
-        head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
         rows = "".join(_row(each, busy=snapshot.pages_per_s > 0) for each in workers)
-        self.table.value = (
-            f'<table class="promo-workers"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{rows}</tbody></table>"
-        )
+        self.table.value = table(_TITLE, _HEAD, f"<tbody>{rows}</tbody>", "promo-workers")
         pages, deaths = sum(w.pages for w in workers), sum(w.deaths for w in workers)
         died = {0: "Nobody died.", 1: "One death: its pages were done again."}.get(
             deaths, f"{deaths:,} deaths: their pages were done again."
@@ -66,4 +65,4 @@ def _row(facts: WorkerFacts, *, busy: bool) -> str:
     pace = f"{facts.pages_per_s:,.0f}" if busy and facts.pages_per_s else ""
     numbers = (f"{facts.pages:,}", pace, f"{facts.retries:,}", f"{facts.deaths:,}")
     cells = "".join(f"<td>{number}</td>" for number in numbers)
-    return f"<tr><td>{escape(facts.name)}</td>{cells}</tr>"
+    return f'<tr><th scope="row">{escape(facts.name)}</th>{cells}</tr>'

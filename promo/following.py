@@ -1,0 +1,122 @@
+"""Reading along in a store that another process writes, in the form of a trainer that only rests.
+
+For whoever comes second: the store has one writer, and its readers see every page that it commits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from promo.memory import Memory
+from promo.models.default import default_models
+from promo.models.results import Model
+from promo.snapshot import Snapshot, Status
+from promo.store import Reader
+
+_T = TypeVar("_T")
+_LEAST_S = 0.5  # between two looks
+_SHARE = 0.2  # of one core at most for looking
+
+
+class Following:
+    """Shows what a store holds, newly looked at from time to time, and writes nothing.
+
+    It has what views ask of a `Trainer`: `snapshot`, `status`, `message`, `models` and `ask`. One
+    thread may use it at a time, that of the publisher.
+
+    Parameters
+    ----------
+    path
+        The store.
+    why
+        Why it is only read, in words.
+
+    Raises
+    ------
+    StoreError, StoreMismatch
+        It cannot be read.
+    ValueError
+        It was begun with models that this version does not know.
+    """
+
+    error = None
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.store, self.why = Reader(path), why
+        settings = self.store.settings
+        self.models, _ = default_models(
+            settings.get("models", ("sgd-logistic",)), self.store.source, settings["alpha"]
+        )
+        self._initial = {s.name: s.state for m in self.models for s in m.states()}
+        self._pages: list[tuple[float, int]] = []
+        self._look_at = float("-inf")
+        self._snapshot = self._look()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the store held at the last look; looks again when it is time to."""
+        if time.monotonic() >= self._look_at:
+            self._snapshot = self._look()
+        return self._snapshot
+
+    @property
+    def status(self) -> Status:
+        """``running`` while pages are committed, else ``idle``."""
+        return self._snapshot.status
+
+    @property
+    def message(self) -> str:
+        """Why it is only read."""
+        return self.why
+
+    def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:
+        """Answer a question about the models as they were at the last look, at once."""
+        future: Future[_T] = Future()
+        try:
+            future.set_result(question(self.models))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def close(self) -> None:
+        """Let go of the store. Idempotent."""
+        self.store.close()
+
+    def _look(self) -> Snapshot:
+        began = time.monotonic()
+        self.store.query("BEGIN")  # all that is read until its end is of one page
+        try:
+            memory = self._memory()
+        finally:
+            self.store.query("COMMIT")
+        self._pages = [*self._pages[-3:], (began, -1 if memory.page is None else memory.page)]
+        (then, before), (now, page) = self._pages[0], self._pages[-1]
+        pace = (page - before) / (now - then) if page > before else 0.0
+        took_s = time.monotonic() - began
+        self._look_at = began + max(_LEAST_S, took_s / _SHARE)
+        rates = {
+            getattr(model, "name", ""): model.learning_rate
+            for model in self.models
+            if hasattr(model, "learning_rate")
+        }
+        return memory.snapshot(
+            "running" if pace else "idle",
+            self.why,
+            page_size=self.store.page_size,
+            total_rows=None,
+            learning_rates=rates,
+        )
+
+    def _memory(self) -> Memory:
+        states: dict[str, Any] = {**self._initial, **self.store.states}
+        for model in self.models:
+            model.restore(states)
+            if hasattr(model, "relearn"):
+                model.relearn(self.store.batches())
+        coefficients = [c for model in self.models for c in model.coefficients()]
+        metrics = [m for model in self.models for m in model.metrics()]
+        return Memory(self.store, coefficients, metrics)

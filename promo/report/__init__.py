@@ -1,0 +1,35 @@
+"""The report: all that a store holds, as one HTML file with figures, and its figures alone.
+
+Beside the line: it reads a store that anybody may be writing, knows no widgets, and changes
+nothing. `report` returns the page, `write_report` makes a file of it, `drawings` are its figures,
+and `write_csv` writes a table for a spreadsheet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from promo.errors import PromoError
+from promo.report.csv_files import TABLES, write_csv
+from promo.report.figures import Drawing, drawings
+from promo.report.page import report
+from promo.store import Reader
+
+__all__ = ["TABLES", "Drawing", "drawings", "report", "write_csv", "write_report"]
+
+
+def write_report(db: str | Path, out: str | Path) -> Path:
+    """Write the report of a store to a file, over one that is there, and return its path.
+
+    Raises
+    ------
+    PromoError
+        The store cannot be read, or the file cannot be written.
+    """
+    with Reader(db) as reader:
+        page = report(reader)
+    try:
+        Path(out).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise PromoError(f"cannot write {out}: {error.strerror}") from error
+    return Path(out)

@@ -1,0 +1,335 @@
+"""The four figures of a snapshot as SVG, each with a sentence that says the same in numbers.
+
+What the board shows live, drawn once more without widgets: for the report, and to take along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from math import isfinite, log
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from promo.models.anytime import ALPHA, G
+from promo.models.graphs import Story, stories
+from promo.models.looks import COLLIDER, NULL, slope_path
+from promo.models.stories import Stories
+from promo.models.verdict import in_words, negligible_slope, safe_to_stop
+from promo.report.dag import diagram
+from promo.report.svg import HEIGHT, LIGHT, WIDTH, Axis, Floats, Plot, element, sheet
+from promo.snapshot import Snapshot
+
+_POINTS = 250  # of a line: more cannot be told apart
+_LOSSES = 9  # models drawn at most, those with the least loss
+_CHANGES, _TOLD = 50, 6  # of learning rates: so many are marked, and the newest of them in numbers
+_PLANE = ("intercept", "competence", "network_ability")
+_STYLES = (
+    ("blue", "solid"), ("vermillion", "dashed"), ("green", "solid"), ("purple", "dashed"),
+    ("orange", "solid"), ("sky", "dashed"), ("grey", "dash-dotted"), ("green", "dotted"),
+    ("vermillion", "solid"),
+)  # fmt: skip
+_MARGIN = 16  # around a figure that stands alone
+_BASE, _BEST = "base-rate", "best-possible"
+
+
+class Drawing(NamedTuple):
+    """A figure: a word for it, its title, the SVG element, its height, what it shows in words."""
+
+    key: str
+    title: str
+    svg: str
+    height: int
+    words: str
+
+    def alone(self) -> str:
+        """Return the figure as an SVG file of its own: with its title and style, on white."""
+        width, height = WIDTH + 2 * _MARGIN, self.height + 3 * _MARGIN + 20
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}"><style>{sheet(LIGHT)}</style>'
+            f'<rect width="{width}" height="{height}" fill="#fff"/>'
+            f'<text x="{_MARGIN}" y="{_MARGIN + 14}" style="font:600 16px system-ui,sans-serif" '
+            f'fill="{LIGHT["ink"]}">{escape(self.title)}</text>'
+            f'<g transform="translate({_MARGIN} {2 * _MARGIN + 20})">{self.svg}</g></svg>\n'
+        )
+
+
+def drawings(snapshot: Snapshot, settings: Mapping[str, Any]) -> list[Drawing]:
+    """Draw all that the models of a snapshot, which has learned a row, give rise to.
+
+    Parameters
+    ----------
+    settings
+        Of the store: `alpha` and `g` of the regressions.
+    """
+    found = [sample(snapshot), loss(snapshot), slopes(snapshot, settings), shares(snapshot)]
+    return [drawing for drawing in found if drawing is not None]
+
+
+def sample(snapshot: Snapshot) -> Drawing | None:
+    """Draw who gets promoted, and where each linear classifier says even odds."""
+    network_ability, competence, promoted = snapshot.sample
+    if not len(promoted):
+        return None
+    x, y = (_whole(name, v) for name, v in (("competence", competence),
+                                            ("network ability", network_ability)))  # fmt: skip
+    plot, chosen = Plot(x, y), promoted > 0
+    plot.crosses(competence[~chosen], network_ability[~chosen], "vermillion", "not promoted")
+    plot.dots(competence[chosen], network_ability[chosen], "blue", "promoted")
+    told = ""
+    for style, (model, (a, b, c)) in zip(("solid", "dashed"), _planes(snapshot), strict=False):
+        plot.line(*_straight(a, b, c, x, y), "ink", dash=style, label=model)
+        told += (
+            f" Log odds of promotion, says {model}: {a:.2f} {_signed(b)} · competence "
+            f"{_signed(c)} · network ability; its line is where they are even."
+        )
+    words = (
+        f"{len(promoted):,} of {snapshot.rows:,} rows, each as likely to be shown as any; "
+        f"{chosen.mean():.0%} of them promoted.{told}"
+    )
+    return _drawing("sample", "Who gets promoted?", plot, words)
+
+
+def loss(snapshot: Snapshot) -> Drawing | None:
+    """Draw how well every model predicts, where rates were changed, and the best possible."""
+    ends = {m.model: m.value for m in snapshot.metrics if m.name == "log_loss"}
+    ends = {model: value for model, value in ends.items() if isfinite(value)}
+    ranked = sorted(ends, key=ends.__getitem__)
+    drawn = [model for model in ranked if model != _BEST][:_LOSSES]
+    if not drawn:
+        return None
+    paths = {model: _path(snapshot, model) for model in (*drawn, *({_BEST} & {*ranked}))}
+    inside = [
+        values[rows >= snapshot.rows / 10]  # before that all is wild
+        for model, (rows, values) in paths.items()
+        if model != _BASE
+    ]
+    if len(inside) < 2:  # else those who race would be squeezed into a corner
+        inside.append(np.array([log(2), *(ends[model] for model in drawn)]))
+    low, high = _spread(np.concatenate(inside))
+    if snapshot.rate_changes:
+        high += 0.2 * (high - low)  # room for the rates
+    plot = Plot(Axis("rows", 0, max(snapshot.rows, 1)), Axis("log loss so far (nats)", low, high))
+    plot.level(log(2), "grey", "dotted", "coin toss")
+    _mark_changes(plot, snapshot)
+    for model, (colour, dash) in zip(drawn, _STYLES, strict=False):
+        plot.line(*paths[model], colour, dash=dash, label=_short(model))
+    if _BEST in paths:
+        plot.line(*paths[_BEST], "ink", dash="dotted", label="best possible")
+    others = len(ranked) - len(paths)
+    words = (
+        "Each row is predicted before it is learned. Nats a row: "
+        + ", ".join(f"{model} {ends[model]:.4f}" for model in ranked if model in paths)
+        + (f"; {others} more are in the table." if others else ".")
+        + f" A coin toss has {log(2):.4f}. {_changes(len(snapshot.rate_changes))}"
+    )
+    return _drawing("loss", "How well do we predict?", plot, words)
+
+
+def slopes(snapshot: Snapshot, settings: Mapping[str, Any]) -> Drawing | None:
+    """Draw the slope on competence without and with `promoted`, and both kinds of intervals."""
+    alpha, g = (_number(settings.get(name), usual) for name, usual in (("alpha", ALPHA), ("g", G)))
+    looks = [(NULL, "green", "solid", "without promoted"),
+             (COLLIDER, "vermillion", "dashed", "with promoted")]  # fmt: skip
+    history = snapshot.history.thinned(_POINTS)
+    if any((model, "competence", "estimate") not in history.columns for model, *_ in looks):
+        return None
+    paths = {model: slope_path(history, model, alpha, g) for model, *_ in looks}
+    seen = [np.zeros(1)]
+    for rows, slope, one, wide in paths.values():
+        settled = rows >= snapshot.rows / 10
+        far = np.where(np.isfinite(wide), wide, one)
+        seen += [(slope - far)[settled], (slope + far)[settled]]
+    plot = Plot(Axis("rows", 0, max(snapshot.rows, 1)),
+                Axis("slope on competence", *_spread(np.concatenate(seen))))  # fmt: skip
+    words = []
+    for model, colour, dash, label in looks:
+        rows, slope, one, wide = paths[model]
+        plot.band(rows, slope - wide, slope + wide, colour, 0.14)
+        plot.band(rows, slope - one, slope + one, colour, 0.3)
+        plot.line(rows, slope, colour, dash=dash, label=label)
+        words.append(f"{label.capitalize()}: {_claim(snapshot, model)}")
+    plot.level(0.0, "grey", "solid")
+    words.append(f"Bands: {1 - alpha:.0%} at one look and, wider and paler, at any time.")
+    return _drawing("slopes", "Does competence move network ability?", plot, " ".join(words))
+
+
+def shares(snapshot: Snapshot) -> Drawing | None:
+    """Draw the causal stories with the belief in each, the largest first."""
+    kept = {m.name: m.value for m in snapshot.metrics if m.model == Stories.name}
+    if not {f"share of {story.name}" for story in stories()} <= kept.keys():
+        return None
+    share = {story: kept[f"share of {story.name}"] for story in stories()}
+    evidence = {story: kept[f"log evidence of {story.name}"] for story in stories()}
+    ranked = sorted(stories(), key=share.__getitem__, reverse=True)
+    most = max(evidence.values())
+    y, parts = 30, [_columns()]
+    for story in ranked:
+        parts.append(_row(y, story, share[story], most - evidence[story]))
+        y += _height(story)
+    title, best = "Which causal story survives?", ranked[0]
+    words = (
+        f"After {snapshot.rows:,} rows the share is largest for {readable(best)}: "
+        f"{percent(share[best])}. Assumed: no hidden common cause, straight lines, all stories "
+        "equally likely at first. In one line stand the diagrams that no data of this kind can "
+        "tell apart; N network ability, C competence, P promoted."
+    )
+    svg = element("stories", title, words, WIDTH, y + 4, "".join(parts))
+    return Drawing("stories", title, svg, y + 4, words)
+
+
+def readable(story: Story) -> str:
+    """Return a story's name for people."""
+    name = story.name.replace("network_ability", "network ability")
+    return name.replace("->", "→").replace("<-", "←")
+
+
+def _letters(story: Story) -> str:
+    """Return a story's name where there is little room."""
+    name = readable(story)
+    for variable, letter in (("network ability", "N"), ("competence", "C"), ("promoted", "P")):
+        name = name.replace(variable, letter)
+    return name
+
+
+def percent(share: float) -> str:
+    """Return a share for people: never 0% or 100% of what only comes close.
+
+    Examples
+    --------
+    >>> percent(0.99999), percent(0.25), percent(1e-9)
+    ('> 99.9%', '25.0%', '< 0.1%')
+    """
+    if 0.9995 <= share < 1:
+        return "> 99.9%"
+    return f"{share:.1%}" if share >= 0.0005 or share == 0 else "< 0.1%"
+
+
+# -- the plots' parts -----------------------------------------------------------------------
+
+
+def _drawing(key: str, title: str, plot: Plot, words: str) -> Drawing:
+    return Drawing(key, title, plot.svg(key, title, words), HEIGHT, words)
+
+
+def _whole(label: str, values: Floats) -> Axis:
+    low, high = np.floor(values.min()), np.ceil(values.max())
+    return Axis(label, float(min(low, -1)), float(max(high, 1)))
+
+
+def _spread(values: Floats) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    low, high = float(values.min()), float(values.max())
+    room = 0.08 * max(high - low, 1e-2)
+    return low - room, high + room
+
+
+def _path(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
+    """Return rows and log loss of a model, of shape (n,), where the loss is known."""
+    history = snapshot.history.thinned(_POINTS)
+    loss = history[model, "log_loss"]
+    if (model, "rows") in history.columns:
+        rows = history[model, "rows"]
+    else:
+        rows = np.minimum((history.pages + 1.0) * snapshot.page_size, snapshot.rows)
+    known = np.isfinite(loss)
+    return rows[known], loss[known]
+
+
+def _planes(snapshot: Snapshot) -> list[tuple[str, list[float]]]:
+    """Return the classifiers that are linear in the abilities, with their coefficients."""
+    terms: dict[str, dict[str, float]] = {}
+    for c in snapshot.coefficients:
+        terms.setdefault(c.model, {})[c.term] = c.estimate
+    return sorted(
+        ((model, [its[name] for name in _PLANE]) for model, its in terms.items()
+         if its.keys() == {*_PLANE} and all(map(isfinite, its.values()))),
+        key=lambda plane: plane[0] != "sgd-logistic",
+    )  # fmt: skip
+
+
+def _straight(a: float, b: float, c: float, x: Axis, y: Axis) -> tuple[Floats, Floats]:
+    """Return the ends of the line a + b x + c y = 0 in the plane, none if there is no line."""
+    if abs(c) >= abs(b) and c:
+        xs = np.array([x.low, x.high])
+        return xs, -(a + b * xs) / c
+    if b:
+        ys = np.array([y.low, y.high])
+        return -(a + c * ys) / b, ys
+    return np.empty(0), np.empty(0)
+
+
+def _mark_changes(plot: Plot, snapshot: Snapshot) -> None:
+    changes = snapshot.rate_changes[-_CHANGES:]
+    for at, (rows, _, rate) in enumerate(changes):
+        told = f"{rate:.3g}" if len(changes) - at <= _TOLD else ""
+        plot.upright(rows, "vermillion", told, step=at % 3)
+
+
+def _claim(snapshot: Snapshot, model: str) -> str:
+    slope, null = (snapshot.coefficient(name, "competence") for name in (model, NULL))
+    since = snapshot.metric(model, "zero_excluded_at competence")
+    rows, explained = (snapshot.metric(NULL, name) for name in ("rows", "r_squared"))
+    alike = isfinite(rows) and isfinite(explained)
+    negligible = negligible_slope(null, int(rows), explained) if alike else float("nan")
+    return f"{in_words(slope)} {safe_to_stop(slope, since, negligible)}"
+
+
+# -- the stories' parts ---------------------------------------------------------------------
+
+_DIAGRAMS, _BAR, _NUMBER, _BEHIND = 114, 294, 478, 558  # where columns begin; the last two end
+_SCALE, _HIGH = 0.74, 38
+
+
+def _columns() -> str:
+    return (
+        '<g class="soft"><text x="0" y="14">story</text>'
+        f'<text x="{_DIAGRAMS}" y="14">its diagrams</text>'
+        f'<text x="{_NUMBER}" y="14" text-anchor="end">share of belief</text>'
+        f'<text x="{_BEHIND}" y="14" text-anchor="end">nats behind</text></g>'
+    )
+
+
+def _height(story: Story) -> int:
+    return _HIGH * -(-len(story.graphs) // 3) + 3
+
+
+def _row(y: float, story: Story, share: float, behind: float) -> str:
+    small = "".join(
+        f'<g transform="translate({_DIAGRAMS + 56 * (at % 3)} {y + _HIGH * (at // 3)}) '
+        f'scale({_SCALE})">{diagram(graph)}</g>'
+        for at, graph in enumerate(story.graphs)
+    )
+    width, middle = (_NUMBER - 56 - _BAR) * share, y + _height(story) / 2
+    return (
+        f'<path class="faint" d="M0 {y - 1.5}h{WIDTH}"/>'
+        f'<text x="0" y="{middle + 3:.1f}">{escape(_letters(story))}</text>{small}'
+        f'<rect class="blue" x="{_BAR}" y="{middle - 5:.1f}" width="{width:.1f}" height="10"/>'
+        f'<text x="{_NUMBER}" y="{middle + 3:.1f}" text-anchor="end">{escape(percent(share))}'
+        f'</text><text x="{_BEHIND}" y="{middle + 3:.1f}" text-anchor="end">{behind:,.1f}</text>'
+    )
+
+
+# -- words ----------------------------------------------------------------------------------
+
+
+def _short(name: str, most: int = 20) -> str:
+    """Return a model's name as the margin has room for it."""
+    name = name.replace("renewable-logistic", "renewable")
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value >= 0 else '-'} {abs(value):.2f}"
+
+
+def _changes(count: int) -> str:
+    if not count:
+        return "No learning rate was changed."
+    return f"Learning rates were changed {'once' if count == 1 else f'{count:,} times'}."
+
+
+def _number(value: object, usual: float) -> float:
+    return float(value) if isinstance(value, int | float) and value > 0 else usual

@@ -1,0 +1,70 @@
+"""A store as it was at one of its pages: for a moment, views of the same names hide the tables.
+
+All that reads by a table's name then reads the past, and needs to know nothing of it. They live in
+the connection, not in the file, and go with the transaction that made them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from promo.errors import StoreError
+from promo.history import stride
+
+# An event that the trainer notes has the number of the page after it; so one of this very page
+# came before it, unless the page was short and the event came before the rest of it.
+_VIEWS = """
+    CREATE TEMP VIEW data AS SELECT rowid, * FROM main.data WHERE rowid <= {rows};
+    CREATE TEMP VIEW page AS SELECT * FROM main.page WHERE page <= {page};
+    CREATE TEMP VIEW coefficient AS SELECT * FROM main.coefficient WHERE page <= {page};
+    CREATE TEMP VIEW metric AS SELECT * FROM main.metric WHERE page <= {page};
+    CREATE TEMP VIEW checkpoint AS SELECT * FROM main.checkpoint WHERE page <= {page};
+    CREATE TEMP VIEW quarantine AS SELECT * FROM main.quarantine WHERE page <= {page};
+    CREATE TEMP VIEW event AS SELECT * FROM main.event WHERE page < {page} OR page = {page}
+        AND at <= (SELECT committed_at FROM main.page WHERE page = {page});
+    CREATE TEMP TABLE model (name, page, rows, state, updated_at)
+"""
+# A checkpoint has the states, and not how many rows each model had learned: its metric says so
+# where those are not all there were.
+_MODEL = """
+    INSERT INTO temp.model SELECT ?1, ?2, coalesce(
+        (SELECT CAST(value AS INTEGER) FROM main.metric
+         WHERE page = ?2 AND model = ?1 AND name = 'rows'), ?3), ?4, committed_at
+    FROM main.page WHERE page = ?2
+"""
+
+
+def turn_back(connection: sqlite3.Connection, page: int) -> None:
+    """Hide what came after a page; the caller has begun a transaction, and rolls it back.
+
+    Raises
+    ------
+    StoreError
+        There is no checkpoint at that page.
+    """
+    found = connection.execute("SELECT states FROM checkpoint WHERE page = ?", (page,)).fetchone()
+    if found is None:
+        raise StoreError(_why_not(connection, page))
+    [rows] = connection.execute(
+        "SELECT coalesce(sum(inserted), 0) FROM page WHERE page <= ?", (page,)
+    ).fetchone()
+    for statement in _VIEWS.format(page=page, rows=rows).split(";"):
+        connection.execute(statement)
+    states = msgspec.json.decode(found[0], type=dict[str, msgspec.Raw])
+    connection.executemany(
+        _MODEL, [(name, page, rows, bytes(state).decode()) for name, state in states.items()]
+    )
+
+
+def _why_not(connection: sqlite3.Connection, page: int) -> str:
+    [newest] = connection.execute("SELECT max(page) FROM checkpoint").fetchone()
+    if newest is None:
+        return f"page {page:,} is not kept: no page is stored yet"
+    every = stride(newest)
+    which = f"every {every:,}th page" if every > 1 else "every page"
+    return (
+        f"page {page:,} (counted from 0) is not kept: {which} is, up to {newest:,}, the newest; "
+        "choose one of those"
+    )

@@ -1,0 +1,68 @@
+"""Making a store of what is there already: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from promo.errors import StoreError
+from promo.store.connection import check_files, explained, lock_file
+from promo.store.writer import Store
+
+_ENDS = ("", "-journal", "-wal", "-shm", ".lock")
+
+
+@contextmanager
+def new_store(
+    path: str | Path, *, source: str, page_size: int, settings: Mapping[str, Any]
+) -> Iterator[Store]:
+    """Open a new store under another name, to be filled; in the end it gets its own, on the disk.
+
+    Whatever ends this early, a killed process or a power cut, leaves no file of that name; what is
+    left of the other one, ``.part``, goes at the next try.
+
+    Raises
+    ------
+    StoreError
+        There is such a file already, or it cannot be made.
+    StoreLocked
+        Another process is making it.
+    """
+    check_files(Path(path))
+    real = Path(os.path.realpath(path))
+    part = real.with_name(f"{real.name}.part")
+    with explained(real):
+        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = lock_file(real)
+    try:
+        if real.exists():
+            raise StoreError(f"{path} is there already; choose another name")
+        _remove(part)
+        with Store(part, source=source, page_size=page_size, settings=settings) as store:
+            yield store
+        with explained(real):
+            _sync(part)
+            part.replace(real)
+            _sync(real.parent)
+    finally:
+        _remove(part)
+        lock.release()
+
+
+def _remove(part: Path) -> None:
+    for end in _ENDS:
+        part.with_name(f"{part.name}{end}").unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and not hasattr(os, "O_DIRECTORY"):
+        return  # Windows syncs no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

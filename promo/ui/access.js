@@ -1,0 +1,124 @@
+// What ipywidgets and bqplot leave out for those who hear the page, or who use no mouse.
+
+const KEYED = ".promo :is(button, select, input, [role=slider])";
+const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .widget-play, .bqplot, table";
+const PLAYS = ["Play or rest", "Back to the start", "Again and again"]; // of widgets.Play
+const REST_MS = 1000; // between two announcements, so that one can be heard out
+const UNSEEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
+
+// A key is for the control that has the focus, not for Lab, where Enter would edit the cell and m
+// make it Markdown. With Ctrl and the like it is Lab's, and so is Shift Enter, which runs the cell.
+const keep = ({ target, key, altKey, ctrlKey, metaKey, shiftKey }) => {
+  const labs = altKey || ctrlKey || metaKey || (shiftKey && key === "Enter");
+  if (target.matches?.(KEYED)) target.toggleAttribute("data-lm-suppress-shortcuts", !labs);
+};
+
+const set = (element, name, value) => {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+};
+
+// What changes with a slider or a button: its value in words, whether it is pressed.
+const tell = (element) => {
+  if (element.matches(".widget-toggle-button")) {
+    set(element, "aria-pressed", String(element.classList.contains("mod-active")));
+    return;
+  }
+  const words = element.closest(".widget-slider").querySelector(".widget-readout").textContent;
+  set(element, "aria-valuetext", words.replace("/s", " per second"));
+};
+
+const slider = (handle, states) => {
+  const whole = handle.closest(".widget-slider");
+  const name = whole.querySelector("label").textContent;
+  set(handle, "aria-label", name);
+  const readout = whole.querySelector(".widget-readout");
+  if (Number.isNaN(Number(readout.textContent))) {
+    readout.contentEditable = "false"; // one of several choices: to type there does nothing
+  } else {
+    set(readout, "role", "textbox");
+    set(readout, "aria-label", `${name}, typed`);
+  }
+  states.observe(handle, { attributeFilter: ["aria-valuetext"] });
+  tell(handle);
+};
+
+const toggle = (button, states) => {
+  const group = button.closest(".widget-toggle-buttons");
+  if (group) {
+    set(group, "role", "group");
+    set(group, "aria-label", group.querySelector("label").textContent);
+  }
+  states.observe(button, { attributeFilter: ["class"] });
+  tell(button);
+};
+
+// A figure is called by its title, and described by the sentence under it.
+const figure = (drawing) => {
+  const view = drawing.closest(".promo");
+  const title = view.querySelector(".promo-title");
+  const sentence = view.querySelector(".promo-sentence");
+  if (!title || !sentence) return;
+  sentence.id ||= `promo-sentence-${Math.random().toString(36).slice(2)}`;
+  set(drawing, "role", "img");
+  set(drawing, "aria-label", title.textContent);
+  set(drawing, "aria-describedby", sentence.id);
+};
+
+// A table that is wider than its place is scrolled by the arrows, so it must take the focus.
+const wide = (table) => {
+  const place = table.closest(".widget-html");
+  if (!place) return;
+  place.tabIndex = place.scrollWidth > place.clientWidth ? 0 : -1;
+  set(place, "role", "group");
+  set(place, "aria-label", table.caption?.textContent ?? table.ariaLabel);
+};
+
+export default {
+  initialize({ model }) {
+    const states = new MutationObserver((all) => all.forEach(({ target }) => tell(target)));
+    const see = () => {
+      for (const e of document.querySelectorAll(".promo .noUi-handle")) slider(e, states);
+      for (const e of document.querySelectorAll(".promo .widget-toggle-button")) toggle(e, states);
+      for (const e of document.querySelectorAll(".promo .svg-figure")) figure(e);
+      for (const e of document.querySelectorAll(".promo table")) wide(e);
+      for (const e of document.querySelectorAll(".promo label[title=null]"))
+        e.removeAttribute("title"); // which ipywidgets writes where there is no tooltip
+      for (const e of document.querySelectorAll(".promo .widget-play button"))
+        set(e, "aria-label", PLAYS[[...e.parentElement.children].indexOf(e)]);
+    };
+    let seeing;
+    const soon = () => {
+      clearTimeout(seeing);
+      seeing = setTimeout(see, 100);
+    };
+    const parts = new MutationObserver((all) => {
+      const isPart = (node) => node.matches?.(PARTS) || node.querySelector?.(PARTS);
+      if (all.some(({ addedNodes }) => [...addedNodes].some(isPart))) soon();
+    });
+    parts.observe(document.body, { childList: true, subtree: true });
+    see();
+
+    const region = document.createElement("div");
+    region.style = UNSEEN;
+    region.className = "promo-said";
+    region.setAttribute("role", "status");
+    document.body.append(region);
+    let saying;
+    model.on("change:said", () => {
+      saying ??= setTimeout(() => {
+        saying = undefined;
+        region.textContent = model.get("said");
+      }, REST_MS);
+    });
+
+    window.addEventListener("keydown", keep, true);
+    window.addEventListener("resize", soon);
+    return () => {
+      window.removeEventListener("keydown", keep, true);
+      window.removeEventListener("resize", soon);
+      for (const observer of [parts, states]) observer.disconnect();
+      for (const timer of [seeing, saying]) clearTimeout(timer);
+      region.remove();
+    };
+  },
+};

@@ -1,0 +1,164 @@
+"""Who is to predict: the experts to choose from, each with its price, before a stream begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from html import escape
+
+import ipywidgets as widgets
+
+from promo.models.default import EXPERTS, FULL, MIXTURE, MIXTURE_US, price_us
+from promo.snapshot import Snapshot
+from promo.ui.board import Board
+from promo.ui.publisher import close_board
+from promo.ui.style import sheet
+
+
+class ExpertBoxes:
+    """A check box for each expert, with its price.
+
+    Parameters
+    ----------
+    names
+        Ticked at first.
+    """
+
+    def __init__(self, names: Iterable[str] = FULL) -> None:
+        ticked = {*names}
+        self.boxes = {
+            name: widgets.Checkbox(
+                value=name in ticked,
+                description=name,
+                indent=False,
+                layout=widgets.Layout(width="auto"),
+            )
+            for name in (*EXPERTS, MIXTURE)
+        }
+        lines = [part for name, box in self.boxes.items() for part in (box, _price(name))]
+        self.widget = widgets.GridBox(
+            lines, layout=widgets.Layout(grid_template_columns="max-content 1fr", grid_gap="0 24px")
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The experts ticked, in the order of `EXPERTS`, the mixture last."""
+        return tuple(name for name, box in self.boxes.items() if box.value)
+
+
+class ExpertChoice:
+    """A check box and a price for each expert, and a button that opens a stream of those ticked.
+
+    A store holds one set of models, so experts are chosen before their stream begins. *Open* has
+    `opened` make trainer, publisher and board of the experts ticked; the board appears below the
+    button. Where one stood before, it is closed with its trainer first: what that has committed
+    stays in its store. With a store named for the choice, as here, choosing the same experts again
+    goes on where they stopped::
+
+        def opened(names):
+            models, settings = default_models(names, stream.source)
+            store = Store(
+                data_dir() / f"{'+'.join(names)}.db",
+                source=stream.source, page_size=stream.page_size, settings=settings,
+            )
+            trainer = Trainer(stream, store, models)
+            views = [Controls(trainer), Leaderboard(trainer)]
+            Publisher(trainer, views)
+            return Board(*[[view] for view in views])
+
+        choice = ExpertChoice(opened)
+        Publisher(None, [choice])
+        Board([choice])
+
+    Parameters
+    ----------
+    opened
+        Called with the names, in the order of `EXPERTS`, in the publisher's thread: to take up a
+        store may take a while. What it raises is said below the button.
+    names
+        Ticked at first.
+    """
+
+    def __init__(
+        self, opened: Callable[[tuple[str, ...]], Board], names: Iterable[str] = FULL
+    ) -> None:
+        self._make, self._experts = opened, ExpertBoxes(names)
+        self.boxes = self._experts.boxes
+        self._presses = 0
+        self._asked: tuple[str, ...] = ()
+        self._shown: tuple[str, ...] = ()
+        self._problem = ""
+        self.open = widgets.Button(description="Open", button_style="primary")
+        self.open.on_click(self._ask)
+        self.note, self.place = widgets.HTML(), widgets.VBox()
+        self.widget = self._laid_out()
+
+    def _laid_out(self) -> widgets.VBox:
+        head = widgets.HTML(
+            '<div class="promo-title">Who is to predict?</div><div class="promo-legend">µs a row '
+            "to predict, to learn and to tell, in pages of 10 and of 1,000 rows</div>"
+        )
+        box = widgets.VBox([sheet(), head, self._experts.widget, self.open, self.note])
+        box.add_class("promo")
+        return widgets.VBox([box, self.place])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The experts ticked, in the order of `EXPERTS`, the mixture last."""
+        return self._experts.names
+
+    @property
+    def choice(self) -> object:
+        """The experts ticked, and how often the button was pressed."""
+        return self.names, self._presses
+
+    def _ask(self, _: widgets.Button) -> None:
+        self._asked = self.names
+        self._presses += 1
+
+    def update(self, _: Snapshot | None) -> None:
+        """Say what the choice costs; open it if the button was pressed and it is not open."""
+        asked, self._asked = self._asked, ()
+        if asked and asked != self._shown:
+            self._open(asked)
+        nobody = not {*self.names} - {MIXTURE}
+        self.open.disabled = nobody
+        self._say("Tick at least one expert." if nobody else _cost(self.names))
+
+    def _open(self, names: tuple[str, ...]) -> None:
+        self.close()
+        self._problem, self.open.disabled = "", True
+        self._say(f"Opening {', '.join(names)} …")
+        try:
+            board = self._make(names)
+        except Exception as error:  # said here; the reader may choose again
+            self._problem = str(error) or repr(error)
+            return
+        self._shown, self.place.children = names, (board,)
+        if self.place.comm is None:  # closed meanwhile
+            close_board(board)
+
+    def _say(self, text: str) -> None:
+        problem = f'<div class="promo-problem">{escape(self._problem)}</div>'
+        self.note.value = f'<div class="promo-note">{escape(text)}{problem}</div>'
+
+    def close(self) -> None:
+        """Close the board that was opened, and its trainer."""
+        boards, self.place.children, self._shown = self.place.children, (), ()
+        for board in boards:
+            close_board(board)
+
+
+def _price(name: str) -> widgets.HTML:
+    costly = name in EXPERTS and EXPERTS[name].costly
+    small, large = EXPERTS[name].price_us if name in EXPERTS else MIXTURE_US
+    mark = ' <span class="promo-problem">costly</span>' if costly else ""
+    return widgets.HTML(f"{small:g} · {large:g} µs{mark}")
+
+
+def _cost(names: tuple[str, ...]) -> str:
+    small, large = price_us(names)
+    at_most = [f"{float(f'{1e6 / price:.2g}'):,.0f}" for price in (small, large)]
+    return (
+        f"Together, with the comparison, about {small:.0f} µs a row in pages of 10 and {large:.0f} "
+        f"in pages of 1,000: at most {' and '.join(at_most)} rows a second."
+    )

@@ -1,0 +1,257 @@
+"""Choose before a stream is opened: its source, its models, its intervals, its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from html import escape
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from promo.address import without_login
+from promo.dataset import Recipe
+from promo.embedded import EmbeddedAPI, ExternalAPI
+from promo.following import Following
+from promo.models.anytime import ALPHA
+from promo.opening import Stored, open_stream, stored, stores_in
+from promo.snapshot import Snapshot
+from promo.stream.look import look
+from promo.trainer import Trainer
+from promo.ui.board import Board
+from promo.ui.choice import ExpertBoxes
+from promo.ui.publisher import close_board
+from promo.ui.style import row_layout, sheet
+from promo.world import WORLDS
+
+_WIDE = {"description_width": "initial"}
+_RUNS, _WORLD, _ADDRESS = "the API that runs", "a made-up world", "another address"
+_ALPHAS = (0.1, ALPHA, 0.01)
+_NEW = ""
+
+
+class Choose:
+    """A form that opens a stream, folded once one is open, and the board of that stream below it.
+
+    *Open* has `opened` make the publisher and the board; both it and what takes time before, such
+    as to start an API, happen in the thread of this view's publisher. What stood there before is
+    closed first: what it has committed stays in its store. A store that another process writes is
+    shown as it grows, and a button opens one of the reader's own.
+
+    Parameters
+    ----------
+    api
+        The service that runs already.
+    path
+        The store that is opened at first, in whose folder the others lie.
+    opened
+        Makes the board of a trainer, or of a store that is only read along.
+    """
+
+    def __init__(
+        self,
+        api: EmbeddedAPI | ExternalAPI,
+        path: Path,
+        opened: Callable[[Trainer | Following], Board],
+    ) -> None:
+        self._api, self._folder, self._make = api, path.parent, opened
+        self._own: EmbeddedAPI | None = None  # the world that this form has started
+        self._asked: Callable[[], None] | None = None
+        self._looked_at, self._unfolded = "", False
+        self.trainer: Trainer | Following | None = None
+        self._build(path)
+        self.place = widgets.VBox()
+        self.widget = widgets.VBox([self._laid_out(), self.place])
+        self._open(path)
+
+    def _build(self, path: Path) -> None:
+        text = partial(widgets.Text, continuous_update=False, style=_WIDE)
+        number = partial(widgets.IntText, style=_WIDE, layout={"width": "150px"})
+        narrow = {"width": "220px"}
+        self.source = widgets.Dropdown(
+            options=[_RUNS, _WORLD, _ADDRESS], description="Source", style=_WIDE
+        )
+        self.world = widgets.Dropdown(options=[*WORLDS], description="World", style=_WIDE)
+        self.rows = number(value=Recipe().rows, description="Rows")
+        self.seed = number(value=Recipe().seed, description="Seed")
+        self.address = text(
+            placeholder="http://host:port", description="Address", layout={"width": "320px"}
+        )
+        self.check = _button("Check", lambda: setattr(self, "_looked_at", ""))
+        self.verdict = widgets.HTML()
+        self.store = widgets.Dropdown(description="Store", style=_WIDE, layout={"width": "560px"})
+        self.name = text(value=_free(path).name, description="New file", layout={"width": "280px"})
+        self.alpha = widgets.Dropdown(
+            options=[(f"{1 - alpha:.0%}", alpha) for alpha in _ALPHAS], value=ALPHA,
+            description="Intervals", style=_WIDE, layout=narrow,
+        )  # fmt: skip
+        self.experts = ExpertBoxes()
+        self.open = _button("Open", lambda: self._ask(self._open_chosen), "primary")
+        self.mine = _button("Open a store of my own", lambda: self._ask(self._open_mine))
+        self.fold = widgets.ToggleButton(description="Choose …", layout={"width": "auto"})
+        self.summary, self.note = widgets.HTML(), widgets.HTML()
+
+    def _laid_out(self) -> widgets.VBox:
+        rows = [
+            [self.source, self.world, self.rows, self.seed, self.address, self.check],
+            [self.verdict],
+            [self.store, self.name, self.alpha],
+            [self.experts.widget],
+            [widgets.HTML(_says("Beside each expert: µs a row, in pages of 10 and of 1,000 rows"))],
+            [self.open, self.note],
+        ]
+        self._form = widgets.VBox([widgets.HBox(row, layout=row_layout()) for row in rows])
+        self._form.add_class("promo-form")
+        head = widgets.HBox([self.fold, self.summary, self.mine], layout=row_layout())
+        box = widgets.VBox([sheet(), head, self._form])
+        box.add_class("promo").add_class("promo-choose")
+        return box
+
+    @property
+    def choice(self) -> object:
+        """What is filled in, and what was asked for."""
+        filled = (self.source, self.world, self.address, self.store, self.fold)
+        return *(field.value for field in filled), self._asked, self._looked_at
+
+    def _ask(self, action: Callable[[], None]) -> None:
+        self._asked = action
+
+    def update(self, _: Snapshot | None) -> None:
+        """Do what was asked for, and show the fields that matter, with a verdict on the source."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked()
+        if self.fold.value and not self._unfolded and self.trainer is not None:
+            self._list(self.trainer.store.path)  # as far as they have come by now
+        self._unfolded = self.fold.value
+        self._form.layout.display = "" if self._unfolded else "none"
+        for field in (self.world, self.rows, self.seed):
+            field.layout.display = "" if self.source.value == _WORLD else "none"
+        self.address.layout.display = "" if self.source.value == _ADDRESS else "none"
+        self.check.layout.display = "none" if self.source.value == _WORLD else ""
+        before = self._before
+        self.name.layout.display = "none" if before else ""
+        for widget in (self.alpha, *self.experts.boxes.values()):
+            widget.disabled = before is not None
+        if before:
+            self.alpha.value = before.alpha if before.alpha in _ALPHAS else ALPHA
+            for name, box in self.experts.boxes.items():
+                box.value = name in before.names
+        self.open.description = "Go on" if before else "Open"
+        if self.fold.value:
+            self._look()
+
+    @property
+    def _before(self) -> Stored | None:
+        """The existing store that is chosen."""
+        return stored(Path(self.store.value)) if self.store.value != _NEW else None
+
+    def _look(self) -> None:
+        """Check the source that is chosen, unless that was done."""
+        source, address = self.source.value, self.address.value.strip()
+        url = self._api.url if source == _RUNS else address
+        about = f"{source} {url if source != _WORLD else self.world.value}"
+        if about == self._looked_at:
+            return
+        self._looked_at = about
+        if source == _WORLD:
+            self.verdict.value = _says(WORLDS[self.world.value].description)
+        elif not url:
+            self.verdict.value = _says("Give the address of an API.")
+        else:
+            self.verdict.value = _says("Looking …")
+            found = look(url)
+            self.verdict.value = _says(" ".join(found.findings), failed=not found.usable)
+
+    def _open_chosen(self) -> None:
+        if self.store.value != _NEW:
+            self._open(Path(self.store.value))
+        else:
+            name = Path(self.name.value.strip() or "new").name
+            self._open(self._folder / (name if name.endswith(".db") else f"{name}.db"))
+
+    def _open_mine(self) -> None:
+        if self.trainer is not None:
+            self._open(_free(self.trainer.store.path))
+
+    def _open(self, path: Path) -> None:
+        """Open the store with what is filled in; say below the button why that failed."""
+        self.note.value, self.open.disabled = _says("Opening …"), True
+        try:
+            self.close()
+            api = self._service()
+            names, alpha = self.experts.names, self.alpha.value
+            self.trainer = open_stream(api.url, api.source, path, names, alpha)
+            self.place.children = (self._make(self.trainer),)
+        except Exception as error:  # said here; the reader may choose again
+            self.fold.value = True
+            self.note.value = _says(str(error) or repr(error), failed=True)
+            self.summary.value = _says("No stream is open.")
+        else:
+            self.fold.value, self.note.value = False, ""
+            self._summarise(self.trainer)
+        finally:
+            self.open.disabled = False
+            self._list(path)
+
+    def _service(self) -> EmbeddedAPI | ExternalAPI:
+        if self.source.value == _RUNS:
+            return self._api
+        if self.source.value == _ADDRESS:
+            url = self.address.value.strip().rstrip("/")
+            return ExternalAPI(url, without_login(url))
+        self._own = EmbeddedAPI(self.world.value, self.rows.value, self.seed.value)
+        return self._own
+
+    def _summarise(self, trainer: Trainer | Following) -> None:
+        reads = isinstance(trainer, Following)
+        self.mine.layout.display = "" if reads else "none"
+        source, path = escape(trainer.store.source), escape(str(trainer.store.path))
+        why = f" · read only: {escape(trainer.message)}" if reads else ""
+        self.summary.value = f'<div class="promo-note">{source} · {path}{why}</div>'
+
+    def _list(self, path: Path) -> None:
+        """List the stores that there are; choose the one just opened."""
+        found = stores_in(self._folder)
+        options = [("a new one", _NEW), *((_told(each), str(each.path)) for each in found)]
+        self.store.options = options
+        if str(path) in dict(options).values():
+            self.store.value = str(path)
+        self.name.value = _free(path).name
+
+    def close(self) -> None:
+        """Close the board that was opened, its trainer, and the world that was started for it."""
+        boards, self.place.children = self.place.children, ()
+        for board in boards:
+            close_board(board)
+        if self.trainer is not None:
+            self.trainer.close()
+        if self._own is not None:
+            self._own.close()
+        self.trainer = self._own = None
+
+
+def _button(text: str, action: Callable[[], Any], style: str = "") -> widgets.Button:
+    button = widgets.Button(
+        description=text, button_style=style, layout=widgets.Layout(width="auto")
+    )
+    button.on_click(lambda _: action())
+    return button
+
+
+def _says(text: str, *, failed: bool = False) -> str:
+    kind = "promo-problem" if failed else "promo-legend"
+    return f'<div class="{kind}" role="status">{escape(text)}</div>'
+
+
+def _told(store: Stored) -> str:
+    page = "no page yet" if store.page is None else f"page {store.page + 1:,}"
+    return f"{store.path.name}: {page}, {store.rows:,} rows of {store.source}"
+
+
+def _free(path: Path) -> Path:
+    """Return a name beside a store that is not taken."""
+    names = (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2))
+    return next(name for name in names if not name.exists())

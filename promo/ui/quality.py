@@ -1,0 +1,92 @@
+"""Whether the data are sound: what became of every row, which were refused and why, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from promo.report.contents import Quarantined, quarantined
+from promo.snapshot import Snapshot
+from promo.store import Reader
+from promo.trainer import Trainer
+from promo.ui.style import headed, sheet
+from promo.words import printable
+
+LINES = 8
+
+
+class DataQuality:
+    """Rows received, inserted, duplicate, conflicting, rejected; the last refused; the store.
+
+    Parameters
+    ----------
+    trainer
+        Whose store to read.
+    """
+
+    rest_s = 1.0
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._store = trainer.store.path
+        self.totals, self.refused, self.place = (widgets.HTML() for _ in range(3))
+        legend = "Each row received is one of the other four"
+        head = widgets.HTML(headed("Are the data sound?", legend))
+        parts = [sheet(), head, self.totals, self.refused, self.place]
+        self.widget = widgets.VBox(parts)
+        self.widget.add_class("promo")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Count anew, and show what was refused up to the page shown."""
+        self.totals.value = _totals(snapshot.totals)
+        last = -1 if snapshot.page is None else snapshot.page
+        with Reader(self._store) as reader:
+            refused = quarantined(reader, LINES, until=last)
+        self.refused.value = _refused(refused)
+        self.place.value = (
+            '<div class="promo-note promo-brief">The store: '
+            f"<code>{escape(str(self._store))}</code>, "
+            f"{_size(self._store) / 1e6:,.1f} MB with its log.</div>"
+        )
+
+
+def _totals(totals: Mapping[str, int]) -> str:
+    received, *others = totals.values()
+    head = "".join(f'<th scope="col">{name}</th>' for name in totals)
+    body = "".join(f"<td>{count:,}</td>" for count in totals.values())
+    told = " = ".join((f"{received:,}", " + ".join(f"{count:,}" for count in others)))
+    verdict = "so no row is lost" if received == sum(others) else "WHICH IS WRONG"
+    return (
+        f'<table class="promo-totals" aria-label="What became of the rows"><thead><tr>{head}</tr>'
+        f"</thead><tbody><tr>{body}</tr></tbody></table>"
+        f'<div class="promo-note promo-brief">{told}, {verdict}.</div>'
+    )
+
+
+def _refused(rows: list[Quarantined]) -> str:
+    if not rows:
+        return '<div class="promo-note promo-brief">No row was refused.</div>'
+    head = "".join(
+        f'<th scope="col">{name}</th>' for name in ("page", "position", "reason", "the row")
+    )
+    body = "".join(
+        f"<tr><td>{page:,}</td><td>{position:,}</td><td>{escape(printable(reason))}</td>"
+        f"<td><code>{escape(printable(raw, most=120))}</code></td></tr>"
+        for page, position, reason, raw in rows
+    )
+    return (
+        f'<table class="promo-list" aria-label="The rows refused last"><thead><tr>{head}</tr>'
+        f"</thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of the file and of its log."""
+    size = 0
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            size += each.stat().st_size
+    return size

@@ -1,0 +1,185 @@
+"""Tests of `promo.ui.Choose` without a browser: a real API, real stores, one form."""
+
+import re
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from comms import shown, text_of, wait_for, written_down
+from promo import ui
+from promo.embedded import EmbeddedAPI
+from promo.following import Following
+from promo.opening import stored
+from promo.trainer import Trainer
+from promo.world import WORLDS
+from servers import ScriptedServer, employees
+
+
+@pytest.fixture(autouse=True)
+def _comms(monkeypatch):
+    with written_down(monkeypatch):
+        yield
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    with EmbeddedAPI(rows=2000, data=tmp_path_factory.mktemp("data") / "d.db", port=0) as api:
+        yield api
+
+
+def board(trainer):
+    """Make what a notebook makes, smaller."""
+    controls = ui.Controls(trainer) if isinstance(trainer, Trainer) else ui.Watching(trainer)
+    ui.Publisher(trainer, [controls])
+    made = ui.Dashboard([controls])
+    made.controls = controls
+    return made
+
+
+@pytest.fixture
+def form(api, tmp_path, monkeypatch):
+    """Open the form on a store of the test, and its publisher."""
+    monkeypatch.setenv("PROMO_DATA", str(tmp_path))
+    choose = ui.Choose(api, tmp_path / "a.db", board)
+    publisher = ui.Publisher(None, [choose], frames_per_s=50)
+    yield choose
+    assert publisher.errors == []
+    ui.close_all()
+    assert choose.trainer is None
+
+
+def wait_while_opening(form):
+    wait_for(lambda: form._asked is None and not form.open.disabled)
+
+
+def fields(form):
+    """List the descriptions of what is shown of the form."""
+    return [getattr(w, "description", "") for w in shown(form._form)]
+
+
+def test_a_stream_is_open_at_once_and_the_form_folded(form, api):
+    """What stands in the form at first is open, in one line; the rest is shown when asked for."""
+    assert isinstance(form.trainer, Trainer)
+    assert text_of(form.summary.value) == f"{api.source} · {form.trainer.store.path}"
+    wait_for(lambda: fields(form) == [])
+    form.fold.value = True
+    wait_for(lambda: "Source" in fields(form))
+    assert {"Rows", "Address", "Open a store of my own"}.isdisjoint(fields(form))
+    form.trainer.run(3)
+    assert form.trainer.snapshot.rows == 30
+
+
+def test_the_source_is_checked_live(form, api):
+    """The API that runs, no address, a wrong one, a faulty server, a good one: a verdict each."""
+    form.fold.value = True
+    wait_for(lambda: f"Reachable: {api.url}. Contract kept" in form.verdict.value)
+    form.source.value = "another address"
+    wait_for(lambda: "Give the address" in form.verdict.value and "Address" in fields(form))
+    form.address.value = "http://127.0.0.1:9"
+    wait_for(lambda: "annot reach" in form.verdict.value)
+    assert "promo-problem" in form.verdict.value
+    with ScriptedServer(employees(25), always=lambda x: x.send(b"", 404)) as server:
+        form.address.value = server.url
+        wait_for(lambda: "404" in form.verdict.value)
+        server.always = "ok"
+        form.check.click()
+        wait_for(lambda: "the first page has 10 employees. Pages of 10" in form.verdict.value)
+    assert "promo-problem" not in form.verdict.value
+    form.source.value = "a made-up world"
+    wait_for(
+        lambda: "Rows" in fields(form) and WORLDS["collider"].description in form.verdict.value
+    )
+
+
+def test_another_world_models_and_store(form):
+    """Opened, they are those chosen; the world's API ends when another stream is opened."""
+    first = form.trainer
+    children = {*psutil.Process().children()}
+    form.fold.value = True
+    form.source.value, form.world.value, form.rows.value = "a made-up world", "chain", 300
+    form.store.value, form.name.value, form.alpha.value = "", "my chain", 0.1
+    for name, box in form.experts.boxes.items():
+        box.value = name in ("sgd-logistic", "base-rate")
+    form.open.click()
+    wait_while_opening(form)
+    assert form.note.value == ""
+    assert form.trainer.run().rows == 300
+    assert first.status == "idle"
+    assert first.store.path.name == "a.db"
+    [world] = {*psutil.Process().children()} - children
+    found = stored(form.trainer.store.path)
+    assert found.path.name == "my chain.db"
+    assert found.names == ("sgd-logistic", "base-rate")
+    assert (found.source, found.alpha) == ("world:chain?rows=300&seed=2021", 0.1)
+    form.source.value, form.store.value = "the API that runs", str(first.store.path)
+    wait_for(lambda: form.open.description == "Go on" and "New file" not in fields(form))
+    form.open.click()
+    wait_while_opening(form)
+    assert form.trainer.store.path == first.store.path
+    wait_for(lambda: form.experts.boxes["mixture"].value)  # as the store was begun
+    wait_for(lambda: not world.is_running())
+
+
+def test_what_cannot_be_opened_is_told_and_the_form_stays(form, api):
+    """A store of another source, a world of no rows that can be: a sentence, and another try."""
+    form.fold.value = True
+    form.source.value, form.rows.value = "a made-up world", -5
+    form.open.click()
+    wait_for(lambda: "rows is -5" in form.note.value)
+    assert "No stream is open" in form.summary.value
+    assert form.trainer is None
+    form.source.value = "the API that runs"
+    form.open.click()
+    wait_for(lambda: form.trainer is not None and not form.fold.value)
+    assert form.trainer.store.source == api.source
+
+
+def test_who_comes_second_watches_and_may_open_their_own(form, api, tmp_path):
+    """A store that another process writes is shown, with no buttons; one press opens another."""
+    path = tmp_path / "taken.db"
+    code = (
+        "import sys; from pathlib import Path; from promo.opening import open_stream\n"
+        "t = open_stream(*sys.argv[1:3], Path(sys.argv[3])); t.run(5); print(5, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    arguments = [sys.executable, "-c", code, api.url, api.source, str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True) as writer:
+        writer.stdout.readline()
+        form._list(path)
+        form.open.click()
+        wait_while_opening(form)
+        assert isinstance(form.trainer, Following)
+        assert f"read only: {path} is being written by process {writer.pid}" in text_of(
+            form.summary.value
+        )
+        controls = form.place.children[0].controls
+        assert text_of(controls.status.value).startswith("watching · page 5 · 50 rows")
+        assert [w for w in shown(controls.widget) if getattr(w, "description", "")] == []
+        assert form.mine in shown(form.widget)
+        form.mine.click()
+        wait_while_opening(form)
+        assert isinstance(form.trainer, Trainer)
+        assert form.trainer.store.path.name == "taken-2.db"
+        assert form.mine not in shown(form.widget)
+        writer.stdin.close()
+
+
+def test_rates_are_split(form):
+    """While it runs the line says what a page takes to fetch, learn and commit, and a frame."""
+    timing = ui.Timing()
+    publisher = ui.Publisher(form.trainer, [timing])
+    publisher.frames.took_ms = 64.0
+    form.trainer.play()
+    wait_for(lambda: form.trainer.snapshot.page_s)
+    page_s = form.trainer.snapshot.page_s
+    assert [*page_s] == ["fetch", "learn", "commit"]
+    assert page_s["fetch"] >= 0
+    assert 0 < page_s["learn"] + page_s["commit"] < 1
+    told = r"fetch \d+\.\d\d ms a page learn .* commit .* draw 64 ms a frame"
+    wait_for(lambda: re.match(told, text_of(timing.line.value)))
+    form.trainer.pause()
+    wait_for(lambda: "while the stream runs" in timing.line.value)
+    publisher.close()

@@ -1,0 +1,104 @@
+"""What a page takes, counted: bounds that are the same on every machine, idle or busy.
+
+A bound is what was counted when it was set, and a little more; who raises one says why. A page has
+ten rows; the models are the usual ones.
+"""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from comms import Comm, written_down
+from pages import employees, pages_of
+from promo import ui
+from promo.line import Line
+from promo.models.default import default_models
+from promo.store import Store
+from servers import ScriptedServer
+from servers import employees as served
+from strace import DEADLINE_S, require_strace
+
+FULL = 1100  # pages, after which the history is full and every other page of it is dropped
+COUNTED = 200
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """Return the line where its history is full, and a function that learns so many pages more."""
+    models, settings = default_models()
+    path = tmp_path_factory.mktemp("counts") / "promo.db"
+    pages = iter(pages_of(employees(10 * (FULL + 3 * COUNTED))))
+    with Store(path, source="memory", page_size=10, settings=settings) as store:
+        line = Line(store, models)
+
+        def learn(count):
+            for _ in range(count):
+                line.learn(next(pages))
+
+        learn(FULL)
+        yield line, learn
+
+
+def test_a_page_is_one_commit_of_few_statements(course):
+    """A page is one commit, of ten statements at most, however much the models have to say."""
+    line, learn = course
+    said = []
+    line.store._connection.set_trace_callback(said.append)
+    learn(COUNTED)
+    line.store._connection.set_trace_callback(None)
+    assert said.count("COMMIT") == said.count("BEGIN IMMEDIATE") == COUNTED
+    assert len(said) <= 10 * COUNTED, Counter(text.split("(")[0].strip() for text in said)
+
+
+def test_a_page_writes_few_bytes(course):
+    """A page adds 90 kB to the log at most: 21 pages of the file, the new rows' and the rest's."""
+    line, learn = course
+    line.store.query("PRAGMA wal_checkpoint(TRUNCATE)")
+    learn(COUNTED)
+    log = line.store.path.with_name(f"{line.store.path.name}-wal")
+    assert 0 < log.stat().st_size <= 90_000 * COUNTED
+
+
+def test_a_page_makes_few_system_calls(tmp_path):
+    """A page is asked for in one call, and written without waiting for the disk, 42 calls at most.
+
+    Two for each page of the log; the file is locked and let go of in six. What depends on who is
+    ahead, server or reader, is not counted: receiving, waiting and waking.
+    """
+    require_strace()
+    log, db = tmp_path / "strace.txt", tmp_path / "promo.db"
+    with ScriptedServer(served(10 * COUNTED)) as server:
+        traced = ["strace", "-f", "-qq", "-o", log, "-e", "trace=sendto,pwrite64,fcntl,fdatasync"]
+        run = [sys.executable, "-m", "promo", "run", "--api", server.url, "--db", db, "--json"]
+        subprocess.run([*traced, *run, "--pages", str(COUNTED)], check=True, timeout=DEADLINE_S)
+    calls = Counter(re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE))
+    _, writer = max((n, thread) for (thread, call), n in calls.items() if call == "pwrite64")
+    made = {call: n for (thread, call), n in calls.items() if thread == writer}
+    assert made["sendto"] <= COUNTED + 8  # the window's, asked for ahead
+    assert made["pwrite64"] <= 42 * COUNTED
+    assert made["fcntl"] <= 7 * COUNTED
+    assert sum(n for (_, call), n in calls.items() if call == "fdatasync") <= 20
+
+
+def test_a_frame_is_few_messages(course, monkeypatch):
+    """A frame of the figures is 40 messages and 70 kB at most, with the history full."""
+    line, learn = course
+    with written_down(monkeypatch):
+        switch = ui.ColliderSwitch()
+        figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure(switch)]
+        board = ui.Board([*figures, ui.CoefficientTable(switch), ui.StoriesFigure()])
+        for _ in range(5):
+            learn(COUNTED // 5)
+            snapshot = line.memory.snapshot(
+                "running", "", page_size=10, total_rows=None, learning_rates=line.rates()
+            )
+            Comm.sent.clear()
+            for view in board.views:
+                view.update(snapshot)
+            arrays = sum(len(buffer) for *_, buffers in Comm.sent for buffer in buffers)
+            text = sum(len(str(data)) for _, _, data, _ in Comm.sent)
+            assert 0 < len(Comm.sent) <= 40
+            assert arrays + text <= 70_000

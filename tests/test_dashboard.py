@@ -1,0 +1,231 @@
+"""Tests of the dashboard in Chromium, in JupyterLab and as a page by Voila."""
+
+import re
+
+import pytest
+
+import axe
+from servers import ScriptedServer, employees
+from test_app import serving
+from test_browser import (
+    ARGUMENTS,
+    complaint,
+    is_offered,
+    menu,
+    opened,
+    page_of,
+    paths,
+    play,
+    press,
+    rest,
+    running_lab,
+    set_speed,
+    show,
+    status,
+    wait_for,
+)
+
+FIGURES = (
+    "Who gets promoted?",
+    "How well do we predict?",
+    "Does competence move network ability?",
+    "Which causal story survives?",
+)
+# The boxes that a reader sees, and the part of the window that shows them.
+BOXES = """titles => {
+  const box = e => (({left, top, right, bottom}) => [left, top, right, bottom])(
+    e.getBoundingClientRect());
+  const board = document.querySelector(".promo-dashboard");
+  const of = title => [...board.querySelectorAll(".promo-title")]
+    .find(e => e.textContent === title).closest(".promo");
+  const frame = document.querySelector(".jp-WindowedPanel-outer") ?? document.documentElement;
+  const boxes = [document.querySelector(".promo-choose"), board.querySelector(".promo-status"),
+    ...[...board.querySelectorAll("button")].slice(0, 3), ...titles.map(of)].map(box);
+  const clipped = [...board.querySelectorAll(".promo-note, .promo-legend, .promo-line, .bqplot")]
+    .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML);
+  const seen = box(frame);
+  return {boxes, clipped, seen: [seen[0], Math.max(seen[1], 0), seen[2],
+    Math.min(seen[3], window.innerHeight)]};
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium(chromium_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("app")) as app:
+        yield app
+
+
+def visit(chromium, url):
+    """Open a page of Voila's; what it asks of others, and its complaints, go to lists."""
+    tab = chromium.new_page(viewport={"width": 1280, "height": 800})
+    tab.set_default_timeout(40_000)
+    tab.problems, tab.elsewhere = [], []
+    tab.on("pageerror", lambda error: tab.problems.append(f"page error: {error}"))
+    tab.on("console", lambda message: tab.problems.extend(complaint(message)))
+    tab.on("request", lambda request: tab.elsewhere.append(request.url))
+    tab.goto(url)
+    tab.locator(".promo-status").first.wait_for()
+    return tab
+
+
+def leave(tab):
+    """Go elsewhere, as a reader does: the page says goodbye."""
+    tab.goto("about:blank")
+    tab.close()
+
+
+@pytest.fixture(scope="module", params=["JupyterLab", "Voila"])
+def board(request, chromium, tmp_path_factory):
+    """Show the dashboard in one of both, at 1280 by 800."""
+    if request.param == "Voila":
+        with serving(tmp_path_factory.mktemp("page")) as page:
+            tab = visit(chromium, page.url)
+            tab.show = lambda: None
+            yield tab
+            tab.close()
+        return
+    with running_lab(tmp_path_factory.mktemp("lab")) as lab:
+        url = lab.url.replace("01-analysis", "04-dashboard")
+        tab = opened(chromium, lab, url, [])
+        tab.set_viewport_size({"width": 1280, "height": 800})
+        tab.keyboard.press("Control+b")  # the sidebar
+        menu(tab, "Run", "runmenu:run-all")
+        tab.locator(".promo-status").first.wait_for()
+        tab.show = lambda: show(tab, ".promo-choose")
+        tab.show()
+        yield tab
+        tab.close()
+
+
+def overlaps(one, other):
+    (a, b, c, d), (e, f, g, h) = one, other
+    return min(c, g) - max(a, e) > 1 and min(d, h) - max(b, f) > 1
+
+
+@pytest.mark.browser
+def test_controls_and_four_figures_are_in_sight(board, shots):
+    """At 1280 by 800 nothing needs scrolling; from 1024 on nothing overlaps or is clipped."""
+    play(board)
+    wait_for(lambda: page_of(board) > 20)
+    rest(board)
+    for width, height in ((1024, 768), (1920, 1080), (1280, 800)):
+        board.set_viewport_size({"width": width, "height": height})
+        board.show()
+        wait_for(lambda: board.evaluate(BOXES, FIGURES)["clipped"] == [])  # drawn anew
+        found = board.evaluate(BOXES, FIGURES)
+        board.screenshot(path=shots / f"dashboard-{board.url[:21][-5:]}-{width}.png")
+        boxes, (left, top, right, bottom) = found["boxes"], found["seen"]
+        assert [
+            one for i, one in enumerate(boxes) if any(overlaps(one, o) for o in boxes[:i])
+        ] == []
+        assert all(left <= box[0] and box[2] <= right for box in boxes)
+        if (width, height) == (1280, 800):
+            assert [box for box in boxes if box[1] < top - 1 or box[3] > bottom + 1] == []
+
+
+@pytest.mark.browser
+def test_nothing_is_seriously_wrong_for_anybody(board):
+    """By axe-core no view has a serious or critical fault."""
+    assert axe.found_in(board) == []
+
+
+@pytest.mark.browser
+def test_it_plays_and_nothing_moves(board):
+    """Numbers, paths and shares change while it plays; no title, plot, button or sentence moves."""
+    places = """() => [...document.querySelectorAll(
+      ".promo-dashboard :is(button, .promo-title, .bqplot, .promo-note, .promo-card, select)")]
+      .slice(0, 60).map(e => (({x, y, width}) => [x, y, width])(e.getBoundingClientRect()))"""
+    play(board, 200)
+    wait_for(lambda: page_of(board) > 60)
+    before, drawn, page = board.evaluate(places), paths(board), page_of(board)
+    for _ in range(20):
+        board.wait_for_timeout(100)
+        assert board.evaluate(places) == before
+    wait_for(lambda: sum(a != b for a, b in zip(drawn, paths(board), strict=True)) >= 5)
+    assert page_of(board) > page + 20
+    timing = board.locator(".promo-timing")
+    wait_for(lambda: re.search(r"fetch .* learn .* commit .* draw \d", timing.inner_text()))
+    rest(board)
+    said = [n.strip() for n in board.locator(".promo-dashboard .promo-note").all_inner_texts()]
+    assert len([s for s in said if re.search(r"\d", s)]) >= 4
+    assert board.problems == []
+
+
+@pytest.mark.browser
+def test_another_stream_is_chosen(board):
+    """A faulty address has its verdict; a world of 300 rows is opened, and plays to its end."""
+    board.get_by_role("button", name="Choose …").click()
+    form = board.locator(".promo-form")
+    field = lambda name: form.get_by_label(name, exact=True)  # noqa: E731
+    field("Source").select_option(label="another address")
+    address = field("Address")
+    with ScriptedServer(employees(25), always=lambda x: x.send(b"", 404)) as server:
+        address.fill(server.url)
+        address.press("Enter")
+        wait_for(lambda: "Reachable" in form.inner_text() or "404" in form.inner_text())
+    field("Source").select_option(label="a made-up world")
+    field("World").select_option(label="chain")
+    rows = field("Rows")
+    rows.fill("300")
+    rows.press("Enter")
+    field("Store").select_option(label="a new one")
+    press(board, "Open")
+    wait_for(lambda: "world:chain?rows=300" in board.locator(".promo-choose").inner_text())
+    wait_for(lambda: is_offered(board, "Play") and page_of(board) == 0)
+    press(board, "Play")
+    wait_for(lambda: status(board).startswith("finished · page 30 of 30 · 300 rows"))
+    assert board.problems == []
+
+
+# -- as a page ---------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+def test_the_page_asks_for_its_token_and_nothing_elsewhere(app, chromium):
+    """Without the token there is a question for it, and no kernel; with it, all comes from here."""
+    tab = chromium.new_page()
+    before = len(app.kernels())
+    tab.goto(app.url.split("?")[0])
+    assert tab.locator("#password_input").count() == 1
+    assert len(app.kernels()) == before
+    leave(tab)
+    tab = visit(chromium, f"{app.url}&theme=dark")
+    here = app.url.split("?")[0]
+    assert [url for url in tab.elsewhere if not url.startswith((here, "data:", "blob:"))] == []
+    assert tab.locator("body").get_attribute("data-jp-theme-light") == "false"
+    leave(tab)
+
+
+@pytest.mark.browser
+def test_two_visitors(app, chromium, shots):
+    """The second sees the first one's stream grow, may open their own; who leaves ends a kernel."""
+    wait_for(lambda: app.kernels() == [])
+    first = visit(chromium, app.url)
+    second = visit(chromium, app.url)
+    wait_for(lambda: status(second).startswith("watching"))
+    assert "read only" in second.locator(".promo-choose").inner_text()
+    page = page_of(second)
+    play(first, 50)
+    wait_for(lambda: page_of(second) > page + 20)
+    second.screenshot(path=shots / "dashboard-second.png")
+    press(second, "Open a store of my own")
+    wait_for(lambda: status(second).startswith("idle · page 0"))
+    set_speed(second, 50)
+    press(second, "Play")
+    wait_for(lambda: page_of(second) > 5)
+    one, other = app.kernels()
+    leave(first)
+    wait_for(lambda: sum(kernel.is_running() for kernel in (one, other)) == 1)
+    wait_for(lambda: page_of(second) > 10)
+    assert second.problems == []
+    leave(second)

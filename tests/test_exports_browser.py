@@ -1,0 +1,192 @@
+"""Tests of what the buttons save, in JupyterLab and in Voila in Chromium: the files themselves."""
+
+import csv
+import os
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import xml.dom.minidom
+from contextlib import closing, contextmanager
+
+import nbformat
+import pytest
+
+from promo.ui.download import Download
+from test_browser import ARGUMENTS, DEADLINE_S, complaint, opened, run_all, running_lab, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+CELL = """
+from promo import EmbeddedAPI, PageStream, Store, Trainer, data_dir, ui
+from promo.models.default import default_models
+
+api = EmbeddedAPI(rows=1000, data=data_dir() / "exports-source.db", port=0)
+stream = PageStream(api.url, source=api.source)
+models, settings = default_models()
+store = Store(data_dir() / "exports.db", source=stream.source, page_size=10, settings=settings)
+trainer = Trainer(stream, store, models)
+trainer.run(60)
+controls, exports = ui.Controls(trainer), ui.Exports(trainer)
+log, quality = ui.EventLog(trainer), ui.DataQuality(trainer)
+publisher = ui.Publisher(trainer, [controls, exports, log, quality])
+ui.Board([controls], [exports], [log, quality])
+"""
+
+
+def notebook_in(folder):
+    """Write a notebook of one cell, and return its path."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(CELL)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
+    )
+    nbformat.write(notebook, folder / "exports.ipynb")
+    return folder / "exports.ipynb"
+
+
+@contextmanager
+def in_lab(browser, folder):
+    """Open the notebook in JupyterLab and run it."""
+    with running_lab(folder) as lab:
+        notebook = notebook_in(lab.notebook.parent)
+        url = lab.url.replace(lab.notebook.name, notebook.name)
+        tab = opened(browser, lab, url, [])
+        run_all(tab, lab, "runmenu:run-all", notebook=notebook)
+        yield tab
+
+
+@contextmanager
+def in_voila(browser, folder):
+    """Open the notebook as a web page."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "data").mkdir()
+    own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
+    with open(folder / "said", "w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "voila", notebook_in(folder), "--no-browser", f"--port={port}"],
+            env=own | {"HOME": str(folder / "home"), "PROMO_DATA": str(folder / "data")},
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/voila/static/voila.js"))
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.set_default_timeout(1000 * DEADLINE_S)
+        tab.problems = []
+        # Voila itself asks an address outside for a script, which is no concern of ours.
+        tab.on("console", lambda m: tab.problems.extend(
+            said for said in complaint(m) if "127.0.0.1" in said))  # fmt: skip
+        tab.goto(f"http://127.0.0.1:{port}/")
+        tab.locator(".promo-status").wait_for()
+        yield tab
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def answers(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=[in_lab, in_voila])
+def tab(request, browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports")
+    with request.param(browser, folder) as tab:
+        tab.data, tab.name = folder / "data", request.param.__name__
+        yield tab
+
+
+def saved(tab, text):
+    """Press a button; return the name and the path of the file that the browser saved."""
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name=text, exact=True).click()
+    return download.value.suggested_filename, download.value.path()
+
+
+def test_the_files_are_those_that_were_asked_for(tab, shots):
+    """Report, table, drawing and picture arrive in the browser, whole, without a complaint."""
+    tab.screenshot(path=shots / f"exports-{tab.name}.png", full_page=True)
+    name, path = saved(tab, "Report")
+    assert name == "exports-report.html"
+    assert path.read_text().startswith("<!DOCTYPE html>")
+    assert path.read_text().endswith("</html>\n")
+    tab.get_by_label("Table", exact=True).select_option("data")
+    name, path = saved(tab, "CSV")
+    with closing(sqlite3.connect(tab.data / "exports.db")) as connection:
+        expected = connection.execute("SELECT * FROM data ORDER BY rowid").fetchall()
+    with path.open(newline="") as file:
+        head, *rows = csv.reader(file)
+    back = [(int(i), float(a), float(c), int(p)) for i, a, c, p in rows]
+    assert (name, head[0], back) == ("exports-data.csv", "id", expected)
+    for title, key in (
+        ("Who gets promoted?", "sample"),
+        ("Which causal story survives?", "stories"),
+    ):
+        tab.get_by_label("Figure", exact=True).select_option(title)
+        name, path = saved(tab, "SVG")
+        drawn = xml.dom.minidom.parse(str(path)).documentElement
+        assert (name, drawn.tagName) == (f"exports-{key}.svg", "svg")
+        name, path = saved(tab, "PNG")
+        picture = path.read_bytes()
+        (shots / f"{tab.name}-{name}").write_bytes(picture)
+        size = struct.unpack(">II", picture[16:24])
+        assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+        assert size == tuple(2 * int(drawn.getAttribute(side)) for side in ("width", "height"))
+    assert tab.problems == []
+
+
+def test_what_goes_on_is_told(tab):
+    """The log has the start, and the rows add up, on the page."""
+    tab.locator(".promo-list", has_text="Started with 0 rows learned.").wait_for()
+    tab.get_by_text("600 = 600 + 0 + 0 + 0, so no row is lost.").wait_for()
+    tab.get_by_label("Show", exact=True).select_option("learning rate")
+    tab.get_by_text("Nothing.", exact=True).wait_for()
+    tab.get_by_label("Show", exact=True).select_option("everything")
+    assert tab.problems == []
+
+
+SEND = """async (esm) => {
+  const part = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+  document.body.innerHTML = '<p class="mine"><button>CSV</button></p><p class="other"></p>';
+  const send = ["mine", "other"].map((within) => {
+    const heard = {};
+    const model = { get: () => within, on: (name, handler) => { heard[name] = handler; } };
+    part.default.initialize({ model });
+    return (name) => heard["msg:custom"]({ name, type: "text/csv" }, [new Uint8Array([65, 10])]);
+  });
+  const press = () => document.querySelector("button").click();
+  send[0]("unasked.csv");
+  press();
+  send.map((each, at) => each(`asked-${at}.csv`));
+  send[0]("twice.csv");
+}"""
+
+
+def test_only_who_pressed_saves(browser):
+    """What is sent is saved once for each press, and only where the press was."""
+    page, saved = browser.new_page(), []
+    page.on("download", lambda download: saved.append(download.suggested_filename))
+    page.evaluate(SEND, Download._esm)
+    wait_for(lambda: saved, pause=lambda: page.wait_for_timeout(20))
+    page.wait_for_timeout(200)  # for those that must not come
+    assert saved == ["asked-0.csv"]
+    page.close()

@@ -1,0 +1,286 @@
+"""Tests of exports, the log of events and the quality of the data, by comms that write down."""
+
+import csv
+import io
+import threading
+
+import pytest
+
+from comms import Comm, text_of, wait_for, written_down
+from promo import ui
+from promo.embedded import EmbeddedAPI
+from promo.models.default import default_models
+from promo.report import report
+from promo.store import Reader, Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
+from promo.ui import exports as exports_module
+from servers import contract_server, employees
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True)
+def _comms(monkeypatch):
+    with written_down(monkeypatch):
+        yield
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    with EmbeddedAPI(rows=3000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
+        yield api
+
+
+def trainer_of(url, source, path):
+    stream = PageStream(url, source=source)
+    store = Store(path, source=source, page_size=10, settings={})
+    return Trainer(stream, store, default_models()[0])
+
+
+@pytest.fixture
+def trainer(api, tmp_path):
+    with trainer_of(api.url, api.source, tmp_path / "my stream.db") as trainer:
+        yield trainer
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """Return a trainer of a stream with a duplicate, a conflict and two rows that are none."""
+    rows = employees(60)
+    rows[21] = dict(rows[3])
+    rows[22] = rows[4] | {"competence": 99.0}
+    rows[35] = rows[35] | {"competence": EVIL}
+    rows[36] = rows[36] | {"promoted": "maybe"}
+    with (
+        contract_server(rows) as url,
+        trainer_of(url, "rows", tmp_path / "promo.db") as trainer,
+    ):
+        yield trainer
+
+
+def files():
+    """Return what was sent to be saved so far: name, media type, bytes."""
+    sent = [(data["content"], buffers) for _, _, data, buffers in Comm.sent
+            if data.get("method") == "custom"]  # fmt: skip
+    return [(content["name"], content["type"], buffers[0]) for content, buffers in sent if content]
+
+
+def press(button):
+    """Press a button, which must return before the work is done; return the file sent for it."""
+    before = len(files())
+    button.click()
+    wait_for(lambda: len(files()) > before)
+    return files()[before]
+
+
+# -- exports -----------------------------------------------------------------------------------
+
+
+def test_the_report_is_that_of_the_store(trainer):
+    """The file is the report, named after the store."""
+    trainer.run(20)
+    exports = ui.Exports(trainer)
+    name, kind, data = press(exports.report)
+    assert (name, kind) == ("my stream-report.html", "text/html")
+    with Reader(trainer.store.path) as reader:
+        now = report(reader)
+    cut = slice(now.index("</header>"), None)  # before that stands when it was made
+    assert data.decode()[data.decode().index("</header>") :] == now[cut]
+    wait_for(lambda: "my stream-report.html is on its way" in exports.message.value)
+
+
+@pytest.mark.parametrize("table", ["coefficient", "metric", "page", "event", "data"])
+def test_a_table_goes_to_the_browser(trainer, table):
+    """The file has a line for each row, and nothing of it is left beside the store."""
+    trainer.run(20)
+    exports = ui.Exports(trainer)
+    exports.table.value = table
+    name, kind, data = press(exports.csv)
+    assert (name, kind) == (f"my stream-{table}.csv", "text/csv")
+    with Reader(trainer.store.path) as reader:
+        [[count]] = reader.query(f"SELECT count(*) FROM {table}")
+    assert len([*csv.reader(io.StringIO(data.decode()))]) == count + 1
+    wait_for(lambda: not [*trainer.store.path.parent.glob("*.part")])
+    assert [*trainer.store.path.parent.glob("*.csv")] == []
+
+
+def test_a_large_table_is_written_beside_the_store(trainer, monkeypatch):
+    """What a browser should not be burdened with becomes a file, and the reader is told where."""
+    monkeypatch.setattr(exports_module, "MOST_BYTES", 1000)
+    trainer.run(20)
+    exports = ui.Exports(trainer)
+    exports.table.value = "data"
+    exports.csv.click()
+    path = trainer.store.path.with_name("my stream-data.csv")
+    wait_for(lambda: str(path) in exports.message.value)
+    assert len(path.read_text().splitlines()) == 201
+    assert path.stat().st_mode & 0o77 == 0  # as private as the store
+    assert files() == []
+    assert Comm.sent[-2][2] == {"method": "custom", "content": {}}  # the press was answered
+    assert [*path.parent.glob("*.part")] == []
+
+
+@pytest.mark.parametrize("key", ["sample", "loss", "slopes", "stories"])
+def test_a_figure_stands_alone(trainer, key):
+    """Each figure is an SVG with its own style; as PNG it is named so, for the browser to paint."""
+    trainer.run(20)
+    exports = ui.Exports(trainer)
+    exports.update(trainer.snapshot)
+    exports.figure.value = key
+    name, kind, data = press(exports.svg)
+    assert (name, kind) == (f"my stream-{key}.svg", "image/svg+xml")
+    assert data.startswith(b'<svg xmlns="http://www.w3.org/2000/svg"')
+    assert b"<style>" in data
+    assert press(exports.png) == (f"my stream-{key}.png", kind, data)
+
+
+def test_a_figure_is_that_of_the_snapshot_shown(trainer):
+    """While the stream goes on, or the reader looks at the past, what is seen is what is saved."""
+    trainer.run(20)
+    exports = ui.Exports(trainer)
+    exports.update(trainer.snapshot)
+    trainer.run(20)
+    assert b"of 200 rows" in press(exports.svg)[2]
+
+
+def test_what_cannot_be_made_is_told_and_answered(trainer):
+    """Without a row there is nothing to draw; without a store nothing to report. Both are said."""
+    exports = ui.Exports(trainer)
+    exports.svg.click()
+    wait_for(lambda: "nothing to draw" in exports.message.value)
+    exports._store = trainer.store.path.with_name("gone.db")
+    exports.report.click()
+    wait_for(lambda: "does not exist" in exports.message.value)
+    refusals = [data for _, _, data, _ in Comm.sent if data.get("content") == {}]
+    assert len(refusals) == 2
+
+
+def test_a_press_does_not_wait(trainer, monkeypatch):
+    """The callback returns while the report is still being made."""
+    made = threading.Event()
+    monkeypatch.setattr(exports_module, "report", lambda reader: made.wait(10) and "<p>late</p>")
+    exports = ui.Exports(trainer)
+    exports.report.click()
+    assert not made.is_set()
+    assert files() == []
+    made.set()
+    wait_for(files)
+
+
+def test_closing_the_views_closes_the_exports(trainer):
+    """The browser's part is closed with the rest."""
+    exports = ui.Exports(trainer)
+    ui.Publisher(trainer, [exports]).close()
+    assert exports.download.comm is None
+
+
+# -- the log -----------------------------------------------------------------------------------
+
+
+def lines(log):
+    """Return the lines of the log as a reader sees them."""
+    return [text_of(line.replace("<", " <")).split() for line in log.table.value.split("<tr>")[2:]]
+
+
+def test_the_log_tells_what_happened_newest_first(trainer):
+    """Events stand in words with time, page and kind."""
+    trainer.run(5)
+    trainer.set_learning_rate("sgd-logistic", 0.5)
+    trainer.run(5)
+    trainer.stop()
+    trainer.join()
+    log = ui.EventLog(trainer)
+    log.update(trainer.snapshot)
+    told = [" ".join(line[1:]) for line in lines(log)]
+    assert told == [
+        "10 stopped Stopped with 100 rows learned.",
+        "5 learning rate sgd-logistic learns at 0.5 from here on, before at 0.01.",
+        "0 started Started with 0 rows learned.",
+    ]
+
+
+def test_the_log_is_filtered_by_kind(trainer):
+    """One kind alone is shown, and the publisher sees the choice."""
+    trainer.run(5)
+    log = ui.EventLog(trainer)
+    log.update(trainer.snapshot)
+    before = log.choice
+    log.kind.value = "learning_rate"
+    assert log.choice != before
+    log.update(trainer.snapshot)
+    assert text_of(log.table.value) == "Nothing."
+
+
+def test_the_log_is_bounded(trainer):
+    """However many events there are, a hundred are shown, the newest."""
+    for at in range(150):
+        trainer.note("party", guests=at)
+    log = ui.EventLog(trainer)
+    log.update(trainer.snapshot)
+    assert len(lines(log)) == 100
+    assert '"guests": 149' in text_of(log.table.value)
+    assert '"guests": 49}' not in text_of(log.table.value)
+
+
+def test_the_log_of_a_page_in_the_past_ends_there(trainer):
+    """Events of later pages are not shown with a snapshot of the past."""
+    trainer.run(5)
+    past = trainer.snapshot
+    trainer.run(5)
+    trainer.stop()
+    trainer.join()
+    log = ui.EventLog(trainer)
+    log.update(past)
+    assert "stopped" not in text_of(log.table.value)
+    log.update(trainer.snapshot)
+    assert "stopped" in text_of(log.table.value)
+
+
+def test_an_event_of_the_reader_appears_though_no_page_comes(trainer):
+    """What is noted while the stream rests, or before it began, reaches the log."""
+    log = ui.EventLog(trainer)
+    ui.Publisher(trainer, [log], frames_per_s=50)
+    trainer.note("story", arrows=[["competence", "promoted"]], predictions={})
+    wait_for(lambda: "competence → promoted" in text_of(log.table.value))
+    trainer.run(3)
+    trainer.note("party", guests=7)
+    wait_for(lambda: '"guests": 7' in text_of(log.table.value))
+
+
+# -- the quality of the data -------------------------------------------------------------------
+
+
+def test_what_became_of_the_rows_adds_up(faulty):
+    """The five counts, the identity, and the store's place and size."""
+    faulty.run()
+    quality = ui.DataQuality(faulty)
+    quality.update(faulty.snapshot)
+    assert "60 = 56 + 1 + 1 + 2, so no row is lost" in text_of(quality.totals.value)
+    place = text_of(quality.place.value)
+    assert str(faulty.store.path) in place
+    assert " MB" in place
+
+
+def test_the_refused_rows_are_shown_as_text(faulty):
+    """Reason and row of the last refused, the newest first, escaped."""
+    faulty.run()
+    quality = ui.DataQuality(faulty)
+    quality.update(faulty.snapshot)
+    markup = quality.refused.value
+    assert "<img" not in markup
+    assert "&lt;img src=x onerror" in markup
+    assert EVIL in text_of(markup)
+    assert "is stored with other values" in text_of(markup)
+    pages = [int(line.split("</td>")[0].removeprefix("<td>")) for line in markup.split("<tr>")[2:]]
+    assert len(pages) == 3
+    assert pages == sorted(pages, reverse=True)
+
+
+def test_hostile_events_are_shown_as_text(faulty):
+    """A kind or a detail that is markup is text in the log."""
+    faulty.note(EVIL, guests=EVIL)
+    log = ui.EventLog(faulty)
+    log.update(faulty.snapshot)
+    assert "<img" not in log.table.value
+    assert EVIL in text_of(log.table.value)
