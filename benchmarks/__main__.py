@@ -18,6 +18,7 @@ from benchmarks import (
     pipeline,
     prediction,
     report,
+    scale,
     service,
     startup,
 )
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Result]]] = {
     "dashboard": lambda o: dashboard.measure(
         *((1.0, 1) if o.quick else (4.0, 3)), with_browser=not o.quick
     ),
+    "scale": lambda o: scale.measure(*((60, 300, 1, 4) if o.quick else (300, 10_000, 3, 8))),
     "flat": lambda o: flat.measure(4000 if o.quick else o.pages),
 }
 

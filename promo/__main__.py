@@ -4,4 +4,5 @@ import sys
 
 from promo.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not where a worker of `promo scale` imports it again
+    sys.exit(main())

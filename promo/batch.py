@@ -120,6 +120,10 @@ class Batch:
             positions=self.positions[rows],
         )
 
+    def bare(self) -> Batch:
+        """Return the batch without its good rows; rejected rows and digest stay."""
+        return self.take(np.zeros(len(self.ids), np.bool_))
+
 
 Number = Annotated[float, msgspec.Meta(ge=-MAX_ABS, le=MAX_ABS)]
 

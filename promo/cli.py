@@ -1,4 +1,4 @@
-"""The command line: `promo lab | app | api | run | fork | show | report`.
+"""The command line: `promo lab | app | api | run | scale | fork | show | report`.
 
 Imports happen inside the commands, so that each starts as fast as what it needs.
 """
@@ -80,10 +80,7 @@ def parser() -> argparse.ArgumentParser:
     api.set_defaults(run=_api)
 
     run = commands.add_parser("run", help="learn from the stream without a notebook")
-    _add_api(run)
-    run.add_argument("--db", type=Path, help="store to go on with or to create (data/promo.db)")
-    run.add_argument("--pages", type=_count, help="learn this many pages more, then stop")
-    run.add_argument("--size", type=_count, help="rows per page, where the API offers it")
+    _add_stream(run)
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
     experts = (
@@ -94,13 +91,19 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--models", type=_names, metavar="NAMES", help=f"experts of a new store, {experts}"
     )
-    run.add_argument(
-        "--accept-changes",
-        action="store_true",
-        help="go on although the API no longer serves what was committed",
+    run.set_defaults(run=_run, trainer=options.trainer)
+
+    scale = commands.add_parser(
+        "scale",
+        help="the same on many machines at once, with Dask",
+        description="Learn what merges, with workers of Dask: moments, regressions, a logistic "
+        "regression, causal stories. SGD and river's trees do not merge; they are off.",
     )
-    run.add_argument("--json", action="store_true", help="print a JSON object last")
-    run.set_defaults(run=_run)
+    _add_stream(scale)
+    scale.add_argument("--scheduler", metavar="ADDRESS", help="to join, as in tcp://host:8786")
+    scale.add_argument("--workers", type=_count, default=2, help="to start here instead (2)")
+    scale.add_argument("--parquet", type=Path, metavar="FOLDER", help="for the rows, by workers")
+    scale.set_defaults(run=_run, trainer=options.scaled_trainer)
 
     fork = commands.add_parser("fork", help="begin a second run where another stood at a page")
     fork.add_argument("--db", type=Path, help="the store to leave (data/promo.db)")
@@ -127,6 +130,20 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--out", type=Path, default="report.html", help="the file (report.html)")
     report.set_defaults(run=_report)
     return top
+
+
+def _add_stream(command: argparse.ArgumentParser) -> None:
+    _add_api(command)
+    add = command.add_argument
+    add("--db", type=Path, help="store to go on with or to create (data/promo.db)")
+    add("--pages", type=_count, help="learn this many pages more, then stop")
+    add("--size", type=_count, help="rows per page, where the API offers it")
+    add(
+        "--accept-changes",
+        action="store_true",
+        help="go on although the API no longer serves what was committed",
+    )
+    add("--json", action="store_true", help="print a JSON object last")
 
 
 def _add_api(command: argparse.ArgumentParser) -> None:
@@ -277,7 +294,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with (
         _interrupted_once(),
         _service(arguments.api) as service,
-        options.trainer(arguments, service, path) as trainer,
+        arguments.trainer(arguments, service, path) as trainer,
     ):
         before, began = trainer.snapshot, time.monotonic()
         try:
@@ -341,8 +358,7 @@ def _fork(arguments: argparse.Namespace) -> int:
     from promo.store import Store
 
     path, rate = arguments.db or data_dir() / "promo.db", arguments.learning_rate
-    _, stored = options.stored(path)
-    names = arguments.models or stored or USUAL
+    names = arguments.models or options.stored(path).models or USUAL
     if rate is not None and SGDLogistic.name not in names:
         raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {names}")
     models = settings = None  # those of the store, whatever they are

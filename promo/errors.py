@@ -8,7 +8,8 @@
      ├─ StoreError           the SQLite file could not be used
      │   ├─ StoreLocked      another process is writing to it
      │   └─ StoreMismatch    it holds another stream, a newer schema, or is not ours
-     └─ ServiceError         the API could not be served
+     ├─ ServiceError         the API could not be served
+     └─ ClusterError         the workers of a cluster could not be had, or not kept alive
 
 Every message says what failed, the value seen, what was expected and what to do.
 """
@@ -48,6 +49,10 @@ class StoreMismatch(StoreError):
 
 class ServiceError(PromoError):
     """The API could not be served."""
+
+
+class ClusterError(PromoError):
+    """The workers of a cluster could not be had, or not kept alive."""
 
 
 def shown(value: object) -> str:

@@ -40,7 +40,7 @@ class Line:
         self.restore()
 
     def learn(self, batch: Batch) -> None:
-        """Take one page from batch to commit: the whole line in eight lines, and its time."""
+        """Take one page from batch to commit: the whole line in nine lines, and its time."""
         began = time.perf_counter()
         sifted = self.store.sift(batch)
         for model in self.models:
@@ -50,7 +50,8 @@ class Line:
         events = [e for model in self.models if hasattr(model, "events") for e in model.events()]
         learned = time.perf_counter()
         self.store.commit(batch, sifted, states, coefficients, metrics, events)
-        self.memory.add(batch, sifted, coefficients, metrics)
+        self.memory.add_page(batch, sifted)
+        self.memory.tell(batch.page, coefficients, metrics)
         self.memory.spent_s["learn"] += learned - began
         self.memory.spent_s["commit"] += time.perf_counter() - learned
 

@@ -14,7 +14,7 @@ from promo.history import History, Sample
 from promo.models.results import Coefficient, Metric
 from promo.pace import Pace
 from promo.snapshot import Snapshot, Status
-from promo.store import Reader, Sifted
+from promo.store import Elsewhere, Reader, Sifted
 
 
 class Memory:
@@ -37,7 +37,7 @@ class Memory:
         metrics: Sequence[Metric],
         later: History | None = None,
     ) -> None:
-        self.page, self.rows, self.totals = store.page, store.rows, store.totals()
+        self.page, self.totals = store.page, store.totals()
         changes = store.events("learning_rate", last=1000)
         self.rate_changes = [
             (int(e.detail["rows"]), str(e.detail["model"]), float(e.detail["to"])) for e in changes
@@ -47,27 +47,31 @@ class Memory:
             self.history = later.until(self.page, _values(coefficients, metrics))
         else:
             self.history = _history(store, _columns(coefficients, metrics))
-        kept = np.array(store.data(Sample.where(self.rows)), np.float64).reshape(-1, 5).T
+        kept = np.array(store.data(Sample.where(store.rows)), np.float64).reshape(-1, 5).T
         self.sample = Sample()
-        self.sample.restore(self.rows, kept[0].astype(np.int64), *kept[2:])
+        self.sample.restore(store.rows, kept[0].astype(np.int64), *kept[2:])
         self.pace = Pace()
         self.spent_s = dict.fromkeys(("fetch", "learn", "commit"), 0.0)
 
-    def add(
-        self,
-        batch: Batch,
-        sifted: Sifted,
-        coefficients: Sequence[Coefficient],
-        metrics: Sequence[Metric],
-    ) -> None:
-        """Take in a page that was committed."""
+    def add_page(self, batch: Batch, sifted: Sifted | Elsewhere) -> None:
+        """Take in the rows of a page that was committed."""
         fresh = sifted.fresh
-        self.page, self.rows = batch.page, self.rows + len(fresh.ids)
-        self.coefficients, self.metrics = coefficients, metrics
-        self.history.append(batch.page, _values(coefficients, metrics))
+        self.page = batch.page
         self.sample.extend(fresh.network_ability, fresh.competence, fresh.promoted)
         for name, count in zip(self.totals, sifted.counts(batch), strict=True):
             self.totals[name] += count
+
+    @property
+    def rows(self) -> int:
+        """Rows learned."""
+        return self.totals["inserted"]
+
+    def tell(
+        self, page: int, coefficients: Sequence[Coefficient], metrics: Sequence[Metric]
+    ) -> None:
+        """Take in what the models know after a page."""
+        self.coefficients, self.metrics = coefficients, metrics
+        self.history.append(page, _values(coefficients, metrics))
 
     def snapshot(
         self,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from promo.errors import PromoError
 
 if TYPE_CHECKING:
     from promo.embedded import EmbeddedAPI, ExternalAPI
+    from promo.stream import PageStream
     from promo.trainer import Trainer
 
 
@@ -19,36 +24,85 @@ def trainer(
     from promo.models.default import USUAL, default_models
     from promo.models.sgd import SGDLogistic
     from promo.store import Store
-    from promo.stream import PageStream
     from promo.trainer import Trainer
 
-    stored_size, stored_models = stored(path)
+    before = stored(path)
+    stream = _stream(arguments, service, before.size, follow=arguments.follow)
+    names = arguments.models or before.models or USUAL
+    models, settings = default_models(names, stream.source, merging=before.merging)
+    store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
+    learner = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
+    if arguments.learning_rate is not None:
+        learner.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
+    return learner
+
+
+@contextmanager
+def scaled_trainer(
+    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
+) -> Iterator[Trainer]:
+    """Give the trainer of `promo scale`, with the workers that the options name."""
+    from promo.models.default import default_models
+    from promo.store import Store
+
+    try:
+        from promo.scale import Cluster, ScaledTrainer
+    except ImportError as error:
+        raise PromoError("promo scale needs Dask: pip install 'promo[scale]'") from error
+    stream = _stream(arguments, service, stored(path).size)
+    models, settings = default_models(source=stream.source, merging=True)
+    settings |= {"parquet": True} if arguments.parquet else {}
+    options = {"parquet": arguments.parquet, "accept_changes": arguments.accept_changes}
+    with (
+        Store(path, source=stream.source, page_size=stream.page_size, settings=settings) as store,
+        Cluster(arguments.scheduler, workers=arguments.workers) as cluster,
+        ScaledTrainer(stream, store, models, cluster, **options) as learner,
+    ):
+        yield learner
+
+
+def _stream(
+    arguments: argparse.Namespace,
+    service: EmbeddedAPI | ExternalAPI,
+    stored_size: int | None,
+    *,
+    follow: bool = False,
+) -> PageStream:
+    from promo.stream import PageStream
+
     size = arguments.size or stored_size
-    stream = PageStream(service.url, size=size, follow=arguments.follow, source=service.source)
+    stream = PageStream(service.url, size=size, follow=follow, source=service.source)
     stream.check()  # before a store is made for an address that leads nowhere
     if arguments.size and stream.page_size != arguments.size:
         print(
             f"promo: {stream.base_url} offers no size; pages hold {stream.page_size}",
             file=sys.stderr,
         )
-    names = arguments.models or stored_models or USUAL
-    models, settings = default_models(names, stream.source)
-    store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
-    trainer = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
-    if arguments.learning_rate is not None:
-        trainer.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
-    return trainer
+    return stream
 
 
-def stored(path: Path) -> tuple[int | None, list[str] | None]:
-    """Page size and experts of an existing store, so that going on needs no option said again."""
+class Stored(NamedTuple):
+    """What an existing store was begun with; its page size, if that is not the contract's."""
+
+    size: int | None = None
+    models: list[str] | None = None
+    merging: bool = False
+
+
+def stored(path: Path) -> Stored:
+    """Return what an existing store says, so that going on needs no option said again."""
     from promo.models.default import EXPERTS, MIXTURE
     from promo.store import Reader
     from promo.stream import CONTRACT_PAGE_SIZE
 
     if not path.exists() or not path.stat().st_size:
-        return None, None
+        return Stored()
     with Reader(path) as reader:
-        size, names = reader.page_size, reader.settings.get("models")
+        size, settings = reader.page_size, reader.settings
+    names = settings.get("models")
     known = isinstance(names, list) and {*map(str, names)} <= {*EXPERTS, MIXTURE}
-    return None if size == CONTRACT_PAGE_SIZE else size, names if known else None
+    return Stored(
+        None if size == CONTRACT_PAGE_SIZE else size,
+        names if known else None,
+        settings.get("merging") is True,
+    )

@@ -41,12 +41,12 @@ class SpeedLimit:
         """Return the seconds that are left until the next page may be learned, or less than 0."""
         return self._due - time.monotonic()
 
-    def count(self) -> None:
-        """Take note of a page, from which the next is due."""
+    def count(self, pages: int = 1) -> None:
+        """Take note of a page, from which the next is due, or of so many at once."""
         now = time.monotonic()
         # A little late, the pages after it make up for it; later than that, they do not.
         on_time = 0 <= now - self._due < max(self._interval_s, _LATE_S)
-        self._due = (self._due if on_time else now) + self._interval_s
+        self._due = (self._due if on_time else now) + pages * self._interval_s
 
 
 class Pace:

@@ -31,6 +31,7 @@ class Retry(NamedTuple):
     attempt: int
     reason: str
     at: float  # time.monotonic() of the next attempt
+    asked_s: float = 0.0  # for which the server has asked us to wait
 
 
 class Wire(Protocol):
@@ -97,6 +98,8 @@ class PageReader:
         before any later page is handed out.
     follow
         Keep polling at the end instead of stopping.
+    end
+        No page from it on is asked for, and the reader stops before it.
     """
 
     def __init__(
@@ -108,17 +111,19 @@ class PageReader:
         position: int,
         page_size: int,
         follow: bool,
+        end: int | None = None,
     ) -> None:
         self._halt = halt
         self._page_size, self._follow = page_size, follow
+        self._before = float("inf") if end is None else end
         self._lanes = [_Lane(wire, SimpleQueue()) for wire in wires]
         self._idle = [*self._lanes]
         self._asking: dict[_Ticket, _Lane] = {}
         self._outcomes: SimpleQueue[tuple[_Lane, _Ticket, Page | Exception]] = SimpleQueue()
         self._door, self._bell = socket.socketpair()
-        for end in (self._door, self._bell):
-            end.setblocking(False)
-            weakref.finalize(self, end.close)
+        for side in (self._door, self._bell):
+            side.setblocking(False)
+            weakref.finalize(self, side.close)
         self._short: tuple[int, int] | None = None  # the last page if short, and its length
         self._final = -1  # a short page with rows after it: its next reading is its last
         self._asked_again = False  # an empty page was met and asked for once more
@@ -183,6 +188,8 @@ class PageReader:
 
     def _await_page(self, give_up: float) -> Page | None:
         while self._page not in self._ready:
+            if self._page >= self._before:
+                self.close()
             if self._halt.is_set():
                 raise StopIteration
             now = time.monotonic()
@@ -204,6 +211,7 @@ class PageReader:
 
     def _send_tickets(self) -> None:
         last = max(self._page, min(self._page + len(self._lanes) - 1, self._end))
+        last = min(last, self._before - 1)
         while self._next_ticket <= last and self._idle:
             ticket = _Ticket(self._next_ticket, self._pass)
             lane = self._idle.pop()  # that was of use last

@@ -23,7 +23,7 @@ from promo.errors import PromoError, SourceChanged, StoreError
 from promo.line import Line
 from promo.models.results import Model, check_learning_rate
 from promo.pace import SpeedLimit
-from promo.reader import PageReader, Retry
+from promo.reader import Retry
 from promo.snapshot import Snapshot, Status
 from promo.store import Store
 from promo.stream import PageStream
@@ -68,8 +68,7 @@ class Trainer:
         speed: float | None = None,
         accept_changes: bool = False,
     ) -> None:
-        self.stream, self.store = stream, store
-        self.accept_changes = accept_changes
+        self.stream, self.store, self.accept_changes = stream, store, accept_changes
         self.error: BaseException | None = None
         self._condition = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
@@ -81,7 +80,7 @@ class Trainer:
         self._broken = self._hurried = False
         try:
             self._limit = SpeedLimit(speed)
-            self._line = Line(store, models)
+            self._line = self._open_line(store, models)
             self.models = self._line.models
             with self._condition:
                 self._publish()
@@ -114,8 +113,7 @@ class Trainer:
         """End the thread after the page under way, at once if it is waiting for one."""
         with self._condition:
             self._halt.set()
-            self._budget = 0
-            self._condition.notify_all()
+            self.pause()
 
     def start_over(self) -> None:
         """Forget everything: empty the store and the models, and rest before the first page."""
@@ -287,12 +285,9 @@ class Trainer:
                 self._status = "running"
             if not self._alive:
                 self._halt, self._active, self.error = threading.Event(), True, None
-                self._thread = threading.Thread(
-                    target=self._run,
-                    args=(self._halt, self._thread, afresh),
-                    name="promo-trainer",
-                    daemon=True,
-                )
+                about = (self._halt, self._thread, afresh)
+                self._thread = threading.Thread(target=self._run, args=about, daemon=True)
+                self._thread.name = "promo-trainer"
                 self._thread.start()
             self._condition.notify_all()
 
@@ -308,7 +303,7 @@ class Trainer:
                     self._publish()
             check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
             start = self.store.cursor or (self.stream.start_page, self.stream.start_position)
-            with self.stream.read(*start) as reader:
+            with self._read(*start) as reader:
                 self._line.record("started")
                 end = self._loop(reader, halt)
             self._line.record(end)
@@ -324,7 +319,18 @@ class Trainer:
                     self._wishes.answer(self.models)
                 self._publish()
 
-    def _loop(self, reader: PageReader, halt: threading.Event) -> Status:
+    def _open_line(self, store: Store, models: Sequence[Model]) -> Line:
+        return Line(store, models)
+
+    def _read(self, page: int, position: int) -> Any:  # like a PageReader
+        return self.stream.read(page, position)
+
+    def _learn(self, news: Any) -> int:
+        """Learn what the reader has brought; return how many pages that is."""
+        self._line.learn(news)
+        return 1
+
+    def _loop(self, reader: Any, halt: threading.Event) -> Status:
         while self._may_go_on(halt):
             asked = time.perf_counter()
             try:
@@ -333,10 +339,10 @@ class Trainer:
                 return "finished"
             self._line.memory.spent_s["fetch"] += time.perf_counter() - asked
             if batch is not None:
-                self._line.learn(batch)
+                pages = self._learn(batch)
                 with self._condition:
-                    self._limit.count()
-                    self._budget = self._budget and self._budget - 1
+                    self._limit.count(pages)
+                    self._budget = self._budget and max(self._budget - pages, 0)
                     self._stale = True
             self._note_retry(reader.retry)  # of the page after the one just learned
         return "stopped"
@@ -396,12 +402,9 @@ class Trainer:
 
     def _publish(self) -> None:
         """Make a new snapshot; the caller holds the condition, or nobody else is there yet."""
+        stream, rates, said = self.stream, self._line.rates(), (self.status, self.message)
         self._snapshot = self._line.memory.snapshot(
-            self.status,
-            self.message,
-            page_size=self.stream.page_size,
-            total_rows=self.stream.total_rows,
-            learning_rates=self._line.rates(),
+            *said, page_size=stream.page_size, total_rows=stream.total_rows, learning_rates=rates
         )
         self._stale, self._publish_at = False, time.monotonic() + _SNAPSHOT_S
         self._condition.notify_all()

@@ -18,6 +18,9 @@ ONLY = {
     "ipywidgets": {"ui"},
     "anywidget": {"ui"},
     "bqplot": {"ui"},
+    "distributed": {"scale"},
+    "dask": {"scale"},
+    "pyarrow": {"scale"},
 }
 # Models are pure code: no input or output, no threads, no clocks on the screen.
 NOT_IN_MODELS = {*ONLY, "threading", "asyncio", "concurrent", "multiprocessing", "socket", "tqdm"}

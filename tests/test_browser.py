@@ -48,7 +48,8 @@ class Lab:
         self.notebook = folder / "notebooks" / "01-analysis.ipynb"
         self.laboratory = folder / "notebooks" / "02-learning-rates.ipynb"
         self.chapter = folder / "notebooks" / "03-causal-stories.ipynb"
-        for notebook in (self.notebook, self.laboratory, self.chapter):
+        self.many = folder / "notebooks" / "05-beyond-one-machine.ipynb"
+        for notebook in (self.notebook, self.laboratory, self.chapter, self.many):
             copy = nbformat.read(notebook, as_version=4)
             for cell in copy.cells:
                 if cell.cell_type == "code":
@@ -919,6 +920,49 @@ def test_nothing_of_the_laboratory_is_clipped(laboratory, shots, theme, width):
         laboratory.screenshot(path=shots / f"laboratory-{theme}-{width}-{number}.png")
         assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
     laboratory.set_viewport_size({"width": 1400, "height": 1000})
+
+
+# -- the fifth notebook: many machines --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many(tab, lab):
+    """Open the fifth notebook in a page of its own, and run all its cells."""
+    yield from run_beside(tab, lab, lab.many)
+
+
+@pytest.mark.browser
+def test_many_machines_have_the_same_panel(many, lab):
+    """A worker was killed; Play goes on from there, its table moves, Stop stops."""
+    show(many)
+    assert status(many).startswith("paused · page 512 of 1,000 · 51,200 rows")
+    workers = view(many, "Who works?")
+    deaths = workers.locator("tbody td:last-child")
+    assert sorted(deaths.all_inner_texts()) == ["0", "1"]
+    assert "do not merge: they are off" in workers.inner_text()
+    pages = workers.locator("tbody td:nth-child(2)")
+    before = pages.all_inner_texts()
+    show(many)
+    assert not slider(many, "Learning rate").is_visible()
+    press(many, "Play")
+    wait_for(lambda: page_of(many) > 512)
+    wait_for(lambda: pages.all_inner_texts() != before)
+    press(many, "Stop")
+    wait_for(lambda: status(many).startswith(("stopped", "finished")))
+    assert len(lab.query("SELECT page FROM page", "05-many")) > 512
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+def test_nothing_of_many_machines_is_clipped(many, shots, theme, width):
+    """Views stay inside their columns in either theme; each has a picture."""
+    set_theme(many, theme)
+    many.set_viewport_size({"width": width, "height": 1000})
+    for number, title in enumerate(["Who works?", "Who gets promoted?"]):
+        shown = view(many, title)
+        settled(many)
+        many.screenshot(path=shots / f"many-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
 
 
 # -- for everybody -----------------------------------------------------------------------------

@@ -68,6 +68,9 @@ def test_every_command_of_the_readme_parses():
         "--learning-rate": "0.1",
         "--faults": "seed=1",
         "--models": "base-rate",
+        "--scheduler": "tcp://h:1",
+        "--workers": "1",
+        "--parquet": "f",
         "--theme": "dark",
         "--page": "1",
     }
@@ -79,7 +82,7 @@ def test_every_command_of_the_readme_parses():
             words += [option, options[option]] if option in options else [option]
         assert parser().parse_args(words).command == words[0]
     named = {shlex.split(command)[0] for command in commands}
-    assert named == {"lab", "app", "api", "run", "fork", "show", "report"}
+    assert named == {"lab", "app", "api", "run", "scale", "fork", "show", "report"}
 
 
 def test_the_readme_names_every_table_of_the_store():

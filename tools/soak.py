@@ -32,6 +32,7 @@ TURNS = (
         [*_files("race", "asleep", "leftovers", "changes", "faults"), "-k", "not test_stop"],
     ),
     ([*_files("faults"), "-k", "test_stop"],),
+    (_files("scale"),),
     (_files("endurance"),),
 )
 

@@ -37,7 +37,11 @@ class BestPossible:
     def learn(self, batch: Batch) -> None:
         """Predict the batch."""
         self.predicted = self.predict_proba(batch)
-        self._rows += len(batch.ids)
+        self.add(len(batch.ids))
+
+    def add(self, rows: int) -> None:
+        """Take note of rows that were predicted elsewhere."""
+        self._rows += rows
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Return P(promoted) of every row, shape (n,), in [0, 1]."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -127,6 +127,24 @@ class Tally:
         return cls(saved.rows, sums, bins)
 
 
+class PageScores(NamedTuple):
+    """Scores of K experts on a page, and the means (K,) and scatter (K, K) of their log losses."""
+
+    tally: Tally
+    means: Floats
+    scatter: Floats
+
+
+def page_scores(
+    predicted: Sequence[Floats], promoted: NDArray[np.bool_]
+) -> tuple[PageScores, Floats]:
+    """Score K predictions of a page, each of shape (n,); return the log losses, (K, n), too."""
+    tally, losses = Tally.of(bounded(np.array(predicted)), promoted)
+    means = tally.sums[0] / max(tally.rows, 1)
+    about = losses - means[:, None]
+    return PageScores(tally, means, about @ about.T), losses
+
+
 class Board:
     """Progressive validation of several experts at once.
 
@@ -185,17 +203,19 @@ class Board:
 
     def learn(self, batch: Batch) -> None:
         """Score what the experts predicted of this page before they learned it."""
-        chances = bounded(np.array([expert.predicted for expert in self._experts]))
-        page, self.losses = Tally.of(chances, batch.promoted)
-        if not page.rows:
+        page, self.losses = page_scores([e.predicted for e in self._experts], batch.promoted)
+        self.add(page)
+
+    def add(self, page: PageScores) -> None:
+        """Add the scores of a page, maybe made elsewhere."""
+        tally, means, scatter = page
+        if not tally.rows:
             return
-        means = page.sums[0] / page.rows
-        about = self.losses - means[:, None]
-        n, gap = self.whole.rows + page.rows, means - self._means
-        weight = self.whole.rows * (page.rows / n)
-        self._scatter = self._scatter + about @ about.T + np.outer(gap, gap) * weight
-        self._means = self._means + gap * (page.rows / n)
-        self.whole, self._block = self.whole + page, self._block + page
+        n, gap = self.whole.rows + tally.rows, means - self._means
+        weight = self.whole.rows * (tally.rows / n)
+        self._scatter = self._scatter + scatter + np.outer(gap, gap) * weight
+        self._means = self._means + gap * (tally.rows / n)
+        self.whole, self._block = self.whole + tally, self._block + tally
         if self._block.rows >= BLOCK:
             self._before, self._block = self._block, Tally.none(len(self.names))
 

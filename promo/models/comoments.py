@@ -61,10 +61,6 @@ class CoMoments(msgspec.Struct, frozen=True):
         with np.errstate(over="ignore", invalid="ignore"):
             return cls(moments, _higher(*centred))
 
-    def joined(self, rows: NDArray[np.float64]) -> CoMoments:
-        """Return this with a batch of rows, shape (2, n), about the origin of those before."""
-        return self + CoMoments.of(rows, self.moments.origin if self.moments.n else None)
-
     def __add__(self, other: CoMoments) -> CoMoments:
         mine, its = self.moments, other.moments
         if not its.n:

@@ -58,6 +58,7 @@ MIXTURE = Mixture.name  # of the other experts that are chosen
 MIXTURE_US = (3.9, 2.0)  # its price, of four experts
 COMPARING_US = (18.0, 1.1)  # the price of scores and drift detection, of five
 USUAL = (SGDLogistic.name,)
+MERGING = ("renewable-logistic",)
 FULL = (*[*EXPERTS][:4], MIXTURE)  # at 15 µs a row at most, where pages are large
 
 
@@ -76,7 +77,11 @@ def price_us(names: Sequence[str]) -> tuple[float, float]:
 
 
 def default_models(
-    names: Sequence[str] = USUAL, source: str = "", alpha: float = ALPHA
+    names: Sequence[str] = USUAL,
+    source: str = "",
+    alpha: float = ALPHA,
+    *,
+    merging: bool = False,
 ) -> tuple[tuple[Model, ...], dict[str, Any]]:
     """Return the models, in order, and the settings that their store is to remember.
 
@@ -90,12 +95,17 @@ def default_models(
         Of the stream: where it names a world that is known, so is the best possible prediction.
     alpha
         The regressions' intervals have level 1 - alpha.
+    merging
+        Only what merges, for many machines at once (`promo.scale`): the renewable logistic alone
+        predicts, and nobody watches for drift, which is a matter of row after row.
 
     Raises
     ------
     ValueError
         There is no such expert, or nobody to mix.
     """
+    if merging:
+        names = MERGING
     if unknown := sorted({*names} - {*EXPERTS, MIXTURE}):
         raise ValueError(f"no expert {unknown[0]!r}; choose of {', '.join([*EXPERTS, MIXTURE])}")
     experts = [choice.make() for name, choice in EXPERTS.items() if name in names]
@@ -113,4 +123,6 @@ def default_models(
     best = BestPossible(world) if world else None
     board = Board(racing, best)
     known: list[Model] = [best] if best else []
+    if merging:
+        return (*racing, *known, board, *others), settings | {"merging": True}
     return (*racing, *known, board, Drift(board), *others), settings

@@ -5,7 +5,7 @@ Everything is estimated on the scale of the first ten rows and told on that of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -195,6 +195,22 @@ class RenewableLogistic:
         merged._model.beta = np.linalg.solve(curvature, weighted)[None]
         merged._learned += other._learned
         return merged
+
+    def alone(self, batches: Sequence[Batch]) -> RenewableLogistic:
+        """Return what batches say by themselves, on the same scale, for adding up by the dozen."""
+        twin = self.fresh()
+        x = np.concatenate([twin._design(batch) for batch in batches])
+        if len(x):
+            twin._model.learn(x, np.concatenate([batch.promoted for batch in batches]))
+            twin._model.center(x)
+            twin._learned = len(x)
+        return twin
+
+    def fresh(self) -> RenewableLogistic:
+        """Return a model of no rows on the same scale; it must be fixed."""
+        twin = RenewableLogistic(len(self._terms) > 3, self.alpha, self.g)
+        twin._standard = self._standard
+        return twin
 
     def _copy(self) -> RenewableLogistic:
         twin = RenewableLogistic(len(self._terms) > 3, self.alpha, self.g)

@@ -57,12 +57,14 @@ _FIT = np.array([at for at, formula in enumerate(FORMULAS) for _ in formula.term
 _SLOPES = [at for at, (_, term) in enumerate(_TERMS) if term != "intercept"]
 _EMPTY = CoMoments.of(np.empty((2, 0)))
 
+Groups = tuple[CoMoments, CoMoments]  # where promoted is 0, and 1
+Origins = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
 Excluded = Annotated[int, msgspec.Meta(ge=0)] | None
 
 
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
-    groups: tuple[CoMoments, CoMoments]  # where promoted is 0, and 1
+    groups: Groups
     excluded: list[Excluded]  # of each slope: the first page that excluded zero
 
 
@@ -90,16 +92,20 @@ class Regressions:
 
     def learn(self, batch: Batch) -> None:
         """Add the rows of a batch to the moments of their group."""
-        if not len(batch.ids):
-            return
+        if len(batch.ids):
+            self.add(batch.page, page_sums(batch, self.origins))
+
+    def add(self, page: int, sums: Groups) -> None:
+        """Add what `page_sums` made of a page's rows, maybe elsewhere, about these `origins`."""
         self._catch_up()
-        rows, ones = np.array([batch.network_ability, batch.competence]), batch.promoted
-        # Each group about its own first row, so that a wild row costs the other group no digits.
-        self._groups = (
-            self._groups[0].joined(rows[:, ~ones]),
-            self._groups[1].joined(rows[:, ones]),
-        )
-        self._news = batch.page
+        self._groups = (self._groups[0] + sums[0], self._groups[1] + sums[1])
+        self._news = page
+
+    @property
+    def origins(self) -> Origins:
+        """About what each group's moments are taken: its first row, None before there is one."""
+        zeros, ones = (co.moments.origin if co.moments.n else None for co in self._groups)
+        return zeros, ones
 
     @property
     def together(self) -> Moments:
@@ -215,6 +221,15 @@ class Regressions:
             )
         self._groups, self._excluded, self._news = state.groups, state.excluded, None
         self._estimate()
+
+
+def page_sums(batch: Batch, origins: Origins) -> Groups:
+    """Return the moments of a batch's rows where promoted is 0, and 1, each about its origin.
+
+    Its own first row where there is no origin, so that a wild row costs the other group no digits.
+    """
+    rows, ones = np.array([batch.network_ability, batch.competence]), batch.promoted
+    return CoMoments.of(rows[:, ~ones], origins[0]), CoMoments.of(rows[:, ones], origins[1])
 
 
 def _plausible(group: CoMoments) -> bool:

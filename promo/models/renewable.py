@@ -55,8 +55,8 @@ class Renewable:
         m, k = uses.shape
         self._pairs = (uses[:, :, None] & uses[:, None, :]).astype(np.float64)
         self._more = 1 + 1e-12 * np.eye(k)  # keeps what is singular by rounding solvable
-        self.beta = np.zeros((m, k))
-        self.curvature = np.tile(np.eye(k), (m, 1, 1))
+        self.beta: Floats = np.zeros((m, k))
+        self.curvature: Floats = np.tile(np.eye(k), (m, 1, 1))
 
     def restore(self, beta: Floats, curvature: Floats) -> None:
         """Take over what an object of the same models had learned.
@@ -114,3 +114,74 @@ class Renewable:
             if rise.max() < _CLOSE:
                 break
         self.beta, self.curvature = beta, hessian
+
+    # -- two streams ------------------------------------------------------------------------
+
+    def __add__(self, other: Renewable) -> Renewable:
+        """Return the models of two streams that share no row, on one scale.
+
+        Each counts as the normal distribution of its estimate and curvature, the prior once
+        (see `log_partition`).
+
+        References
+        ----------
+        Lin, Xi (2011). Aggregated estimating equation estimation. Statistics and Its Interface 4,
+        73-83.
+        """
+        both = Renewable(self.uses)
+        curvature: Floats = self.curvature + other.curvature - both.curvature
+        pull = self._pull() + other._pull()
+        both.beta = np.matmul(np.linalg.inv(curvature), pull[:, :, None])[:, :, 0]
+        both.curvature = curvature
+        return both
+
+    def center(self, x: Floats) -> None:
+        """Move estimates to where parts of a stream are centred, once all rows `x` were learned.
+
+        A part's curvature and estimate err together, and their product, which is what adds up,
+        is too small by half of what the likelihood's third derivative makes of the estimate's
+        covariance. It does not cancel over parts, so it is made up for here; in size it is the
+        bias of a maximum likelihood estimate.
+
+        References
+        ----------
+        Cordeiro, McCullagh (1991). Bias correction in generalized linear models. Journal of the
+        Royal Statistical Society B 53, 629-643, equation 4.2.
+        """
+        part, p = x * self.uses[:, None, :], expit(self.log_odds(x))
+        covariance = np.linalg.inv(self.curvature * self._more)
+        spread = (np.matmul(part, covariance) * part).sum(axis=2)
+        pull = np.matmul((p * (1 - p) * (p - 0.5) * spread)[:, None, :], part)
+        shift: Floats = np.matmul(pull, covariance)[:, 0, :]
+        self.beta = self.beta + shift
+
+    def log_evidence(self, x: Floats, y: NDArray[np.bool_]) -> Floats:
+        """Return the log evidence, by Laplace's method, shape (m,), of all rows learned so far.
+
+        They are to be given once more, shapes (n, k) and (n,).
+
+        References
+        ----------
+        Kass, Raftery (1995). Bayes factors. Journal of the American Statistical Association 90,
+        773-795, section 4.1.
+        """
+        odds = self.log_odds(x)
+        loss = np.logaddexp(0.0, np.where(y, -odds, odds)).sum(axis=1)
+        size = np.linalg.slogdet(self.curvature)[1]
+        evidence: Floats = -loss - (np.einsum("mk,mk->m", self.beta, self.beta) + size) / 2
+        return evidence
+
+    @property
+    def log_partition(self) -> Floats:
+        """Of the normal distributions, shape (m,), in nats.
+
+        What two streams' log evidence is more than the sum of each is this of their sum, less this
+        of each: the logarithm of the integral of both posteriors over the prior.
+        """
+        size = np.linalg.slogdet(self.curvature)[1]
+        partition: Floats = (np.einsum("mk,mk->m", self.beta, self._pull()) - size) / 2
+        return partition
+
+    def _pull(self) -> Floats:
+        pull: Floats = np.matmul(self.curvature, self.beta[:, :, None])[:, :, 0]
+        return pull

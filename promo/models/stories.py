@@ -8,7 +8,7 @@ uniform prior over the classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import atanh, isnan, log1p, nan, sqrt, tanh
 from typing import Annotated, NamedTuple
 
@@ -47,6 +47,31 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     beta: list[list[float]]
     curvature: list[list[list[float]]]
     log_likelihood: list[Annotated[float, msgspec.Meta(ge=-MAX_ABS, le=0)]]
+
+
+class Bets(NamedTuple):
+    """What some rows say of promoted, given each set of its causes."""
+
+    rows: int
+    promoted: Renewable
+    log_evidence: Floats
+
+
+def bets_on(batches: Sequence[Batch], standard: Standard) -> Bets:
+    """Learn batches by themselves, on a fixed scale, for `Stories.add`.
+
+    A stream that is cut into parts cannot bet on each row by all rows before it. Each part's
+    evidence is by Laplace's method instead, which differs by a few nats in all.
+    """
+    model = Renewable(_USES)
+    x = standard.regressors(
+        np.concatenate([batch.network_ability for batch in batches]),
+        np.concatenate([batch.competence for batch in batches]),
+    )
+    y = np.concatenate([batch.promoted for batch in batches])
+    if len(y):
+        model.learn(x, y)
+    return Bets(len(y), model, model.log_evidence(x, y))
 
 
 class Stories:
@@ -101,9 +126,27 @@ class Stories:
             self._log_likelihood = self._log_likelihood - np.add.reduce(loss, 1)
             self._held = np.concatenate([self._held, np.column_stack([rows, outcomes])])
             if len(self._held) >= min(full, _HELD):
-                self._promoted.learn(self._held[:, :3], self._held[:, 3] > 0)
-                self._learned, self._held = self._learned + len(self._held), _NOTHING
+                self._learn_held()
             begin = chunk.stop
+
+    def _learn_held(self) -> None:
+        self._promoted.learn(self._held[:, :3], self._held[:, 3] > 0)
+        self._learned, self._held = self._learned + len(self._held), _NOTHING
+
+    @property
+    def standard(self) -> Standard:
+        """The scale on which promoted is learned, once it is fixed."""
+        return self._standard
+
+    def add(self, bets: Bets) -> None:
+        """Add what `bets_on` made of rows that come next, maybe elsewhere, on this scale."""
+        if len(self._held):
+            self._learn_held()
+        mine, its = self._promoted, bets.promoted
+        both = mine + its
+        overlap = both.log_partition - mine.log_partition - its.log_partition
+        self._log_likelihood = self._log_likelihood + bets.log_evidence + overlap
+        self._promoted, self._learned = both, self._learned + bets.rows
 
     # -- the stories ------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ together or not at all. `Reader` reads the same file, also while it is being wri
 
 from promo.store.new import new_store
 from promo.store.reader import Cursor, Event, Reader
-from promo.store.writer import Sifted, Store
+from promo.store.sifted import Elsewhere, Sifted
+from promo.store.writer import Store
 
-__all__ = ["Cursor", "Event", "Reader", "Sifted", "Store", "new_store"]
+__all__ = ["Cursor", "Elsewhere", "Event", "Reader", "Sifted", "Store", "new_store"]

@@ -6,11 +6,12 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -24,19 +25,7 @@ from promo.models.results import Event as FoundOut
 from promo.store import statements as sql
 from promo.store.connection import check_files, connect, explained, lock_file, transaction
 from promo.store.reader import APPLICATION_ID, SCHEMA_VERSION, Cursor, Event, Reader
-
-
-class Sifted(NamedTuple):
-    """A batch held against the rows stored before."""
-
-    fresh: Batch
-    duplicate: int
-    conflicts: tuple[Rejected, ...]
-
-    def counts(self, batch: Batch) -> tuple[int, int, int, int, int]:
-        """Return rows received, inserted, duplicate, conflicting and rejected."""
-        inserted, conflicting = len(self.fresh.ids), len(self.conflicts)
-        return batch.received, inserted, self.duplicate, conflicting, len(batch.rejected)
+from promo.store.sifted import Elsewhere, Sifted, columns_of
 
 
 class Store(Reader):
@@ -168,8 +157,12 @@ class Store(Reader):
 
     def _read_back(self) -> None:
         """Learn from the file what `sift` and `commit` go by."""
-        self._max_id = self.query("SELECT coalesce(max(id), -1) FROM data")[0][0]
+        # Rows may be kept elsewhere; the ledger knows the last id of each page in any case.
+        highest = "SELECT max(coalesce(max(id), -1), {}) FROM data"
+        last = "(SELECT coalesce(max(last_id), -1) FROM page)"
+        self._max_id = self.query(highest.format(last))[0][0]
         self._last_page = self.page
+        self._told: int | None = self.query("SELECT max(page) FROM checkpoint")[0][0]
 
     def reopen(self) -> None:
         """After any error: close, open again, and read back what is committed.
@@ -214,7 +207,7 @@ class Store(Reader):
         known: dict[int, tuple[float, ...]] = {id_: tuple(values) for id_, *values in found}
         fresh = np.zeros(len(ids), np.bool_)
         conflicts = []
-        for at, (id_, *values) in enumerate(_rows(batch)):
+        for at, (id_, *values) in enumerate(zip(*columns_of(batch), strict=True)):
             if id_ not in known:
                 known[id_], fresh[at] = tuple(values), True
             elif known[id_] != tuple(values):
@@ -241,27 +234,83 @@ class Store(Reader):
             Nothing of the page was written, or it is unknown whether it was: `reopen` and look.
             Also if a later page is written already.
         """
-        if batch.page < (self._last_page or 0):
-            raise StoreError(f"page {batch.page} comes after page {self._last_page}")
+        with self.together():
+            self.add_page(batch, sifted)
+            self.tell(batch.page, states, coefficients, metrics, events)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
+        with explained(self.path), transaction(self._connection):
+            yield
+
+    def add_page(self, batch: Batch, sifted: Sifted) -> None:
+        """Write a page's rows, its line in the ledger, and the rows that are none, or raise."""
         now, fresh, page = _now(), sifted.fresh, batch.page
-        rows = max((state.rows for state in states), default=0)
+        ids = batch.ids.tolist() or [None]
         with explained(self.path), transaction(self._connection) as connection:
-            self._insert_data(_columns(fresh))
-            connection.execute(sql.UPSERT_PAGE, _ledger(batch, sifted, now))
-            self._insert_learned(page, rows, states, coefficients, metrics, now)
-            self._thin(page)
-            if page == self._last_page and len(
-                fresh.ids
-            ):  # a short page that has grown, learned in two parts
-                self._insert_event(page, "grown", {"rows": rows - len(fresh.ids)}, now)
-            for event in events:
-                self._insert_event(page, event.kind, {"rows": rows, **event.detail}, now)
+            self._insert_data(columns_of(fresh))
+            self._add_to_ledger(batch, sifted.counts(batch), ids[0], ids[-1], now)
+            if page == self._last_page and len(fresh.ids):  # a short page that has grown
+                self._insert_event(page, "grown", {"rows": self.rows - len(fresh.ids)}, now)
             for conflict in sifted.conflicts:
                 self._insert_event(page, "conflict", conflict._asdict(), now)
             for row in (*batch.rejected, *sifted.conflicts):
                 connection.execute(sql.UPSERT_QUARANTINE, (page, *row))
         self._last_page = page
         self._max_id = max(self._max_id, int(fresh.ids.max(initial=-1)))
+
+    def add_elsewhere(self, batch: Batch, kept: Elsewhere) -> None:
+        """Write a page without its good rows.
+
+        Raises
+        ------
+        StoreError
+            As `commit`; also if ids do not ascend, for nobody could tell then what is new.
+        """
+        if kept.rows and not (kept.ascending and (kept.first_id or 0) > self._max_id):
+            raise StoreError(
+                f"page {batch.page}: its ids do not ascend from {self._max_id:,}, so rows that "
+                "came before cannot be told; keep the rows in the store (without --parquet)"
+            )
+        now = _now()
+        with explained(self.path), transaction(self._connection) as connection:
+            self._add_to_ledger(batch, kept.counts(batch), kept.first_id, kept.last_id, now)
+            for row in batch.rejected:
+                connection.execute(sql.UPSERT_QUARANTINE, (batch.page, *row))
+        self._last_page = batch.page
+        self._max_id = self._max_id if kept.last_id is None else kept.last_id
+
+    def _add_to_ledger(
+        self,
+        batch: Batch,
+        counts: tuple[int, ...],
+        first_id: int | None,
+        last_id: int | None,
+        now: str,
+    ) -> None:
+        if batch.page < (self._last_page or 0):
+            raise StoreError(f"page {batch.page} comes after page {self._last_page}")
+        line = (batch.page, *counts, first_id, last_id, batch.digest, now)
+        self._connection.execute(sql.UPSERT_PAGE, line)
+
+    def tell(
+        self,
+        page: int,
+        states: Sequence[ModelState],
+        coefficients: Sequence[Coefficient],
+        metrics: Sequence[Metric],
+        events: Iterable[FoundOut] = (),
+    ) -> None:
+        """Write what the models know after a page that was added; pages may be left out."""
+        now = _now()
+        rows = max((state.rows for state in states), default=0)
+        with explained(self.path), transaction(self._connection):
+            self._insert_learned(page, rows, states, coefficients, metrics, now)
+            self._thin(page)
+            for event in events:
+                self._insert_event(page, event.kind, {"rows": rows, **event.detail}, now)
+        self._told = page
 
     def copy(self, other: Reader, tables: Iterable[str]) -> None:
         """Take over what these tables hold in another store, into empty ones, all or nothing."""
@@ -285,6 +334,7 @@ class Store(Reader):
         """Write what models have learned anew, of `rows` rows, by a page that is stored already."""
         with explained(self.path), transaction(self._connection):
             self._insert_learned(page, rows, states, coefficients, metrics, _now())
+        self._told = page
 
     def _insert_learned(
         self,
@@ -335,7 +385,7 @@ class Store(Reader):
             self._connection.execute(sql.upsert_model(*names), (page, now, *chain(*values)))
 
     def _insert_checkpoint(self, page: int, rows: int, states: str) -> None:
-        last = self._last_page
+        last = self._told
         if last is not None and (last == page or last % stride(page, MAX_PAGES)):
             # It fills a page of the file by itself: moving it keeps that page in its place.
             moved = self._connection.execute(sql.MOVE_CHECKPOINT, (page, rows, states, last))
@@ -348,7 +398,7 @@ class Store(Reader):
 
         After the new page was written, so that a leaf of a table is not emptied to be filled anew.
         """
-        last = self._last_page
+        last = self._told
         if last is None or last == page:
             return
         step = stride(page, MAX_PAGES)
@@ -359,27 +409,6 @@ class Store(Reader):
         elif last % step:
             execute("DELETE FROM coefficient WHERE page = ?", (last,))
             execute("DELETE FROM metric WHERE page = ?", (last,))
-
-
-def _columns(batch: Batch) -> list[list[Any]]:
-    columns = (batch.ids, batch.network_ability, batch.competence, batch.promoted)
-    return [column.tolist() for column in columns]
-
-
-def _rows(batch: Batch) -> Iterator[tuple[int, float, float, int]]:
-    return zip(*_columns(batch), strict=True)
-
-
-def _ledger(batch: Batch, sifted: Sifted, now: str) -> tuple[object, ...]:
-    ids = batch.ids.tolist() or [None]
-    return (
-        batch.page,
-        *sifted.counts(batch),
-        ids[0],
-        ids[-1],
-        batch.digest,
-        now,
-    )
 
 
 def _now() -> str:

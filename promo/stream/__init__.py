@@ -134,12 +134,17 @@ class PageStream:
             wire.try_once(self.start_page)
 
     def read(
-        self, page: int | None = None, position: int = 0, *, window: int | None = None
+        self,
+        page: int | None = None,
+        position: int = 0,
+        *,
+        window: int | None = None,
+        end: int | None = None,
     ) -> PageReader:
         """Start fetching at a page, passing over its first `position` rows.
 
-        `window` is the stream's unless given. The reader must be closed, by hand or as a context
-        manager.
+        `window` is the stream's unless given; no page from `end` on is asked for. The
+        reader must be closed, by hand or as a context manager.
         """
         if page is None:
             page, position = self.start_page, self.start_position
@@ -151,6 +156,7 @@ class PageStream:
             position=position,
             page_size=self.page_size,
             follow=self.follow,
+            end=end,
         )
 
     def __iter__(self) -> Iterator[Batch]:

@@ -285,7 +285,9 @@ class HTTPWire:
         page = state.args[0]
         self._left_s -= state.upcoming_sleep
         at = time.monotonic() + state.upcoming_sleep
-        self.retry = Retry(page, state.attempt_number + 1, str(state.outcome.exception()), at)
+        error = state.outcome.exception()
+        asked_s = error.retry_after if isinstance(error, _Again) else 0.0
+        self.retry = Retry(page, state.attempt_number + 1, str(error), at, asked_s)
 
 
 _backoff = tenacity.wait_exponential(multiplier=0.1, max=10.0) + tenacity.wait_random(0, 0.1)

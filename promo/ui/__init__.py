@@ -35,6 +35,7 @@ from promo.ui.table import CoefficientTable
 from promo.ui.timetravel import TimeTravel
 from promo.ui.timing import Timing
 from promo.ui.whatif import WhatIfCard
+from promo.ui.workers import WorkersTable
 
 __all__ = [
     "BestRateFigure",
@@ -71,6 +72,7 @@ __all__ = [
     "Watching",
     "WeightsFigure",
     "WhatIfCard",
+    "WorkersTable",
     "WorldFigure",
     "causal_diagram",
     "close_all",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import isfinite, log
 
 import bqplot as bq
 import numpy as np
@@ -61,10 +61,14 @@ class SampleFigure(Figure):
         if not snapshot.rows:
             self.empty("No row is learned yet.")
             return
+        odds = (
+            f"Log odds of promotion = {a:.2f} {_signed(b)} · competence {_signed(c)} · network "
+            "ability."
+        )
         self.say(
             f"{len(promoted):,} of {snapshot.rows:,} rows, each as likely to be shown as any; "
-            f"{chosen.mean() if len(chosen) else 0:.0%} of them promoted. Log odds of promotion = "
-            f"{a:.2f} {_signed(b)} · competence {_signed(c)} · network ability."
+            f"{chosen.mean() if len(chosen) else 0:.0%} of them promoted. "
+            f"{odds if isfinite(a + b + c) else 'Of the log odds nothing is known yet.'}"
         )
 
 
@@ -222,6 +226,8 @@ def _recent(rows: Floats, mean: Floats) -> tuple[Floats, Floats]:
 
 def _straight(a: float, b: float, c: float, x: bq.Scale, y: bq.Scale) -> tuple[Floats, Floats]:
     """Return two points of the line a + b x + c y = 0 at the edges of the plane."""
+    if not isfinite(a + b + c):
+        return np.empty(0), np.empty(0)
     if abs(c) >= abs(b) and c:
         xs = np.array([x.min, x.max])
         return xs, -(a + b * xs) / c

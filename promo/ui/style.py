@@ -82,6 +82,7 @@ _CSS = """
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
 .promo .widget-checkbox input { vertical-align: -3px; }
 .promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
+.promo .promo-workers td, .promo .promo-workers th { padding: 2px 10px; }
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
 .promo td .failed { color: #c2410c; }

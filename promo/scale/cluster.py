@@ -1,0 +1,178 @@
+"""A cluster of Dask to work on: joined by its address, or started on this machine.
+
+Anyone who can reach a scheduler of Dask can run code, as whoever started it. One that is started
+here listens on the loopback interface only, which is every user of this machine; one that is
+joined is as safe as it was made: give it TLS, or keep it on a network that you trust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from distributed import Client, LocalCluster, Security
+
+from promo.errors import ClusterError
+from promo.scale.work import Done
+
+_client: Any = Client  # Dask says few of its types
+_local_cluster: Any = LocalCluster
+_CONNECT_S = 10.0
+_HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
+_GIVEN_UP_S = 20.0  # after which Dask has dropped a worker that has not come back: at 15 s
+_DEATHS = 1000  # of workers over one task, until Dask gives it up
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What a worker has done so far.
+
+    Attributes
+    ----------
+    name
+        As Dask has it; it stays when the worker is started anew.
+    pages, pages_per_s
+        Fetched and learned: all of them, and per second in the newest chunk.
+    retries
+        How often a page was asked for again.
+    deaths
+        How often it has gone, killed or sent away: Dask does not tell which.
+    """
+
+    name: str
+    pages: int = 0
+    pages_per_s: float = 0.0
+    retries: int = 0
+    deaths: int = 0
+
+
+class Cluster:
+    """Workers to share the pages of a stream among.
+
+    Parameters
+    ----------
+    scheduler
+        Address of a scheduler to join, as in ``tcp://host:8786``; without one, as many `workers`
+        as given are started as processes of this machine, and end with this.
+    workers
+        Of our own.
+    security
+        TLS, as `distributed.Security` has it; as Dask is configured unless given.
+    dashboard
+        Serve Dask's own pages, of a cluster of our own, on a free port of the loopback interface.
+
+    Raises
+    ------
+    ClusterError
+        The scheduler cannot be reached.
+    """
+
+    def __init__(
+        self,
+        scheduler: str | None = None,
+        *,
+        workers: int = 2,
+        security: Security | None = None,
+        dashboard: bool = False,
+    ) -> None:
+        self._own = None if scheduler else _started(workers, security, dashboard)
+        try:
+            self.client = _client(
+                scheduler or self._own,
+                security=security,
+                timeout=_CONNECT_S,
+                set_as_default=False,
+                direct_to_workers=self._own is not None,
+            )
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"cannot reach the scheduler {scheduler}: {error}; is it running there?"
+            ) from error
+        self._facts: dict[str, WorkerFacts] = {}
+        self._names: dict[str, str] = {}  # by address
+        self.threads = 0
+        self._see(self.client.scheduler_info(n_workers=-1))
+        self.client.subscribe_topic("all", self._hear)
+
+    def close(self) -> None:
+        """Let go of the cluster; end it if it is our own. Idempotent."""
+        with suppress(ValueError):  # closed before
+            self.client.unsubscribe_topic("all")
+        self.client.close()
+        if self._own is not None:
+            self._own.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- who works --------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> tuple[WorkerFacts, ...]:
+        """Every worker that there is or was, by name."""
+        return tuple(self._facts[name] for name in sorted(self._facts))
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the workers are that there are now."""
+        return list(self._names)
+
+    def note(self, done: Done) -> None:
+        """Take note of what a worker has done."""
+        pages = len(done.chunk.pages) if done.chunk else 0
+        facts = self._facts.get(done.worker, WorkerFacts(done.worker))
+        self._facts[done.worker] = WorkerFacts(
+            done.worker,
+            facts.pages + pages,
+            pages / done.seconds,
+            facts.retries + done.retries,
+            facts.deaths,
+        )
+
+    def _see(self, identity: Any) -> None:
+        workers = identity["workers"]
+        self._names = {address: str(each["name"]) for address, each in workers.items()}
+        self.threads = sum(each["nthreads"] for each in workers.values())
+        for name in self._names.values():
+            self._facts.setdefault(name, WorkerFacts(name))
+
+    async def _hear(self, event: tuple[float, Any]) -> None:
+        """Hear from the scheduler that a worker has come or gone."""
+        message = event[1]
+        action = message.get("action") if isinstance(message, dict) else None
+        if action == "remove-worker" and not message["expected"]:
+            facts = self._facts.get(self._names.get(message["worker"], ""))
+            if facts is not None:
+                self._facts[facts.name] = replace(facts, pages_per_s=0.0, deaths=facts.deaths + 1)
+        if action == "remove-worker" and self._own is not None:
+            asyncio.get_running_loop().call_later(_GIVEN_UP_S, self._replace)
+        if action in ("add-worker", "remove-worker"):
+            self._see(await self.client.scheduler.identity(n_workers=-1))
+
+    def _replace(self) -> None:
+        """Start workers that Dask has given up because they were slow to come back."""
+        if self._own is not None:
+            self._own.scale(len(self._own.worker_spec))
+
+
+def _started(workers: int, security: Security | None, dashboard: bool) -> Any:
+    return _local_cluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        security=security,
+        silence_logs=logging.CRITICAL,
+        scheduler_kwargs={
+            "allowed_failures": _DEATHS,
+            "worker_ttl": _HEARD_OF_S,
+            "dashboard": dashboard,
+            "dashboard_address": "127.0.0.1:0",  # else health and figures are on every interface
+        },
+    )

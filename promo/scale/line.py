@@ -1,0 +1,120 @@
+"""The line at the driver: chunks that others have learned, in order, each one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from promo.errors import ClusterError
+from promo.history import stride
+from promo.line import Line
+from promo.models.best import BestPossible
+from promo.models.board import Board
+from promo.models.logistic import RenewableLogistic
+from promo.models.regressions import Regressions
+from promo.models.results import Coefficient, Metric, Model
+from promo.models.stories import Stories
+from promo.scale.chunk import Chunk, Frame, PageSummary
+from promo.store import Elsewhere, Sifted, Store
+
+_M = TypeVar("_M")
+_Told = tuple[int, list[Coefficient], list[Metric]]
+
+
+class ScaledLine(Line):
+    """Takes pages as `Line` does, and chunks of them, with the same tables at the end.
+
+    Moments, and all that follows from them, are those of one machine to the bit, since pages are
+    added up one by one. The renewable logistic and what the stories know of promoted are chunks
+    added up, so they stand still within a chunk; scores are those within chunks (see `Chunk.of`).
+
+    Parameters
+    ----------
+    store, models
+        As in `Line`; the models are those of ``default_models(merging=True)``.
+
+    Raises
+    ------
+    ClusterError
+        One of the models does not merge.
+    """
+
+    def __init__(self, store: Store, models: Sequence[Model]) -> None:
+        merging = (RenewableLogistic, BestPossible, Board, Regressions, Stories)
+        for model in models:
+            if not isinstance(model, merging):
+                raise ClusterError(
+                    f"{getattr(model, 'name', type(model).__name__)} does not merge: it learns row "
+                    "after row; take default_models(merging=True)"
+                )
+        self._logistic = _only(RenewableLogistic, models)
+        self._board, self._stories = _only(Board, models), _only(Stories, models)
+        self._regressions = _only(Regressions, models)
+        self._best = next((m for m in models if isinstance(m, BestPossible)), None)
+        super().__init__(store, models)
+
+    @property
+    def frame(self) -> Frame | None:
+        """What chunks are learned about; None until the first rows have fixed it."""
+        origins = self._regressions.origins
+        if None in origins or not self._stories.standard.fixed:
+            return None
+        return Frame(origins, self._logistic.fresh(), self._stories.standard, self.store.source)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take a chunk from its summaries to commit."""
+        with self.store.together():
+            written = [(page.batch, self._write(page)) for page in chunk.pages]
+            if any(len(sifted.fresh.ids) < len(batch.ids) for batch, sifted in written):
+                frame = self.frame  # rows that were there before are not learned twice
+                assert frame is not None
+                chunk = Chunk.of([sifted.fresh for _, sifted in written], frame)
+            told = [*self._learn(chunk)]
+        for batch, sifted in written:
+            self.memory.add_page(batch, sifted)
+        for page, coefficients, metrics in told:
+            self.memory.tell(page, coefficients, metrics)
+
+    def _learn(self, chunk: Chunk) -> Iterator[_Told]:
+        """Learn a chunk; yield what was told after each of its pages that are to be kept."""
+        *_, last = chunk.pages
+        step = stride(last.batch.page)
+        for page in chunk.pages:
+            self._add_page(page)
+            if page is last:
+                self._add_rest(chunk)
+            if page is last or page.batch.page % step == 0:
+                yield self._tell(page.batch.page)
+
+    def _write(self, page: PageSummary) -> Sifted | Elsewhere:
+        if page.elsewhere is not None:
+            self.store.add_elsewhere(page.batch, page.elsewhere)
+            return page.elsewhere
+        sifted = self.store.sift(page.batch)
+        self.store.add_page(page.batch, sifted)
+        return sifted
+
+    def _add_page(self, page: PageSummary) -> None:
+        rows = sum(group.moments.n for group in page.sums)
+        if rows:
+            self._regressions.add(page.batch.page, page.sums)
+        if page.scores is not None:
+            self._board.add(page.scores)
+        if self._best is not None:
+            self._best.add(rows)
+
+    def _add_rest(self, chunk: Chunk) -> None:
+        if chunk.bets.rows:
+            together = self._logistic + chunk.logistic
+            self._logistic.restore({state.name: state.state for state in together.states()})
+            self._stories.add(chunk.bets)
+
+    def _tell(self, page: int) -> _Told:
+        states = [state for model in self.models for state in model.states()]
+        results = self._results()
+        self.store.tell(page, states, *results)
+        return page, *results
+
+
+def _only(kind: type[_M], models: Sequence[Model]) -> _M:
+    return next(model for model in models if isinstance(model, kind))

@@ -1,0 +1,130 @@
+"""The trainer's twin: the same commands, snapshots and store, with the pages shared out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from promo.batch import Batch
+from promo.errors import StoreMismatch, StreamError
+from promo.models.results import Model
+from promo.scale.cluster import Cluster, WorkerFacts
+from promo.scale.line import ScaledLine
+from promo.scale.reader import MOST_PAGES, ROWS, ChunkReader, Plan
+from promo.snapshot import Status
+from promo.store import Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
+
+_LAST_S = 0.5  # for which Stop commits what has come already
+
+
+class ScaledTrainer(Trainer):
+    """Runs a stream through the workers of a cluster into a store, chunk by chunk.
+
+    It is a `Trainer` in all that the reader of a panel can see, and its store is one as well: a
+    run can be begun by either and gone on with by the other. What differs: pages are committed a
+    chunk at a time, so that Step may bring more than one, and only models that merge take part.
+    River's SGD and trees do not, for they learn row after row; they are off.
+
+    Parameters
+    ----------
+    stream, store
+        As in `Trainer`. Workers must reach the stream's address as well.
+    models
+        Of ``default_models(merging=True)``.
+    cluster
+        Who works. It stays the caller's.
+    chunk
+        Pages of a chunk, the same however many workers there are; by default as many as hold
+        16,000 rows, at most 256.
+    in_flight, pages_per_s
+        What all workers together may ask of the API: pages at once, and per second, give or take
+        those at once; None for no limit. When it answers one of them with Retry-After, all wait.
+        What a worker had asked for when it died or hung is not counted any more.
+    patience_s
+        After which a chunk is asked of another worker; by default the deadline of a page and half
+        a minute.
+    parquet
+        A folder, which every worker reaches, for the rows: `data` stays empty then, and the driver
+        has less to do. Files are named by the page and row that they begin with; those of pages
+        beyond the ledger are of work that was not committed.
+    speed, accept_changes
+        As in `Trainer`.
+
+    Raises
+    ------
+    StreamError
+        The stream is to wait for new rows at its end.
+    StoreMismatch
+        As `Trainer`; also if the store's rows are in Parquet files and these are not to be, or the
+        other way round.
+    ClusterError
+        One of the models does not merge.
+    """
+
+    def __init__(
+        self,
+        stream: PageStream,
+        store: Store,
+        models: Sequence[Model],
+        cluster: Cluster,
+        *,
+        chunk: int | None = None,
+        in_flight: int = 64,
+        pages_per_s: float | None = None,
+        patience_s: float | None = None,
+        parquet: str | Path | None = None,
+        speed: float | None = None,
+        accept_changes: bool = False,
+    ) -> None:
+        self.cluster = cluster
+        self.plan = Plan(
+            chunk or max(1, min(ROWS // stream.page_size, MOST_PAGES)),
+            in_flight,
+            pages_per_s,
+            stream.deadline + 30.0 if patience_s is None else patience_s,
+            Path(parquet).absolute() if parquet else None,
+        )
+        super().__init__(stream, store, models, speed=speed, accept_changes=accept_changes)
+
+    @property
+    def workers(self) -> tuple[WorkerFacts, ...]:
+        """What each worker has done, by name."""
+        return self.cluster.workers
+
+    def _open_line(self, store: Store, models: Sequence[Model]) -> ScaledLine:
+        if self.stream.follow:
+            raise StreamError("workers do not wait for new rows at the end: take follow=False")
+        if store.settings.get("parquet", False) != bool(self.plan.parquet):
+            where = "in the store" if self.plan.parquet else "in Parquet files"
+            raise StoreMismatch(f"{store.path} was begun with its rows {where}; choose another")
+        self._scaled = ScaledLine(store, models)
+        return self._scaled
+
+    def _read(self, page: int, position: int) -> ChunkReader:
+        line = self._scaled
+        return ChunkReader(
+            self.cluster,
+            self.stream,
+            self.plan,
+            page,
+            position,
+            frame=lambda: line.frame,
+            wanted=lambda: self._budget,
+        )
+
+    def _learn(self, news: Any) -> int:
+        if isinstance(news, Batch):
+            return super()._learn(news)
+        self._scaled.add(news)
+        return len(news.pages)
+
+    def _loop(self, reader: ChunkReader, halt: threading.Event) -> Status:
+        end, give_up = super()._loop(reader, halt), time.monotonic() + _LAST_S
+        while end == "stopped" and time.monotonic() < give_up and (chunk := reader.arrived()):
+            self._learn(chunk)
+        return end

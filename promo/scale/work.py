@@ -1,0 +1,202 @@
+"""What a worker does: fetch a chunk of pages, learn it by itself, and hand over what merges.
+
+Runs in processes of Dask, in threads, and knows neither SQLite's file nor the driver. A worker
+asks for its pages as one machine would, with the same retries; how many at once and how fast is
+its share of one limit, which the driver hands out.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from distributed import get_worker
+from pyarrow import parquet
+
+from promo.batch import Batch
+from promo.errors import StreamError
+from promo.pace import SpeedLimit
+from promo.reader import PageReader, Retry
+from promo.scale.chunk import Chunk, Frame
+from promo.stream import PageStream
+
+_TICK_S = 0.05  # how soon it hears that nobody wants its pages any more
+_stopped: set[str] = set()  # runs that are over
+_held: dict[str, float] = {}  # runs of which no page is to be asked for, until that moment
+
+
+class Task(NamedTuple):
+    """Pages to fetch: from `page` on, passing over its first `position` rows, up to `end`."""
+
+    page: int
+    position: int
+    end: int
+
+
+class Order(NamedTuple):
+    """How a worker is to go about a task.
+
+    Attributes
+    ----------
+    run
+        Name of the run, for `stop` and `hold`, and topic of what is told the driver.
+    stream
+        Where pages come from.
+    frame
+        What chunks are learned about.
+    window
+        Pages in flight at most.
+    pages_per_s
+        At most, None for no limit.
+    patience_s
+        After which nobody waits for this any more.
+    parquet
+        Folder to write the rows to; they are not handed over then.
+    """
+
+    run: str
+    stream: PageStream
+    frame: Frame
+    window: int
+    pages_per_s: float | None
+    patience_s: float
+    parquet: Path | None
+
+
+class Done(NamedTuple):
+    """What has become of a task.
+
+    Attributes
+    ----------
+    chunk
+        Of the pages that were there, None if there were none.
+    ended
+        Whether the stream ends with them.
+    page, position
+        Where it goes on.
+    total_rows
+        That the server says it has.
+    error
+        Why there is no more, if a page could not be had.
+    worker, seconds, retries
+        Who did it, how long it took, and how often a page was asked for again.
+    """
+
+    chunk: Chunk | None
+    ended: bool
+    page: int
+    position: int
+    total_rows: int | None
+    error: StreamError | None
+    worker: str
+    seconds: float
+    retries: int
+
+
+class Unwanted(Exception):
+    """Nobody waits for these pages any more."""
+
+
+def do(task: Task, order: Order) -> Done:
+    """Fetch the pages of a task and learn them."""
+    began = time.monotonic()
+    watched = _Watched(order, began)
+    batches: list[Batch] = []
+    error = None
+    stream = order.stream
+    page, position = task.page, task.position
+    with stream.read(page, position, window=order.window, end=task.end) as reader:
+        try:
+            for batch in watched.pages(reader):
+                batches.append(batch)
+                position = batch.received + (position if batch.page == page else 0)
+                page = batch.page
+                if page == task.end - 1:
+                    break
+        except StreamError as problem:
+            error = problem
+    ended = error is None and (not batches or page < task.end - 1)
+    if batches and position >= stream.page_size:
+        page, position = page + 1, 0
+    chunk = Chunk.of(batches, order.frame) if batches else None
+    if chunk and order.parquet:
+        _write(order.parquet / f"pages-{task.page:012}-{task.position:05}.parquet", batches)
+        chunk = chunk.without_rows()
+    return Done(
+        chunk,
+        ended,
+        page,
+        position,
+        stream.total_rows,
+        error,
+        str(get_worker().name),
+        time.monotonic() - began,
+        watched.retries,
+    )
+
+
+class _Watched:
+    """The pages of a reader, in step with the other workers and only while they are wanted."""
+
+    def __init__(self, order: Order, began: float) -> None:
+        self._order, self._give_up = order, began + order.patience_s
+        self._retry: Retry | None = None
+        self.retries = 0
+
+    def pages(self, reader: PageReader) -> Iterator[Batch]:
+        limit = SpeedLimit(self._order.pages_per_s)
+        while True:
+            now = time.monotonic()
+            if self._order.run in _stopped or now > self._give_up:
+                raise Unwanted
+            wait_s = max(limit.early_s(), _held.get(self._order.run, 0.0) - now)
+            if wait_s > 0:
+                time.sleep(min(wait_s, _TICK_S))
+                continue
+            try:
+                batch = reader.poll(_TICK_S)
+            except StopIteration:
+                return
+            self._note(reader.retry)
+            if batch is not None:
+                limit.count()
+                yield batch
+
+    def _note(self, retry: Retry | None) -> None:
+        """Tell the driver of a page that is asked for again; it may have to hold the others."""
+        if retry is not None and retry != self._retry:
+            self.retries += 1
+            left_s = retry.at - time.monotonic()
+            told = [retry.page, retry.attempt, retry.reason, left_s, retry.asked_s]
+            get_worker().log_event(self._order.run, told)
+        self._retry = retry
+
+
+def stop(run: str) -> None:
+    """Have this process do no more for a run."""
+    _stopped.add(run)
+
+
+def hold(run: str, seconds: float) -> None:
+    """Have this process ask for no page of a run for a while; for no less than it was told."""
+    _held[run] = max(_held.get(run, 0.0), time.monotonic() + seconds)
+
+
+def _write(path: Path, batches: list[Batch]) -> None:
+    """Write the good rows of pages; the file is there as a whole or not at all."""
+    columns = {
+        "page": np.concatenate([np.full(len(b.ids), b.page) for b in batches]),
+        "id": np.concatenate([b.ids for b in batches]),
+        "network_ability": np.concatenate([b.network_ability for b in batches]),
+        "competence": np.concatenate([b.competence for b in batches]),
+        "promoted": np.concatenate([b.promoted for b in batches]),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    parquet.write_table(pa.table(columns), new)
+    new.replace(path)

@@ -1,0 +1,536 @@
+"""Tests of `promo.scale` on clusters of worker processes, against our API on real sockets."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import cloudpickle
+import numpy as np
+import psutil
+import pytest
+import tenacity
+import uvicorn
+from distributed import Security
+from pyarrow import dataset
+
+from clocks import at_most, wait_for
+from comms import arrays_sent, shown, text_of, texts_of, written_down
+from promo import ui
+from promo.api import DATA_PATH, create_app, listen, url_of
+from promo.dataset import Recipe, ensure_data
+from promo.errors import PromoError, RequestRefused, StoreError, StoreMismatch
+from promo.faults import Plan, parse
+from promo.faulty import Faulty
+from promo.models.default import default_models
+from promo.scale import Cluster, ScaledTrainer
+from promo.store import Reader, Store
+from promo.stream import PageStream, wire
+from promo.trainer import Trainer
+from tables import dump
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know the tests
+pytestmark = pytest.mark.slow
+
+SOAK = float(os.environ.get("PROMO_SOAK") or 0)
+PLANS, KILLS = int(50 * SOAK) or 1, int(30 * SOAK) or 1
+long_form = pytest.mark.skipif(not SOAK, reason="of the long form: it is timed, or kills by chance")
+ROWS, CHUNK = 2003, 8  # 201 pages, the last one short; 26 chunks, the last one short
+SOURCE = f"world:collider?rows={ROWS}&seed=3"
+STOP_S = 1.0
+
+
+class Gate:
+    """An application before which requests wait and are counted.
+
+    Attributes
+    ----------
+    latency_s
+        How long each waits.
+    most
+        How many there were at the same time.
+    times
+        When each came, by page.
+    """
+
+    def __init__(self, app):
+        self._app, self.latency_s = app, 0.0
+        self.clear()
+
+    def clear(self):
+        """Count anew."""
+        self.inside, self.most, self.times = 0, 0, []
+
+    async def __call__(self, scope, receive, send):
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"] != DATA_PATH:
+            await self._app(scope, receive, send)
+            return
+        self.times.append(time.monotonic())
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            await asyncio.sleep(self.latency_s)
+            await self._app(scope, receive, send)
+        finally:
+            self.inside -= 1
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    """Serve our API from a thread, behind a gate, with faults to be set; `url` is where."""
+    data = tmp_path_factory.mktemp("scale") / "data.db"
+    ensure_data(data, Recipe(rows=ROWS, seed=3))
+    faulty = Faulty(create_app(data), DATA_PATH, Plan())
+    gate = Gate(faulty)
+    gate.faulty = faulty
+    config = uvicorn.Config(gate, log_level="warning", ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        gate.url = url_of(listener)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        yield gate
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _begin_anew(api):
+    api.latency_s, api.faulty.plan = 0.0, Plan()
+    api.faulty.asked.clear()
+    api.clear()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Start two workers."""
+    with Cluster(workers=2) as cluster:
+        yield cluster
+
+
+def opened(
+    kind, path, url, *cluster, parquet=None, source=SOURCE, timeout=10.0, deadline=60.0, **own
+):
+    """Return a trainer of either kind on a store at `path`."""
+    stream = PageStream(url, source=source, timeout=timeout, deadline=deadline)
+    models, settings = default_models(source=source, merging=True)
+    settings |= {"parquet": True} if parquet else {}
+    store = Store(path, source=source, page_size=10, settings=settings)
+    if kind is ScaledTrainer:
+        own = {"chunk": CHUNK, "parquet": parquet, **own}
+    return kind(stream, store, models, *cluster, **own)
+
+
+def run(path, url, cluster, pages=None, **options):
+    """Learn what there is, or so many pages, on a cluster; return the tables and the snapshot."""
+    with opened(ScaledTrainer, path, url, cluster, **options) as trainer:
+        snapshot = trainer.run(pages)
+        reconcile(trainer.store)
+        return dump(trainer.store), snapshot
+
+
+def reconcile(store):
+    """Hold a file to be sound, its ledger without a gap, every row accounted for."""
+    assert store.query("PRAGMA integrity_check") == [("ok",)]
+    pages = [page for (page,) in store.query("SELECT page FROM page ORDER BY page")]
+    assert pages == list(range(len(pages)))
+    totals = store.totals()
+    received = totals.pop("received")
+    assert received == sum(totals.values())
+    if not store.settings.get("parquet"):
+        assert store.query("SELECT count(*) FROM data") == [(totals["inserted"],)]
+
+
+def exact(tables):
+    """Return what is one machine's to the bit: rows, ledger, and what follows from moments."""
+    of_moments = [row for row in tables["coefficient"] if row[0] != "renewable-logistic"]
+    return {**{name: tables[name] for name in ("data", "page", "quarantine")}, "of": of_moments}
+
+
+@pytest.fixture(scope="module")
+def clean(api, cluster, tmp_path_factory):
+    """Return the tables of a run on the cluster that nothing disturbed."""
+    return run(tmp_path_factory.mktemp("clean") / "promo.db", api.url, cluster)[0]
+
+
+def workers_of(cluster):
+    """Return the processes that work."""
+    pids = cluster.client.run(os.getpid, on_error="ignore")
+    return {address: psutil.Process(pid) for address, pid in pids.items()}
+
+
+# -- the answer is the same ----------------------------------------------------------------------
+
+
+def test_any_number_of_workers_gives_the_same_bits(api, clean, tmp_path):
+    """However many workers: every table is the same; what moments say, one machine's too."""
+    with opened(Trainer, tmp_path / "single.db", api.url) as trainer:
+        assert trainer.run().rows == ROWS
+        single = dump(trainer.store)
+    assert exact(clean) == exact(single)
+    for workers in (1, 7 if SOAK else 3):
+        with Cluster(workers=workers) as other:
+            assert run(tmp_path / f"{workers}.db", api.url, other)[0] == clean
+            assert len(other.workers) == workers
+
+
+def test_begun_by_either_gone_on_with_by_the_other(api, cluster, tmp_path, clean):
+    """A store goes from one machine to the cluster and back, at any page."""
+    path = tmp_path / "promo.db"
+    for turn, pages in enumerate([13, 50, 21, None]):
+        kind, own = ((Trainer, ()), (ScaledTrainer, (cluster,)))[turn % 2]
+        with opened(kind, path, api.url, *own) as trainer:
+            snapshot = trainer.run(pages)
+            reconcile(trainer.store)
+            tables = dump(trainer.store)
+    assert snapshot.status == "finished"
+    assert exact(tables) == exact(clean)
+
+
+def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
+    """Files hold the rows that the store then lacks; one machine is told that it cannot go on."""
+    path, folder = tmp_path / "promo.db", tmp_path / "rows"
+    run(path, api.url, cluster, 50, parquet=folder)
+    tables, snapshot = run(path, api.url, cluster, parquet=folder)
+    assert snapshot.rows == ROWS
+    assert tables["page"] == clean["page"]
+    assert exact(tables)["of"] == exact(clean)["of"]
+    with Reader(path) as reader:
+        stored = {row[1]: row[1:] for row in reader.data()}
+    found = dataset.dataset(folder).to_table().sort_by("id").to_pylist()
+    names = ("id", "network_ability", "competence", "promoted")
+    rows = sorted([*stored.values(), *(tuple(row[name] for name in names) for row in found)])
+    assert rows == sorted(tuple(row) for row in clean["data"])
+    assert all(row["page"] == row["id"] // 10 for row in found)
+    assert not [*folder.glob(".*")]
+    with pytest.raises(StoreMismatch, match="settings"):
+        opened(Trainer, path, api.url)
+    stream = PageStream(api.url, source=SOURCE)
+    models, settings = default_models(source=SOURCE, merging=True)
+    settings |= {"parquet": True}
+    for store, problem in ((path, "rows in Parquet files"), (tmp_path / "new.db", "follow=False")):
+        stream.follow = store != path
+        with pytest.raises(PromoError, match=problem):
+            ScaledTrainer(
+                stream,
+                Store(store, source=SOURCE, page_size=10, settings=settings),
+                models,
+                cluster,
+            )
+
+
+# -- workers and drivers that die ----------------------------------------------------------------
+
+
+@long_form
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_workers_may_die_at_any_time(api, cluster, tmp_path, clean, seed, record_property):
+    """Workers killed at random instants cost time and nothing else; the deaths are counted."""
+    dice, before = random.Random(seed), sum(facts.deaths for facts in cluster.workers)
+    api.latency_s = 0.02
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, in_flight=8) as trainer:
+        trainer.play()
+        for at in (20, 60, 110):
+            wait_for(lambda at=at: (trainer.snapshot.page or 0) > at)
+            victims = [*workers_of(cluster).values()]
+            dice.choice(victims).send_signal(signal.SIGKILL)
+        wait_for(lambda: trainer.status == "finished")
+        reconcile(trainer.store)
+        assert dump(trainer.store) == clean
+    assert sum(facts.deaths for facts in cluster.workers) >= before + 2
+    wait_for(lambda: cluster.threads == 2)
+    record_property("tried", 3)
+
+
+@long_form
+def test_a_hung_worker_is_not_waited_for(api, cluster, tmp_path, clean):
+    """A worker that hangs loses its chunks to another once patience is over."""
+    api.latency_s = 0.02
+    options = {"in_flight": 8, "patience_s": 1.0}
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, **options) as trainer:
+        trainer.play()
+        wait_for(lambda: (trainer.snapshot.page or 0) > 20)
+        hung, _ = workers_of(cluster).values()
+        hung.suspend()
+        try:
+            wait_for(lambda: trainer.status == "finished")
+            assert dump(trainer.store) == clean
+        finally:
+            if hung.is_running():
+                hung.resume()
+
+
+@contextmanager
+def promo(*arguments):
+    """Start a command; it and its workers are gone afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "promo", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PROMO_API_SOURCE": SOURCE},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def pages_in(path):
+    """Return how many pages a store holds, 0 while it is being made."""
+    try:
+        with Reader(path) as reader:
+            return reader.query("SELECT count(*) FROM page")[0][0]
+    except StoreError:
+        return 0
+
+
+@long_form
+def test_the_driver_may_be_killed(api, tmp_path, cluster):
+    """A killed driver takes its workers with it; run again, the tables are those of a clean run."""
+    path = tmp_path / "promo.db"
+    expected, _ = run(tmp_path / "clean.db", api.url, cluster, chunk=None, source=api.url)
+    api.latency_s = 0.02
+    with promo("scale", "--api", api.url, "--db", path, "--workers", 2) as process:
+        wait_for(lambda: pages_in(path) > 1)
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
+    api.latency_s = 0.0
+    tables, _ = run(path, api.url, cluster, chunk=None, source=api.url)
+    assert tables == expected
+
+
+# -- the API, and courtesy to it -----------------------------------------------------------------
+
+
+def hurry(cap_s):
+    """Retry soon, in this process, whatever the server asks for."""
+    wire._backoff = tenacity.wait_random(0.02, 0.05)
+    wire.RETRY_AFTER_CAP_S = cap_s
+
+
+@pytest.mark.parametrize("seed", range(PLANS))
+def test_any_plan_ends_in_the_tables_of_a_clean_run(api, clean, cluster, tmp_path, seed):
+    """Whatever goes wrong at the API and passes, every table ends as if nothing had been."""
+    cluster.client.run(hurry, 0.05)
+    api.faulty.plan = parse(f"seed={seed},rate={0.02 + seed % 10 / 20:g}")
+    tables, snapshot = run(
+        tmp_path / "promo.db", api.url, cluster, timeout=0.25, deadline=30, patience_s=60
+    )
+    assert snapshot.status == "finished"
+    assert tables == clean
+
+
+@long_form
+def test_one_limit_for_all_workers(api, cluster, tmp_path, clean):
+    """Pages in flight and per second stay below what was set, as the server sees it."""
+    api.latency_s = 0.01
+    with opened(ScaledTrainer, tmp_path / "a.db", api.url, cluster, in_flight=3) as trainer:
+        trainer.run(1)  # by the driver, which asks for one page ahead
+        wait_for(lambda: not api.inside)
+        api.clear()
+        trainer.run()
+        assert dump(trainer.store) == clean
+    assert 2 <= api.most <= 3
+    api.clear()
+    limits = {"in_flight": 4, "pages_per_s": 100.0}
+    with opened(ScaledTrainer, tmp_path / "b.db", api.url, cluster, **limits) as trainer:
+        trainer.run(150)
+    began, rate = api.times[0], limits["pages_per_s"]
+    for first, start in enumerate(api.times):
+        last = sum(t <= start + 1 for t in api.times)
+        assert last - first <= rate + CHUNK + 4, f"{start - began:.2f} s"
+    assert api.times[-1] - began > 150 / rate * 0.7
+    assert api.most <= 4
+
+
+@long_form
+def test_retry_after_is_for_all(api, cluster, tmp_path, clean):
+    """Once one page is answered with Retry-After, nobody asks for any until the time is over."""
+    cluster.client.run(hurry, 60.0)
+    api.latency_s = 0.01
+    api.faulty.plan = Plan({60: ("429",)})
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, in_flight=4) as trainer:
+        trainer.play()
+        wait_for(lambda: trainer.status == "retrying")
+        assert trainer.message.startswith("page 60 (counted from 0): 429 ")
+        wait_for(lambda: trainer.status == "finished")
+        assert dump(trainer.store) == clean
+        assert [e.page for e in trainer.store.events("retry")]
+    quiet = max(b - a for a, b in zip(api.times, api.times[1:], strict=False))
+    assert quiet > 0.7  # of the second that was asked for
+
+
+def test_a_refusal_is_told_after_what_came_before_it(api, cluster, tmp_path):
+    """What cannot be had ends the run in one sentence, with all chunks before it committed."""
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer:
+        trainer.run(20)
+        trainer.stream.base_url += "/nowhere"
+        trainer.accept_changes = True
+        with pytest.raises(RequestRefused, match="404"):
+            trainer.run()
+        assert trainer.status == "failed"
+        assert pages_in(tmp_path / "promo.db") == 20
+
+
+# -- commands ------------------------------------------------------------------------------------
+
+
+@long_form
+@pytest.mark.parametrize("fault", [None, "hang", "drip", "429"])
+def test_stop_stops(api, cluster, tmp_path, fault, clean, record_property):
+    """Within a second Stop has ended the thread, and the workers ask no more; Play goes on."""
+    api.latency_s = 0.02
+    if fault:
+        api.faulty.plan = parse(f"77:{fault}*99")
+    path = tmp_path / "promo.db"
+    with opened(ScaledTrainer, path, api.url, cluster, in_flight=8, timeout=30) as trainer:
+        trainer.play()
+        wait_for(lambda: (trainer.snapshot.page or 0) > 30)
+        if fault:
+            wait_for(lambda: api.faulty.asked[77])
+        times = []
+        with at_most(STOP_S, times):
+            trainer.stop()
+            trainer.join()
+        record_property("times_s", json.dumps(times))
+        assert trainer.status == "stopped"
+        reconcile(trainer.store)
+        time.sleep(0.2)  # one by one, workers hear of it
+        asked = len(api.times)
+        time.sleep(0.3)
+        assert len(api.times) == asked
+        api.faulty.plan, api.latency_s = Plan(), 0.0
+        trainer.run()
+        assert exact(dump(trainer.store)) == exact(clean)
+
+
+def test_the_commands_are_a_trainers(api, cluster, tmp_path, clean):
+    """Pages are counted, pause rests, start over begins again, speed is held, asking answers."""
+    api.latency_s = 0.005
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer:
+        assert trainer.status == "idle"
+        assert trainer.run(30).page == 29
+        trainer.step(3)
+        wait_for(lambda: trainer.status == "paused" and trainer.snapshot.page == 32)
+        trainer.set_speed(50)
+        began = time.monotonic()
+        trainer.play()
+        wait_for(lambda: trainer.snapshot.page >= 32 + 64)
+        assert time.monotonic() - began > 64 / 50 * 0.7
+        trainer.pause()
+        wait_for(lambda: trainer.status == "paused")
+        assert trainer.ask(lambda models: len(models)).result(5) == 5
+        trainer.start_over()
+        wait_for(lambda: trainer.snapshot.page is None)
+        trainer.set_speed(None)
+        snapshot = trainer.run()
+        assert dump(trainer.store) == clean
+        assert snapshot.total_pages == 201
+        assert snapshot.sample.shape[1] > 400
+        assert not snapshot.learning_rates
+
+
+def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path, monkeypatch):
+    """Controls, table of workers and figures work as with a trainer; there is no learning rate."""
+    with (
+        written_down(monkeypatch),
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer,
+    ):
+        pages = 200 + sum(facts.pages for facts in cluster.workers)
+        controls, workers = ui.Controls(trainer), ui.WorkersTable(trainer)
+        figures = [
+            ui.SampleFigure("renewable-logistic"),
+            ui.CoefficientFigure(),
+            ui.StoriesFigure(),
+        ]
+        publisher = ui.Publisher(trainer, [controls, workers, *figures])
+        assert controls.learning_rate not in shown(controls.widget)
+        wait_for(lambda: "No row is learned yet" in " ".join(texts_of(figures[0].widget)))
+        controls.play.click()
+        wait_for(lambda: "finished" in text_of(controls.status.value))
+        wait_for(lambda: f"have learned {pages:,} pages" in " ".join(texts_of(workers.widget)))
+        assert "do not merge: they are off" in " ".join(texts_of(workers.widget))
+        assert text_of(controls.status.value).startswith("finished · page 201 of 201 · 2,003 rows")
+        assert not publisher.errors
+        assert not any(np.isnan(array).any() for _, array in arrays_sent())
+
+
+# -- the command line ----------------------------------------------------------------------------
+
+
+def test_the_command(api, tmp_path):
+    """`promo scale` tells what it did; Ctrl-C ends it after a commit; `promo run` goes on."""
+    path = tmp_path / "promo.db"
+    options = ("--api", api.url, "--db", path, "--json")
+    with promo("scale", *options, "--workers", 1, "--pages", 40) as process:
+        output, said = process.communicate(timeout=60)
+    summary = json.loads(output)
+    assert (summary["pages"], summary["rows"], summary["status"]) == (40, 400, "stopped")
+    assert process.returncode == 0, said
+    api.latency_s = 0.5
+    with promo("scale", *options, "--workers", 1) as process:
+        wait_for(lambda: api.inside > 2)  # asked for by the worker, and not there for a while
+        os.killpg(process.pid, signal.SIGINT)
+        output, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert json.loads(output)["status"] == "stopped"
+    api.latency_s = 0.0
+    with promo("run", *options) as process:
+        output, said = process.communicate(timeout=60)
+    assert json.loads(output)["status"] == "finished", said
+    assert pages_in(path) == 201
+
+
+def test_a_scheduler_that_is_not_there(api, tmp_path):
+    """It is one line, and says where it was looked for."""
+    address = "tcp://127.0.0.1:9"
+    options = ("--api", api.url, "--db", tmp_path / "promo.db", "--scheduler", address)
+    with promo("scale", *options) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.startswith(f"promo: cannot reach the scheduler {address}")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_cluster_of_others_is_joined(api, cluster, tmp_path, clean):
+    """By its address another driver shares the workers; closing it leaves them."""
+    with Cluster(cluster.client.scheduler.address) as joined:
+        assert joined.threads == 2
+        assert run(tmp_path / "promo.db", api.url, joined)[0] == clean
+    assert len(workers_of(cluster)) == 2
+
+
+def test_ours_listens_to_this_machine_only(cluster):
+    """Scheduler, nannies and workers are bound to the loopback interface; there is no dashboard."""
+    processes = [psutil.Process(), *workers_of(cluster).values()]
+    sockets = [c for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"]
+    assert sockets
+    assert {c.laddr.ip for c in sockets} == {"127.0.0.1"}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_tls_is_passed_on(api, tmp_path):
+    """With Dask's own settings scheduler, workers and driver speak TLS to each other only."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=promo -keyout"
+    subprocess.run([*make.split(), key, "-out", certificate], check=True, capture_output=True)
+    names = {f"tls_{who}_{what}": str(path) for who in ("scheduler", "worker", "client")
+             for what, path in (("key", key), ("cert", certificate))}  # fmt: skip
+    security = Security(tls_ca_file=str(certificate), require_encryption=True, **names)
+    with Cluster(workers=1, security=security) as cluster:
+        addresses = [cluster.client.scheduler.address, *cluster.addresses]
+        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+        assert run(tmp_path / "promo.db", api.url, cluster, 40)[1].page == 39

@@ -1,0 +1,259 @@
+"""Tests of the algebra of `promo.scale`: chunks of pages, added up, are what one machine learns."""
+
+import doctest
+import pickle
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from pages import bad, batch, pages_of
+from promo.errors import PromoError, StoreError
+from promo.line import Line
+from promo.models.default import default_models
+from promo.models.logistic import RenewableLogistic
+from promo.scale import reader
+from promo.scale.chunk import Chunk
+from promo.scale.line import ScaledLine
+from promo.scale.reader import Plan
+from promo.store import Store
+from promo.world import WORLDS
+from tables import dump
+
+SOURCE = "world:collider?rows=4000&seed=3"
+
+
+def opened(path, kind=ScaledLine, size=10, source=SOURCE):
+    models, settings = default_models(source=source, merging=True)
+    return kind(Store(path, source=source, page_size=size, settings=settings), models)
+
+
+def pages(rows=1870, size=10):
+    """Return pages of which one brings rows seen before, one a contradiction, one a bad row."""
+    columns = WORLDS["collider"].sample(rows, seed=3)
+    batches = pages_of(columns, size)
+    batches[71] = batch(71, *(column[704:714] for column in columns), ids=range(704, 714))
+    wrong = [column[300:310].copy() for column in columns]
+    wrong[0][3] += 1
+    batches[90] = batch(90, *wrong, ids=range(300, 310))
+    batches[55] = replace(batches[55], rejected=(bad(10),))
+    return batches
+
+
+def scaled(line, batches, cuts):
+    """Learn pages until there is a frame, then chunks that end at `cuts`, as workers make them."""
+    at = 0
+    while line.frame is None:
+        line.learn(batches[at])
+        at += 1
+    for end in [cut for cut in cuts if cut > at]:
+        sent = pickle.dumps((batches[at:end], line.frame))
+        line.add(pickle.loads(pickle.dumps(Chunk.of(*pickle.loads(sent)))))
+        at = end
+    return line
+
+
+def cuts_of(length, chunk):
+    return [*range(chunk, length, chunk), length]
+
+
+def exact(tables):
+    """Return the coefficients that follow from the moments, and tables that rows alone decide."""
+    of_moments = [row for row in tables["coefficient"] if row[0] != "renewable-logistic"]
+    return {**{name: tables[name] for name in ("data", "page", "quarantine")}, "of": of_moments}
+
+
+def test_chunks_added_up_are_one_machine_to_the_bit(tmp_path):
+    """Whatever the chunks: rows, ledger, quarantine, regressions and independencies are the same.
+
+    So are the states of the moments, and the first pages whose intervals excluded zero.
+    """
+    batches = pages()
+    one = opened(tmp_path / "one.db", Line)
+    for each in batches:
+        one.learn(each)
+    expected = dump(one.store)
+    dice = random.Random(5)
+    for name, cuts in {
+        "16": cuts_of(len(batches), 16),
+        "random": [*sorted(dice.sample(range(2, len(batches)), 20)), len(batches)],
+        "whole": [len(batches)],
+    }.items():
+        line = scaled(opened(tmp_path / f"{name}.db"), batches, cuts)
+        tables = dump(line.store)
+        assert exact(tables) == exact(expected)
+        assert line.store.states["moments"] == one.store.states["moments"]
+        assert len(tables["metric"]) == len(expected["metric"])
+        for table, keys in (("metric", 3), ("checkpoint", 1)):
+            assert [r[:keys] for r in tables[table]] == [r[:keys] for r in expected[table]]
+        line.store.close()
+    one.store.close()
+
+
+def test_thinned_tables_are_those_of_one_machine(tmp_path):
+    """Past a thousand pages the same ones are kept, in the file and in memory."""
+    batches = [batch(p, [p / 7 % 1, -p % 5], [p % 3, p % 2], [p % 2, True]) for p in range(1300)]
+    for each in batches:
+        object.__setattr__(each, "ids", each.ids + 2 * each.page)
+    one = opened(tmp_path / "one.db", Line)
+    for each in batches:
+        one.learn(each)
+    line = scaled(opened(tmp_path / "many.db"), batches, cuts_of(1300, 64))
+    assert exact(dump(line.store)) == exact(dump(one.store))
+    kept = line.store.query("SELECT page FROM checkpoint ORDER BY page")
+    assert kept == one.store.query("SELECT page FROM checkpoint ORDER BY page")
+    assert line.memory.history.pages.tolist() == [page for [page] in kept]
+    assert line.memory.rows == one.memory.rows
+    assert (line.memory.sample.columns == one.memory.sample.columns).all()
+    line.store.close()
+    one.store.close()
+
+
+def test_left_and_taken_up_by_either(tmp_path):
+    """A store goes on with chunks after pages, and with pages after chunks; moments do not care."""
+    batches = pages()
+    one = opened(tmp_path / "one.db", Line)
+    for each in batches:
+        one.learn(each)
+    expected = exact(dump(one.store))
+    one.store.close()
+    for each in batches[:50]:
+        (line := opened(tmp_path / "both.db", Line)).learn(each)
+        line.store.close()
+    line = opened(tmp_path / "both.db")
+    line.add(Chunk.of(batches[50:100], line.frame))
+    line.restore()
+    line.add(Chunk.of(batches[100:120], line.frame))
+    line.store.close()
+    line = opened(tmp_path / "both.db", Line)
+    for each in batches[120:]:
+        line.learn(each)
+    assert exact(dump(line.store)) == expected
+    line.store.close()
+
+
+def test_a_chunk_that_fails_leaves_nothing(tmp_path):
+    """A chunk is there as a whole or not at all."""
+    batches = pages()
+    line = scaled(opened(tmp_path / "promo.db"), batches, [30])
+    before = dump(line.store)
+    line.store.query("PRAGMA max_page_count = 60")
+    with pytest.raises(StoreError, match="full"):
+        line.add(Chunk.of(batches[30:], line.frame))
+    line.store.reopen()
+    line.restore()
+    assert dump(line.store) == before
+    line.add(Chunk.of(batches[30:], line.frame))
+    assert line.memory.rows == 1854
+    line.store.close()
+
+
+def test_rows_may_be_elsewhere(tmp_path):
+    """Without its rows a chunk teaches the same, and the ledger counts them; ids must ascend."""
+    batches = [each for each in pages() if each.page not in (71, 90)]
+    cuts = cuts_of(len(batches), 16)
+    with_rows = scaled(opened(tmp_path / "with.db"), batches, cuts)
+    line = opened(tmp_path / "without.db")
+    line.learn(batches[0])
+    for start, end in zip([1, *cuts], cuts, strict=False):
+        line.add(Chunk.of(batches[start:end], line.frame).without_rows())
+    ours, theirs = dump(line.store), dump(with_rows.store)
+    for table in ("page", "coefficient", "metric", "model", "checkpoint", "quarantine"):
+        assert ours[table] == theirs[table], table
+    assert len(ours["data"]) == len(batches[0].ids)
+    assert line.memory.rows == with_rows.memory.rows
+    line.store.reopen()
+    line.restore()
+    assert line.memory.rows == with_rows.memory.rows
+    with pytest.raises(StoreError, match="do not ascend"):
+        line.add(Chunk.of([batch(999, [1], [2], [True], ids=[5])], line.frame).without_rows())
+    line.store.close()
+    with_rows.store.close()
+
+
+def test_what_does_not_merge_is_refused(tmp_path):
+    """River's models learn row after row: the line says so, and what to take instead."""
+    models, settings = default_models()
+    store = Store(tmp_path / "promo.db", source=SOURCE, page_size=10, settings=settings)
+    with pytest.raises(PromoError, match=r"sgd-logistic does not merge.*merging=True"):
+        ScaledLine(store, models)
+    store.close()
+
+
+def test_the_examples():
+    """What the docstring of the plan shows is so."""
+    assert doctest.testmod(reader).failed == 0
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 8, 64])
+def test_shares_keep_the_limit(in_flight):
+    """However many workers: chunks under way times the window of each is at most the limit."""
+    plan = Plan(16, in_flight, None, 150.0, None)
+    for threads in range(300):
+        chunks, window = plan.shares(threads)
+        assert 0 < chunks * window <= in_flight
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Return a hundred thousand rows."""
+    return WORLDS["collider"].sample(100_000, seed=11)
+
+
+def maximum_likelihood(columns):
+    """Return estimate and standard errors on all rows at once, by Newton's method."""
+    n, c, y = columns
+    x = np.stack([np.ones(len(n)), n, c], axis=1)
+    beta = np.zeros(3)
+    for _ in range(30):
+        p = expit(x @ beta)
+        information = x.T @ (x * (p * (1 - p))[:, None])
+        beta += np.linalg.solve(information, x.T @ (y - p))
+    return beta, np.sqrt(np.linalg.inv(information).diagonal())
+
+
+@pytest.mark.parametrize(("size", "chunk"), [(1000, 16), (100, 64)])
+def test_the_logistic_is_near_the_answer_on_all_rows(world, tmp_path, size, chunk):
+    """Chunks added up are within 0.05 standard errors of maximum likelihood on 100,000 rows."""
+    batches = pages_of(world, size)
+    line = scaled(opened(tmp_path / "promo.db", size=size), batches, cuts_of(len(batches), chunk))
+    found = {c.term: c for c in line.memory.coefficients if c.model == RenewableLogistic().name}
+    beta, errors = maximum_likelihood(world)
+    terms = [found[term] for term in ("intercept", "network_ability", "competence")]
+    away = np.abs(np.array([c.estimate for c in terms]) - beta) / errors
+    assert away.max() < 0.05
+    assert np.allclose([c.std_error for c in terms], errors, rtol=0.01)
+    line.store.close()
+
+
+def test_scores_within_chunks_are_near_those_of_one_machine(world, tmp_path):
+    """All rows but those of the chunks' first pages are scored, a little worse than by one machine.
+
+    "A little" is under 0.01 nats, at eight pages of 1,000 rows a chunk.
+    """
+    batches = pages_of([column[:33_000] for column in world], 1000)
+    line = scaled(opened(tmp_path / "promo.db", size=1000), batches, cuts_of(33, 8))
+    found = {m.name: m.value for m in line.memory.metrics if m.model == "renewable-logistic"}
+    assert found["rows"] == 33_000 - 5 * 1000
+    assert 0 < found["excess"] < 0.01
+    assert found["roc_auc"] > 0.75
+    line.store.close()
+
+
+def test_the_stories_are_those_of_one_machine(world, tmp_path):
+    """Evidence by chunks is within a few nats of bets row by row, and the same story leads."""
+    batches = pages_of([column[:20_000] for column in world], 1000)
+    one = opened(tmp_path / "one.db", Line, size=1000)
+    for each in batches:
+        one.learn(each)
+    many = scaled(opened(tmp_path / "many.db", size=1000), batches, cuts_of(20, 8))
+    shares = [
+        {m.name: m.value for m in line.memory.metrics if m.model == "causal-stories"}
+        for line in (one, many)
+    ]
+    for name, value in shares[0].items():
+        assert abs(shares[1][name] - value) < (0.01 if name.startswith("share") else 3)
+    one.store.close()
+    many.store.close()
