@@ -176,7 +176,7 @@ def test_any_number_of_workers_gives_the_same_bits(api, clean, tmp_path):
         assert trainer.run().rows == ROWS
         single = dump(trainer.store)
     assert exact(clean) == exact(single)
-    for workers in (1, 7 if SOAK else 3):
+    for workers in (1, 7) if SOAK else (1,):
         with Cluster(workers=workers) as other:
             assert run(tmp_path / f"{workers}.db", api.url, other)[0] == clean
             assert len(other.workers) == workers
