@@ -598,18 +598,18 @@ def test_a_learning_rate_is_an_event_before_its_first_page(make):
 
 
 def test_speed_is_kept_to_a_tenth(make):
-    """At 100 pages/s, 5 pages never take less than nine tenths of 50 ms, nor much more at best."""
+    """At 100 pages/s, 5 pages take 50 ms to a tenth, what lateness they make up for aside."""
     trainer = make(speed=100)
     trainer.run(1)
-    took = [1.0]
-    while min(took) > 0.055:  # one that the machine was too busy for does not count
+    took, first = [], time.monotonic()
+    while len(took) < 4 or min(took) > 0.055:  # one that the machine was too busy for does not count
         began = time.monotonic()
         trainer.step(5)
         while trainer.status == "running":
             trainer.wait(0.05)
         took.append(time.monotonic() - began)
         assert trainer.status == "paused", took  # and not at the end, without one in time
-    assert min(took) > 0.045
+    assert time.monotonic() - first > 0.045 * len(took) - 0.05
 
 
 def test_who_waits_for_run_does_not_wait_for_the_speed(make):
