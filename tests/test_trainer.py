@@ -602,7 +602,7 @@ def test_speed_is_kept_to_a_tenth(make):
     trainer = make(speed=100)
     trainer.run(1)
     took, first = [], time.monotonic()
-    while len(took) < 4 or min(took) > 0.055:  # one that the machine was too busy for does not count
+    while len(took) < 4 or min(took) > 0.055:  # what the machine was too busy for does not count
         began = time.monotonic()
         trainer.step(5)
         while trainer.status == "running":
