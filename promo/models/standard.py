@@ -82,5 +82,6 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         centre, scale = np.array((self.centre, self.scale))
         ahead = np.array([network_ability, competence]).T - centre
         far = FAR * scale  # held to it before dividing, so that nothing leaves the range
-        np.divide(np.minimum(np.maximum(ahead, -far), far), scale, out=x[:, 1:])
+        within = np.minimum(np.maximum(ahead, -far), far) / scale
+        x[:, 1:] = np.minimum(np.maximum(within, -FAR), FAR)  # again, for what is rounded up
         return x
