@@ -8,6 +8,7 @@ import tracemalloc
 import zlib
 from base64 import b64decode
 from contextlib import contextmanager, suppress
+from functools import cache
 
 import pytest
 import tenacity
@@ -48,11 +49,17 @@ def endless(status=200, head=b"", piece=b" " * 65_536):
     return fault
 
 
-def packed(exchange):
-    """Send 100 MB of spaces in 100 kB."""
+@cache
+def a_bomb():
+    """Return 100 MB of spaces in 100 kB, packed once: that takes longer than an answer may."""
     packer = zlib.compressobj(wbits=31)
     pieces = [packer.compress(b" " * MB) for _ in range(100)]
-    return exchange.send(b"".join([*pieces, packer.flush()]), Content_Encoding="gzip")
+    return b"".join([*pieces, packer.flush()])
+
+
+def packed(exchange):
+    """Send 100 MB of spaces in 100 kB."""
+    return exchange.send(a_bomb(), Content_Encoding="gzip")
 
 
 @contextmanager
