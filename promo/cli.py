@@ -352,19 +352,21 @@ def _watch(trainer: Trainer, pages: int | None) -> None:
 
 
 def _fork(arguments: argparse.Namespace) -> int:
+    from promo.begun import Begun
     from promo.fork import fork
-    from promo.models.default import USUAL, default_models
     from promo.models.sgd import SGDLogistic
     from promo.store import Store
 
     path, rate = arguments.db or data_dir() / "promo.db", arguments.learning_rate
-    names = arguments.models or options.stored(path).models or USUAL
-    if rate is not None and SGDLogistic.name not in names:
-        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {names}")
     models = settings = None  # those of the store, whatever they are
     with Store.read_only(path) as source:
+        before = Begun.of(source)
+        names = arguments.models or before.names
+        if rate is not None and SGDLogistic.name not in names:
+            told = ", ".join(names)
+            raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {told}")
         if arguments.models or rate is not None:
-            models, settings = default_models(names, source.source)
+            models, settings = before.models(arguments.models)
         rates = {} if rate is None else {SGDLogistic.name: rate}
         out = arguments.out
         fork(source, arguments.page, out, models=models, settings=settings, rates=rates)

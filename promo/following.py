@@ -11,8 +11,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+from promo.begun import Begun
+from promo.errors import StoreMismatch, shown
 from promo.memory import Memory
-from promo.models.default import default_models
 from promo.models.results import Model
 from promo.snapshot import Snapshot, Status
 from promo.store import Reader
@@ -38,20 +39,18 @@ class Following:
     Raises
     ------
     StoreError, StoreMismatch
-        It cannot be read.
-    ValueError
-        It was begun with models that this version does not know.
+        It cannot be read, or holds models that this version does not know.
     """
 
     error = None
 
     def __init__(self, path: Path, why: str) -> None:
         self.store, self.why = Reader(path), why
-        settings = self.store.settings
-        self.models, _ = default_models(
-            settings.get("models", ("sgd-logistic",)), self.store.source, settings["alpha"]
-        )
+        self.models, _ = Begun.of(self.store).models()
         self._initial = {s.name: s.state for m in self.models for s in m.states()}
+        found = self.store.states
+        if self.store.page is not None and found.keys() != self._initial.keys():
+            raise StoreMismatch(f"{path} holds models of another version: {shown(sorted(found))}")
         self._pages: list[tuple[float, int]] = []
         self._look_at = float("-inf")
         self._snapshot = self._look()

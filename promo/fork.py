@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from promo.batch import Batch
+from promo.errors import StoreError
 from promo.history import stride
 from promo.line import Line
 from promo.models.results import Model
@@ -56,13 +57,16 @@ def fork(
     Raises
     ------
     StoreError
-        The page has no checkpoint, or there is such a file already.
+        The page has no checkpoint, or there is such a file already; or models that begin anew
+        would have to learn rows that are in Parquet files.
     ValueError
         No such model has a learning rate.
     """
     path = Path(path)
     about, size = source.source, source.page_size
     anew = models is not None and _names(models) != source.states.keys()
+    if anew and source.settings.get("parquet"):
+        raise StoreError(f"{source.path} has its rows in Parquet files: others cannot learn them")
     kept = settings if anew and settings is not None else source.settings
     with (
         source.as_of(page),

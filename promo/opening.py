@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from promo.errors import PromoError, StoreLocked
+from promo.begun import Begun, begun
+from promo.errors import PromoError, StoreLocked, StoreMismatch
 from promo.following import Following
 from promo.models.anytime import ALPHA
-from promo.models.default import FULL, USUAL, default_models
-from promo.store import Reader, Store
+from promo.models.default import FULL, default_models
+from promo.store import Store
 from promo.stream import CONTRACT_PAGE_SIZE, PageStream
 from promo.trainer import Trainer
 
 
-class Stored(NamedTuple):
-    """What an existing store says of itself."""
-
-    path: Path
-    source: str
-    page: int | None
-    rows: int
-    names: tuple[str, ...]
-    alpha: float
-    page_size: int
-
-
-def stored(path: Path) -> Stored | None:
+def stored(path: Path) -> Begun | None:
     """Return what a store says of itself, None where there is none or none that can be read."""
-    if not path.is_file() or not path.stat().st_size:
-        return None
     try:
-        with closing(Reader(path)) as reader:
-            settings: dict[str, Any] = reader.settings
-            names = tuple(map(str, settings.get("models", USUAL)))
-            alpha = float(settings.get("alpha", ALPHA))
-            known = reader.page, reader.rows
-            return Stored(path, reader.source, *known, names, alpha, reader.page_size)
-    except (PromoError, TypeError, ValueError):
+        return begun(path)
+    except PromoError:
         return None
 
 
-def stores_in(folder: Path) -> list[Stored]:
+def stores_in(folder: Path) -> list[Begun]:
     """Return the stores of a folder, the one written last first."""
     files = sorted(folder.glob("*.db"), key=lambda path: -path.stat().st_mtime)
     return [found for found in map(stored, files) if found]
@@ -62,12 +42,12 @@ def open_stream(
         The address leads nowhere, or the store holds another stream or cannot be opened.
     """
     before = stored(path)
-    if before:
-        names, alpha = before.names, before.alpha
+    if before and before.parquet:
+        raise StoreMismatch(f"{path} has its rows in Parquet files: promo scale goes on with it")
     size = before.page_size if before else CONTRACT_PAGE_SIZE
     stream = PageStream(url, source=source, size=None if size == CONTRACT_PAGE_SIZE else size)
     stream.check()
-    models, settings = default_models(names, source, alpha)
+    models, settings = before.models() if before else default_models(names, source, alpha)
     try:
         store = Store(path, source=source, page_size=stream.page_size, settings=settings)
     except StoreLocked as locked:

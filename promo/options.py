@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from promo.errors import PromoError
 
 if TYPE_CHECKING:
+    from promo.begun import Begun
     from promo.embedded import EmbeddedAPI, ExternalAPI
     from promo.stream import PageStream
     from promo.trainer import Trainer
@@ -21,15 +22,18 @@ def trainer(
     arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
 ) -> Trainer:
     """Return the trainer of `promo run`, on the store as it stands."""
+    from promo.begun import begun
     from promo.models.default import USUAL, default_models
     from promo.models.sgd import SGDLogistic
     from promo.store import Store
     from promo.trainer import Trainer
 
-    before = stored(path)
-    stream = _stream(arguments, service, before.size, follow=arguments.follow)
-    names = arguments.models or before.models or USUAL
-    models, settings = default_models(names, stream.source, merging=before.merging)
+    before = begun(path)
+    stream = _stream(arguments, service, before, follow=arguments.follow)
+    names = arguments.models
+    models, settings = (
+        before.models(names) if before else default_models(names or USUAL, stream.source)
+    )
     store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
     learner = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
     if arguments.learning_rate is not None:
@@ -42,6 +46,8 @@ def scaled_trainer(
     arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
 ) -> Iterator[Trainer]:
     """Give the trainer of `promo scale`, with the workers that the options name."""
+    from promo.begun import begun
+    from promo.models.anytime import ALPHA
     from promo.models.default import default_models
     from promo.store import Store
 
@@ -49,8 +55,10 @@ def scaled_trainer(
         from promo.scale import Cluster, ScaledTrainer
     except ImportError as error:
         raise PromoError("promo scale needs Dask: pip install 'promo[scale]'") from error
-    stream = _stream(arguments, service, stored(path).size)
-    models, settings = default_models(source=stream.source, merging=True)
+    before = begun(path)
+    stream = _stream(arguments, service, before)
+    alpha = before.alpha if before else ALPHA
+    models, settings = default_models(source=stream.source, alpha=alpha, merging=True)
     settings |= {"parquet": True} if arguments.parquet else {}
     options = {"parquet": arguments.parquet, "accept_changes": arguments.accept_changes}
     with (
@@ -64,13 +72,15 @@ def scaled_trainer(
 def _stream(
     arguments: argparse.Namespace,
     service: EmbeddedAPI | ExternalAPI,
-    stored_size: int | None,
+    before: Begun | None,
     *,
     follow: bool = False,
 ) -> PageStream:
-    from promo.stream import PageStream
+    from promo.stream import CONTRACT_PAGE_SIZE, PageStream
 
-    size = arguments.size or stored_size
+    size = arguments.size
+    if before and before.page_size != CONTRACT_PAGE_SIZE:
+        size = size or before.page_size
     stream = PageStream(service.url, size=size, follow=follow, source=service.source)
     stream.check()  # before a store is made for an address that leads nowhere
     if arguments.size and stream.page_size != arguments.size:
@@ -79,30 +89,3 @@ def _stream(
             file=sys.stderr,
         )
     return stream
-
-
-class Stored(NamedTuple):
-    """What an existing store was begun with; its page size, if that is not the contract's."""
-
-    size: int | None = None
-    models: list[str] | None = None
-    merging: bool = False
-
-
-def stored(path: Path) -> Stored:
-    """Return what an existing store says, so that going on needs no option said again."""
-    from promo.models.default import EXPERTS, MIXTURE
-    from promo.store import Reader
-    from promo.stream import CONTRACT_PAGE_SIZE
-
-    if not path.exists() or not path.stat().st_size:
-        return Stored()
-    with Reader(path) as reader:
-        size, settings = reader.page_size, reader.settings
-    names = settings.get("models")
-    known = isinstance(names, list) and {*map(str, names)} <= {*EXPERTS, MIXTURE}
-    return Stored(
-        None if size == CONTRACT_PAGE_SIZE else size,
-        names if known else None,
-        settings.get("merging") is True,
-    )

@@ -235,6 +235,19 @@ def test_other_models_are_thinned_as_a_run_is(tmp_path):
         assert tables(path)[table] == expected[table]
 
 
+def test_rows_in_parquet_files_cannot_be_learned_anew(tmp_path):
+    """What has no rows in its store is forked with its own models only, and says why."""
+    models, settings = default_models(source=SOURCE, merging=True)
+    settings |= {"parquet": True}
+    with Store(tmp_path / "a.db", source=SOURCE, page_size=10, settings=settings) as store:
+        line = Line(store, models)
+        line.learn(pages_of(employees(10))[0])
+    with pytest.raises(StoreError, match="Parquet files"):
+        forked(tmp_path / "a.db", 0, tmp_path / "b.db", models=default_models()[0])
+    assert not (tmp_path / "b.db").exists()
+    forked(tmp_path / "a.db", 0, tmp_path / "b.db")
+
+
 def test_no_rate_of_a_model_that_has_none(tmp_path):
     """It is refused, and no file is left."""
     learn(tmp_path / "a.db", troubled())

@@ -9,8 +9,10 @@ import pytest
 from promo.embedded import EmbeddedAPI
 from promo.errors import StoreMismatch, StreamError
 from promo.following import Following
-from promo.models.default import FULL
+from promo.models.default import FULL, default_models
 from promo.opening import open_stream, stored, stores_in
+from promo.store import Store
+from promo.stream import PageStream
 from promo.stream.look import look
 from promo.trainer import Trainer
 from servers import ScriptedServer, contract_server, employees
@@ -113,7 +115,8 @@ def test_a_new_store_remembers_what_was_chosen(api, tmp_path):
     (tmp_path / "other.db").write_bytes(b"no store")
     [found] = stores_in(tmp_path)
     assert found == stored(path)
-    assert found[1:] == (api.source, 2, 30, ("sgd-logistic", "base-rate"), 0.1, 10)
+    assert found[1:6] == (api.source, 10, 2, 30, ("sgd-logistic", "base-rate"))
+    assert found[6:] == (0.1, False, False)
 
 
 def test_an_existing_store_keeps_its_own(api, tmp_path):
@@ -124,6 +127,30 @@ def test_an_existing_store_keeps_its_own(api, tmp_path):
     with open_stream(api.url, api.source, path, FULL, 0.05) as trainer:
         assert trainer.run(2).page == 4
     assert stored(path).names == ("sgd-logistic", "base-rate")
+
+
+def begin(api, path, **more):
+    """Begin a store as `promo scale` does."""
+    models, settings = default_models(source=api.source, alpha=0.01, merging=True)
+    store = Store(path, source=api.source, page_size=10, settings=settings | more)
+    return Trainer(PageStream(api.url, source=api.source), store, models)
+
+
+def test_a_store_of_many_machines_goes_on_here(api, tmp_path):
+    """One that workers of Dask have begun goes on with what merges."""
+    with begin(api, tmp_path / "a.db") as trainer:
+        trainer.run(3)
+    with open_stream(api.url, api.source, tmp_path / "a.db") as trainer:
+        assert trainer.run(2).page == 4
+    found = stored(tmp_path / "a.db")
+    assert (found.names, found.alpha, found.merging) == (("renewable-logistic",), 0.01, True)
+
+
+def test_rows_in_parquet_files_are_left_to_those_who_write_them(api, tmp_path):
+    """Such a store is refused in words, before anything is asked of its models."""
+    begin(api, tmp_path / "a.db", parquet=True).close()
+    with pytest.raises(StoreMismatch, match="Parquet files: promo scale"):
+        open_stream(api.url, api.source, tmp_path / "a.db")
 
 
 def test_another_source_is_refused(api, tmp_path):

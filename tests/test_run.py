@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from promo.opening import open_stream
 from servers import employees
 
 ROWS, PAGES = 125, 13
@@ -59,6 +60,9 @@ def promo(*arguments, **environment):
     process = start(*arguments, **environment)
     output, said = process.communicate(timeout=60)
     return process.returncode, output, said
+
+
+ALL_SETTINGS = "SELECT settings FROM stream"
 
 
 def learn(url, db, *options):
@@ -321,6 +325,18 @@ def wait_for(condition, deadline_s=15.0):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_level_of_a_store_is_kept(url, tmp_path):
+    """One that was begun elsewhere, with intervals of 90 %, is gone on with and forked at that."""
+    db = tmp_path / "promo.db"
+    open_stream(url, url, db, ("sgd-logistic",), alpha=0.1).close()
+    assert learn(url, db, "--pages", "3")["rows"] == 30
+    to = tmp_path / "fork.db"
+    options = ["--page", "2", "--out", to, "--models", "base-rate"]
+    assert promo("fork", "--db", db, *options)[0] == 0
+    settings = [json.loads(s)["alpha"] for p in (db, to) for [s] in query(p, ALL_SETTINGS)]
+    assert settings == [0.1, 0.1]
 
 
 def test_experts_are_chosen_once(url, tmp_path):

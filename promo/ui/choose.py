@@ -12,11 +12,12 @@ from typing import Any
 import ipywidgets as widgets
 
 from promo.address import without_login
+from promo.begun import Begun
 from promo.dataset import Recipe
 from promo.embedded import EmbeddedAPI, ExternalAPI
 from promo.following import Following
 from promo.models.anytime import ALPHA
-from promo.opening import Stored, open_stream, stored, stores_in
+from promo.opening import open_stream, stored, stores_in
 from promo.snapshot import Snapshot
 from promo.stream.look import look
 from promo.trainer import Trainer
@@ -144,7 +145,7 @@ class Choose:
             self._look()
 
     @property
-    def _before(self) -> Stored | None:
+    def _before(self) -> Begun | None:
         """The existing store that is chosen."""
         return stored(Path(self.store.value)) if self.store.value != _NEW else None
 
@@ -246,7 +247,7 @@ def _says(text: str, *, failed: bool = False) -> str:
     return f'<div class="{kind}" role="status">{escape(text)}</div>'
 
 
-def _told(store: Stored) -> str:
+def _told(store: Begun) -> str:
     page = "no page yet" if store.page is None else f"page {store.page + 1:,}"
     return f"{store.path.name}: {page}, {store.rows:,} rows of {store.source}"
 

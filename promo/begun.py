@@ -1,0 +1,78 @@
+"""What an existing store was begun with, so that going on needs nothing said again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from promo.models.anytime import ALPHA
+from promo.models.default import EXPERTS, MIXTURE, USUAL, default_models
+from promo.models.results import Model
+from promo.store import Reader
+
+
+class Begun(NamedTuple):
+    """What a store says of itself.
+
+    Attributes
+    ----------
+    path, source, page_size
+        Where it lies, and what stream it holds.
+    page, rows
+        How far that has come.
+    names, alpha, merging
+        Of its models, as `default_models` takes them; the usual ones, where it holds others.
+    parquet
+        Whether its rows are in Parquet files (see `promo.scale`).
+    """
+
+    path: Path
+    source: str
+    page_size: int
+    page: int | None
+    rows: int
+    names: tuple[str, ...]
+    alpha: float
+    merging: bool
+    parquet: bool
+
+    @classmethod
+    def of(cls, reader: Reader) -> Begun:
+        """Ask an open store."""
+        settings = reader.settings
+        names, alpha = settings.get("models"), settings.get("alpha")
+        if not isinstance(names, list) or not {*map(str, names)} <= {*EXPERTS, MIXTURE}:
+            names = USUAL
+        return cls(
+            Path(reader.path),
+            reader.source,
+            reader.page_size,
+            reader.page,
+            reader.rows,
+            tuple(names),
+            alpha if isinstance(alpha, float) and 0 < alpha < 1 else ALPHA,
+            settings.get("merging") is True,
+            settings.get("parquet") is True,
+        )
+
+    def models(
+        self, names: Sequence[str] | None = None
+    ) -> tuple[tuple[Model, ...], dict[str, Any]]:
+        """Return models and settings as `default_models` does: its own, or other experts."""
+        merging = self.merging and names is None
+        return default_models(names or self.names, self.source, self.alpha, merging=merging)
+
+
+def begun(path: Path) -> Begun | None:
+    """Return what a store says of itself; None where there is none yet.
+
+    Raises
+    ------
+    StoreError, StoreMismatch
+        There is something that cannot be read as one.
+    """
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return None
+    with Reader(path) as reader:
+        return Begun.of(reader)
