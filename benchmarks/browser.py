@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -141,15 +142,17 @@ def run_all(page: Page) -> None:
 
 
 class Lab:
-    """`promo lab` on a notebook that holds nothing but the dashboard."""
+    """`promo lab` on a copy of a notebook, or else on one that holds nothing but a board."""
 
-    def __init__(self, folder: Path, api_url: str) -> None:
+    def __init__(self, folder: Path, api_url: str, notebook: Path | None = None) -> None:
         (folder / "notebooks").mkdir()
-        cells = [nbformat.v4.new_code_cell(text.strip()) for text in _CELLS]
-        nbformat.write(
-            nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": _KERNEL}),
-            folder / "notebooks" / "01-analysis.ipynb",
-        )
+        opened = folder / "notebooks" / "01-analysis.ipynb"
+        if notebook:
+            shutil.copy(notebook, opened)
+        else:
+            cells = [nbformat.v4.new_code_cell(text.strip()) for text in _CELLS]
+            kernel = {"kernelspec": _KERNEL}
+            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), opened)
         self._runtime = folder / "runtime"
         own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
         own |= {
@@ -194,9 +197,9 @@ _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 @contextmanager
-def running_lab(folder: Path, api_url: str) -> Iterator[Lab]:
+def running_lab(folder: Path, api_url: str, notebook: Path | None = None) -> Iterator[Lab]:
     """Run `promo lab` in a folder, on the API at an address."""
-    lab = Lab(folder, api_url)
+    lab = Lab(folder, api_url, notebook)
     try:
         yield lab
     finally:

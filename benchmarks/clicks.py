@@ -1,68 +1,165 @@
-"""From a click to its effect on the dashboard, and what a frame weighs on its way to the browser.
+"""From a click to its effect on the dashboard, its frames, and what they weigh on their way.
 
-    python -m benchmarks.clicks [--times 50]
-
-The page is the one of `promo app`, in a real Chromium on the same cores. Effects are taken from the
-page itself, by what its status line says, in milliseconds from the click.
+The page is `04-dashboard.ipynb` in JupyterLab in a real Chromium, on the same cores as kernel and
+server, with the stream flat out. Effects are taken from the page itself, by what it says, in
+milliseconds from the click, by a clock that is looked at in every animation frame.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import re
+import json
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks.browser import _ARGUMENTS, _chromium
+from benchmarks.browser import ARGUMENTS, chromium_path, run_all, running_lab
+from benchmarks.measure import ROOT, Figures, Result, at_least
+from promo.embedded import EmbeddedAPI
 
-# Press a button and wait, in the page, until the status line is as wanted; give the milliseconds.
-_CLICK = """([text, wanted]) => new Promise(done => {
+_FRAMES_S = 10.0
+_ROWS = 2_000_000  # of the API: no turn comes to their end
+
+# Act, and wait, in the page, until it says what is wanted; give the milliseconds.
+_WAIT = """
   const status = () => document.querySelector(".promo-status").innerText;
   const page = () => +/page ([\\d,]+)/.exec(status())[1].replaceAll(",", "");
+  const until = (there) => new Promise(done => {
+    const began = performance.now();
+    const look = () => there() ? done(performance.now() - began) : requestAnimationFrame(look);
+    act();
+    look();
+  });
+"""
+_CLICK = f"""([text, wanted]) => {{
+  {_WAIT}
   const before = page();
   const button = [...document.querySelectorAll(".promo button")]
     .find(each => each.innerText.trim() === text);
-  const began = performance.now();
-  button.click();
-  const look = () => {
-    const there = wanted === "more" ? page() > before : status().startsWith(wanted);
-    if (there) done(performance.now() - began); else requestAnimationFrame(look);
-  };
-  look();
-})"""
+  const act = () => button.click();
+  return until(() => wanted === "more" ? page() > before : status().startsWith(wanted));
+}}"""
+# The slider is moved by a key, as by those who have no mouse; the list of events tells the rate.
+_PRESS = f"""(key) => {{
+  {_WAIT}
+  const events = () => document.querySelector("[aria-label=Events]")?.innerText;
+  const before = events(), handle = document.activeElement;
+  const act = () => handle.dispatchEvent(new KeyboardEvent("keydown", {{key, bubbles: true}}));
+  return until(() => events() !== before);
+}}"""
+_COUNTED = """() => {
+  if (!window.promoFrames) {
+    window.promoFrames = {count: 0};
+    new MutationObserver(() => window.promoFrames.count++).observe(
+      document.querySelector(".promo-status").parentElement, {childList: true});
+  }
+  return [window.promoFrames.count, performance.now()];
+}"""
 
 
-@contextmanager
-def app(folder: Path) -> Iterator[str]:
-    """Run `promo app` on an empty folder; give its address."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "promo", "app", "--no-browser", "--port", "0"],
-        env={**os.environ, "PROMO_DATA": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        found = next(filter(None, (re.search(r"is at (http\S+)", line) for line in process.stdout)))
-        try:
-            yield found[1]
-        finally:
-            process.terminate()
+def measure(times: int) -> list[Result]:
+    """Return what clicks take, each tried so many times, and frames; nothing without a browser."""
+    path = chromium_path()
+    if path is None:
+        return []
+    notebook = ROOT / "notebooks" / "04-dashboard.ipynb"
+    with (
+        TemporaryDirectory() as folder,
+        EmbeddedAPI(data=f"{folder}/world.db", rows=_ROWS, port=0) as api,
+        running_lab(Path(folder), api.url, notebook) as lab,
+        sync_playwright() as playwright,
+    ):
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        page = chromium.new_page(viewport={"width": 1280, "height": 800})
+        weighed: list[int] = []
+        page.on(
+            "websocket", lambda s: s.on("framereceived", lambda data: weighed.append(len(data)))
+        )
+        painted = [_first_paint(page, lab.url) for _ in range(3)]
+        page.locator(".promo-status").scroll_into_view_if_needed()
+        with lab.client() as ask:
+            frames = _frames(ask, page, weighed)
+        clicks = _clicks(page, times)
+        chromium.close()
+    return [
+        _within(4, "seconds from Run All to the dashboard with its four figures", painted, ".2f"),
+        *frames,
+        *(_within(bar, f"ms from click to effect: {what}", clicks[what]) for what, bar in _BARS),
+    ]
 
 
-def measured(page: Page, times: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each kind of click, while the stream runs flat out."""
-    found: dict[str, list[float]] = {"Play to a new page": [], "Pause": [], "Stop": []}
+_BARS = (("Play to a new page", 500), ("Pause", 250), ("Stop", 250), ("a learning rate", 300))
+
+
+def _within(bar: float, what: str, values: list[float], form: str = ".0f") -> Result:
+    """Return the line of what may not once take longer."""
+    words = f"Worst of {len(values)}; median {statistics.median(values):{form}}."
+    return Result(what, f"≤ {bar:,}", f"{max(values):{form}}", max(values) <= bar, words)
+
+
+def _first_paint(page: Page, url: str) -> float:
+    """Open the notebook, run its cells; return the seconds until all figures are there."""
+    page.goto(url)
+    page.locator(".jp-StatusBar-TextItem", has_text="(ipykernel) | Idle").wait_for(timeout=60_000)
+    page.wait_for_timeout(2000)  # for a notebook's usual life before somebody reads and clicks
+    began = time.perf_counter()
+    run_all(page)
+    page.locator(".promo-dashboard .bqplot .axis").nth(5).wait_for(timeout=60_000)
+    return time.perf_counter() - began
+
+
+def _frames(ask: Callable[[str], Any], page: Page, weighed: list[int]) -> list[Result]:
+    """Play flat out, in sight of the browser and without; return frames, weight and pace."""
+    where = "print(json.dumps([choose.trainer.snapshot.rows, time.perf_counter()]))"
+
+    def pace() -> float:
+        first, began = ask(f"import json, time\n{where}")
+        page.wait_for_timeout(_FRAMES_S * 1000)
+        last, ended = ask(where)
+        return float((last - first) / 10 / (ended - began))
+
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_timeout(3000)
+    per_s, kilobytes, paces = [], [], []
+    for _ in range(3):
+        weighed.clear()
+        count, began = page.evaluate(_COUNTED)
+        in_sight = pace()
+        more, ended = page.evaluate(_COUNTED)
+        per_s.append(1000 * (more - count) / (ended - began))
+        kilobytes.append(sum(weighed) / 1000 / (more - count))
+        page.evaluate(_HIDE)
+        paces.append(in_sight / pace())
+        page.evaluate(_SHOW)
+        page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.locator(".promo-status b.paused").wait_for()
+    return [
+        at_least(10, "frames/s of the dashboard, flat out", Figures(tuple(per_s)), ".1f"),
+        at_least(
+            0.9,
+            "pages/s with the dashboard in sight of Chromium / hidden from it",
+            Figures(tuple(paces)),
+            ".2f",
+        ),
+        _within(100, "kB of a frame on its way to the browser", kilobytes),
+    ]
+
+
+_VISIBILITY = """() => {
+  Object.defineProperty(document, "visibilityState", { get: () => "%s", configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+_HIDE, _SHOW = _VISIBILITY % "hidden", _VISIBILITY % "visible"
+
+
+def _clicks(page: Page, times: int) -> dict[str, list[float]]:
+    """Return the milliseconds of each kind of click."""
+    found: dict[str, list[float]] = {what: [] for what, _ in _BARS}
 
     def click(text: str, wanted: str) -> float:
         page.get_by_role("button", name=text, exact=True).wait_for()
@@ -75,62 +172,19 @@ def measured(page: Page, times: int) -> dict[str, list[float]]:
         click("Play", "more")
         page.wait_for_timeout(300)
         found["Stop"].append(click("Stop", "stopped"))
+    click("Play", "more")
+    speed = page.locator(".widget-slider:has(label:text-is('Speed'))")
+    while "10 pages/s" not in speed.inner_text().split("\n"):
+        speed.locator(".noUi-handle").press("ArrowLeft")
+    rate = page.locator(".widget-slider:has(label:text-is('Learning rate')) .noUi-handle").first
+    page.wait_for_timeout(2000)
+    for turn in range(times):
+        rate.focus()
+        key = "ArrowLeft" if turn % 2 else "ArrowRight"
+        found["a learning rate"].append(float(page.evaluate(_PRESS, key)))
+        page.wait_for_timeout(300)
     return found
 
 
-def main() -> None:
-    """Print medians and worst, and the bytes of a frame."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=int, default=50)
-    options = parser.parse_args()
-    arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    weighed: list[int] = []
-    with TemporaryDirectory() as folder, app(Path(folder)) as url, sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=_chromium(), args=arguments)
-        page = chromium.new_page(viewport={"width": 1280, "height": 800})
-
-        def listen(socket: Any) -> None:
-            socket.on("framereceived", lambda payload: weighed.append(len(payload)))
-
-        page.on("websocket", listen)
-        began = time.monotonic()
-        page.goto(url)
-        page.locator(".promo-status").first.wait_for(timeout=120_000)
-        print(f"page asked for to dashboard in sight: {time.monotonic() - began:.1f} s")
-        page.get_by_role("button", name="Play", exact=True).click()
-        page.wait_for_timeout(5000)
-        weighed.clear()
-        painted = "() => window.performance.now()"
-        start, frames = page.evaluate(painted), _frames(page)
-        page.wait_for_timeout(10_000)
-        seconds = (page.evaluate(painted) - start) / 1000
-        frames, kilobytes = _frames(page) - frames, sum(weighed) / 1000
-        print(
-            f"flat out: {frames / seconds:.1f} frames/s, {kilobytes / max(frames, 1):.0f} kB a "
-            f"frame, {kilobytes / seconds:.0f} kB/s"
-        )
-        page.get_by_role("button", name="Pause", exact=True).click()
-        page.wait_for_timeout(1000)
-        for name, ms in measured(page, options.times).items():
-            print(f"{name}: median {statistics.median(ms):.0f} ms, worst {max(ms):.0f} ms")
-        chromium.close()
-
-
-def _frames(page: Page) -> int:
-    """Count changes of the status line seen so far, of which a frame has one while it plays."""
-    return int(
-        page.evaluate(
-            """() => {
-              if (!window.promoFrames) {
-                window.promoFrames = {count: 0};
-                new MutationObserver(() => window.promoFrames.count++).observe(
-                  document.querySelector(".promo-status").parentElement, {childList: true});
-              }
-              return window.promoFrames.count;
-            }"""
-        )
-    )
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps([result.__dict__ for result in measure(5)], indent=1))

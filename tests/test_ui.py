@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager
+from itertools import combinations
 from types import SimpleNamespace
 
 import bqplot as bq
@@ -466,6 +467,7 @@ def test_a_dear_view_rests_only_while_the_stream_runs():
     began = time.monotonic()
     while time.monotonic() - began < 0.5:
         trainer.snapshot = Picture(1000.0)
+        answer(publisher)
         threading.Event().wait(0.005)
     wait_for(lambda: len(dear.seen) > 1)
     assert len(dear.seen) <= (time.monotonic() - began) / 0.3 + 1 < len(cheap.seen)
@@ -474,6 +476,38 @@ def test_a_dear_view_rests_only_while_the_stream_runs():
     wait_for(lambda: dear.seen[-1] == "last")
     assert time.monotonic() - ended < 0.25
     publisher.close()
+
+
+def test_flat_out_views_take_turns():
+    """A frame is of the controls and one view more; what the reader asks for is of all of them."""
+    trainer, order = fake_trainer(), []
+    controls, *others = views = [View() for _ in range(4)]
+    controls.live = True
+    for number, view in enumerate(views):
+        view.update = lambda _, number=number: order.append(number)
+    trainer.status, trainer.snapshot.pages_per_s = "running", 1000.0
+    publisher = ui.Publisher(trainer, views, frames_per_s=100)
+    wait_for(lambda: order)  # nobody has answered: all of them, seldom
+    assert order[:4] == [0, 1, 2, 3]
+    answer(publisher)
+    wait_for(lambda: len(order) >= 4 + 2 * len(others) * 2 or feed(trainer, publisher))
+    taken = order[order.index(0, 4) :]
+    del taken[len(taken) // 2 * 2 :]
+    assert set(taken[::2]) == {0}
+    first = taken[1]
+    assert taken[1::2] == [(first - 1 + k) % 3 + 1 for k in range(len(taken) // 2)]
+    before = len(order)
+    others[0].choice = "another"
+    trainer.snapshot = Picture(1000.0)
+    wait_for(lambda: len(order) >= before + 4)
+    assert [0, 1, 2, 3] in [order[at : at + 4] for at in range(before, before + 3)]
+    publisher.close()
+
+
+def feed(trainer, publisher):
+    """Bring a page, and have the browser paint what came before."""
+    trainer.snapshot = Picture(1000.0)
+    answer(publisher)
 
 
 def answer(publisher, **state):
@@ -788,7 +822,10 @@ def test_figures_stay_small_however_long_the_stream(trainer):
 
 
 def test_a_changed_rate_has_a_mark_and_a_label(trainer):
-    """Each of the newest changes is a dotted line at its rows; the newest six have their rate."""
+    """Each of the newest changes is a dotted line at its rows; rates stand there, but never touch.
+
+    Of the newest six, those are left out that have no room, the oldest first.
+    """
     figure = ui.LossFigure()
     trainer.run(1)
     for number in range(1, 61):
@@ -798,13 +835,16 @@ def test_a_changed_rate_has_a_mark_and_a_label(trainer):
         at = figure.rates.lines.x.reshape(-1, 2)
         assert at.tolist() == [[10.0 * n] * 2 for n in range(1, number + 1)][-50:]
         assert figure.rates.lines.y.shape == figure.rates.lines.x.shape
-        labels = [
-            (x, text)
-            for x, text in zip(figure.rates.labels.x, figure.rates.labels.text, strict=True)
+        labels = figure.rates.labels
+        told = [each for each in zip(labels.x, labels.y, labels.text, strict=True) if each[2]]
+        assert len(labels.text) == 6
+        newest = [(10.0 * n, f"{n / 10:.3g}") for n in range(1, number + 1)][-6:]
+        assert {(x, text) for x, _, text in told} <= {*newest}
+        assert [text for *_, text in told[-3:]] == [text for _, text in newest[-3:]]
+        width = 0.1 * figure.rates.labels.scales["x"].max
+        assert not [
+            (a, b) for a, b in combinations(told, 2) if a[1] == b[1] and abs(a[0] - b[0]) < width
         ]
-        expected = [(10.0 * n, f"{n / 10:.3g}") for n in range(1, number + 1)]
-        assert len(labels) == 6
-        assert [label for label in labels if label[1]] == expected[-6:]
 
 
 def test_a_rate_changed_twice_at_rest_reads_as_the_last(trainer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite, log
 
 import bqplot as bq
@@ -17,6 +18,7 @@ _CHANGES = 50  # of a learning rate that are marked, the newest
 _BEST, _BEST_LOSS = BestPossible.name, (BestPossible.name, "log_loss")
 NONE = np.empty(0), np.empty(0)
 _LABELS = 6  # of learning rates, the newest; bqplot's Label fails when their number changes
+_APART = 0.1  # of the axis: the width of a label
 NEW_RATE = key("new rate", VERMILLION, dash="2,3")
 
 
@@ -84,8 +86,8 @@ class RateMarks:
     """
 
     def __init__(self, rows: bq.Scale, model: str) -> None:
-        self._model = model
-        self._marked: list[tuple[int, float]] = []
+        self._rows, self._model = rows, model
+        self._drawn: tuple[object, ...] = ()
         upright = {"x": rows, "y": bq.LinearScale(min=0, max=1)}
         self.lines = bq.Lines(
             x=NOWHERE, y=NOWHERE, scales=upright, colors=[VERMILLION], line_style="dotted"
@@ -96,19 +98,43 @@ class RateMarks:
         )  # fmt: skip
 
     def update(self, snapshot: Snapshot) -> None:
-        """Mark the changes so far, if there is a new one."""
+        """Mark the changes so far, as the scale stands now, if that is news."""
         changes = [(at, rate) for at, model, rate in snapshot.rate_changes if model == self._model]
-        if changes == self._marked:
+        if self._drawn == (changes, self._rows.max):
             return
-        self._marked = changes
-        at = np.array([2 * [float(rows)] for rows, _ in changes[-_CHANGES:]] or [2 * [OFF]])
-        move(self.lines, at, np.tile([0.0, 1.0], (len(at), 1)))
+        if not self._drawn or self._drawn[0] != changes:
+            at = np.array([2 * [float(rows)] for rows, _ in changes[-_CHANGES:]] or [2 * [OFF]])
+            move(self.lines, at, np.tile([0.0, 1.0], (len(at), 1)))
+        self._drawn = changes, self._rows.max
         recent = (_LABELS * [(OFF, 0.0)] + changes)[-_LABELS:]
+        lines = _lines_for([x for x, _ in recent], _APART * self._rows.max)
         with self.labels.hold_sync():
             self.labels.x = np.array([x for x, _ in recent], np.float64)
-            steps = (len(changes) + np.arange(_LABELS)) % 3  # down, so that neighbours stay apart
-            self.labels.y = 0.95 - 0.055 * steps
-            self.labels.text = [f"{rate:.3g}" if x >= 0 else "" for x, rate in recent]
+            self.labels.y = np.array([0.95 - 0.055 * (line or 0) for line in lines])
+            self.labels.text = [
+                f"{rate:.3g}" if x >= 0 and line is not None else ""
+                for (x, rate), line in zip(recent, lines, strict=True)
+            ]
+
+
+def _lines_for(places: Sequence[float], apart: float) -> list[int | None]:
+    """Return on which of three lines each label stands clear of the others, the newest first.
+
+    None where there is no room.
+
+    Examples
+    --------
+    >>> _lines_for([10, 90, 91, 92, 93], apart=9)
+    [0, None, 2, 1, 0]
+    """
+    taken: list[list[float]] = [[], [], []]
+    lines: list[int | None] = []
+    for place in reversed(places):
+        free = (n for n, at in enumerate(taken) if all(abs(place - x) >= apart for x in at))
+        lines.insert(0, next(free, None))
+        if lines[0] is not None:
+            taken[lines[0]].append(place)
+    return lines
 
 
 class LossFigure(Figure):
@@ -162,13 +188,14 @@ class LossFigure(Figure):
         lately_rows, lately = _recent(rows, loss)
         move(self.line, rows, loss)
         move(self.recent, lately_rows, lately)
-        self.rates.update(snapshot)
         others, other = self._draw_other()
+        if len(rows):
+            end = max(1.0, *rows[-1:].tolist(), *others[-1:].tolist())
+            extend(self._x, 1.08 * end)  # room for the label of a change just made
+        self.rates.update(snapshot)
         if not len(rows):
             self.empty("Nothing is predicted yet.")
             return
-        end = max(1.0, *rows[-1:].tolist(), *others[-1:].tolist())
-        extend(self._x, 1.08 * end)  # room for the label of a change just made
         shown = [loss, best, other, lately[len(lately) // 10 :], np.full(2, log(2))]
         fit(self._y, rows, shown, headroom=0.2)
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))

@@ -73,6 +73,11 @@ class Frames(anywidget.AnyWidget):
         self._interval_s, self._sent_at = interval_s, float("-inf")
         super().__init__()
 
+    @property
+    def answered(self) -> bool:
+        """Whether a browser has ever said that it paints."""
+        return self.painted >= 0
+
     def begin(self) -> None:
         """Have the browser take the time from what comes next."""
         self.begun = self.frame + 1
@@ -92,7 +97,7 @@ class Frames(anywidget.AnyWidget):
             return False
         if hurry:
             return True
-        if self.painted < 0:
+        if not self.answered:
             return since_s >= _UNANSWERED_S
         if self.painted < self.frame:
             return since_s > _LOST_S

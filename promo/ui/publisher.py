@@ -37,6 +37,10 @@ class _Still:
     snapshot, status, message = None, "idle", ""
 
 
+_Behind = tuple[View, Snapshot | None, object]  # what it is to show, and what is new of it
+_NEVER = None, float("-inf")
+
+
 class Publisher:
     """Keeps views up to date with a trainer, in a daemon thread, until closed.
 
@@ -57,7 +61,9 @@ class Publisher:
     views
         Updated in this order, one after another, at most `frames_per_s` times a second, and while
         the stream runs no faster than the browser paints with ease (see `Frames`). While it runs
-        flat out, one that has a `rest_s` is also left alone for so many seconds after an update.
+        flat out they take turns, unless the reader has asked for something: a frame is of those
+        that are `live` and of the one other that has waited longest, and one that has a `rest_s` is
+        left alone for so many seconds after an update.
     """
 
     def __init__(
@@ -98,25 +104,32 @@ class Publisher:
             flat_out = any(snapshot.pages_per_s > _FLAT_OUT for snapshot in drawn)
             if not self.frames.is_due(hurry=words != said or not runs, flat_out=flat_out):
                 continue
+            in_turn = flat_out and self.frames.answered and words == said
             said = words
-            self._show(words, live, turned, flat_out)
+            self._show(words, live, turned, in_turn=in_turn)
 
     def _show(
         self,
         words: object,
         live: Snapshot | None,
         turned: Snapshot | None,
-        flat_out: bool,
+        *,
+        in_turn: bool,
     ) -> None:
-        """Make a frame of the views that have not shown the news and do not rest."""
-        now, behind = time.monotonic(), []
+        """Make a frame of the views that have not shown the news, or of those whose turn it is."""
+        now = time.monotonic()
+        behind: list[_Behind] = []
         for view in self._working:
             snapshot = live if getattr(view, "live", False) else turned
-            news = (words, snapshot, _beside(view))
-            shown, at = self._shown.get(view, (None, float("-inf")))
-            rests = flat_out and now < at + getattr(view, "rest_s", 0.0)
+            news: object = (words, snapshot, _beside(view))
+            shown, at = self._shown.get(view, _NEVER)
+            rests = in_turn and now < at + getattr(view, "rest_s", 0.0)
             if news != shown and not rests:
                 behind.append((view, snapshot, news))
+        if in_turn:
+            others = [each for each in behind if not getattr(each[0], "live", False)]
+            others.sort(key=lambda each: self._shown.get(each[0], _NEVER)[1])
+            behind = [each for each in behind if each not in others[1:]]
         if not behind:
             return
         self.frames.begin()
