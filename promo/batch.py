@@ -156,14 +156,14 @@ class Page:
         return replace(batch.take(batch.positions >= position), rejected=rejected)
 
 
-def _page(rows: list[_Row], positions: list[int], rejected: tuple[Rejected, ...] = ()) -> Page:
+def _page(rows: list[_Row], positions: ArrayLike, rejected: tuple[Rejected, ...] = ()) -> Page:
     columns = (  # adding 0.0 takes the sign off a zero, which SQLite does not keep either
         np.array([r.id for r in rows], np.int64),
         np.array([r.network_ability for r in rows], np.float64) + 0.0,
         np.array([r.competence for r in rows], np.float64) + 0.0,
         np.array([r.promoted for r in rows], np.bool_),
     )
-    where = np.array(positions, np.int64)
+    where = np.asarray(positions, np.int64)
     whole = Batch(-1, *columns, where, rejected, _digest(*columns, rejected=rejected))
     return Page(len(rows) + len(rejected), whole)
 
@@ -199,7 +199,7 @@ def decode_page(body: bytes, page_size: int) -> Page:
         pass  # find out which rows are bad, one by one
     else:
         if len(rows) <= page_size:
-            return _page(rows, list(range(len(rows))))
+            return _page(rows, np.arange(len(rows)))
     return _sift(body, page_size)
 
 

@@ -146,13 +146,13 @@ class Sample:
 
     def extend(self, *columns: NDArray[np.generic]) -> None:
         """Show it new rows: three columns of shape (n,), in order of arrival."""
-        count = len(columns[0])
-        arrivals = np.arange(self.rows + 1, self.rows + count + 1, dtype=np.uint64)
-        hashes = (arrivals * np.uint64(_GOLDEN) & np.uint64(_WORD)).astype(np.int64)
-        self.rows += count
-        chosen = hashes < self._threshold
-        if chosen.any():
-            self._add(hashes[chosen], np.array([c[chosen] for c in columns], np.float64))
+        first = self.rows + 1
+        self.rows += len(columns[0])
+        hashes = [arrival * _GOLDEN & _WORD for arrival in range(first, self.rows + 1)]
+        chosen = [at for at, each in enumerate(hashes) if each < self._threshold]
+        if chosen:
+            added = np.array([column[chosen] for column in columns], np.float64)
+            self._add(np.array(hashes)[chosen], added)
 
     def _add(self, hashes: NDArray[np.int64], columns: NDArray[np.float64]) -> None:
         self._hashes = np.concatenate([self._hashes, hashes])

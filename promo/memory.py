@@ -6,6 +6,8 @@ All of it can be rebuilt from the store, so it is never saved; `Snapshot` is a p
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import chain
+from operator import attrgetter
 
 import numpy as np
 
@@ -116,15 +118,15 @@ def _history(store: Reader, columns: Sequence[Hashable]) -> History:
     return history
 
 
+_SHOWN = ("estimate", "std_error", "hc1_std_error")
+
+
 def _columns(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[Hashable]:
-    names: list[Hashable] = [
-        (c.model, c.term, name)
-        for c in coefficients
-        for name in ("estimate", "std_error", "hc1_std_error")
-    ]
-    return names + [(m.model, m.name) for m in metrics]
+    terms = [(*coefficient[:2], name) for name in _SHOWN for coefficient in coefficients]
+    return [*terms, *(metric[:2] for metric in metrics)]
 
 
 def _values(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[float]:
-    values = [value for c in coefficients for value in (c.estimate, c.std_error, c.hc1_std_error)]
-    return values + [m.value for m in metrics]
+    """Return what is remembered of a page, in the order of `_columns`."""
+    shown = [[*map(attrgetter(name), coefficients)] for name in _SHOWN]
+    return [*chain(*shown), *(metric.value for metric in metrics)]

@@ -152,7 +152,9 @@ class PageReader:
                 return None
             batch = self._advance(page)
             if batch is not None:
-                self._send_tickets()  # the next page is fetched while this one is put to use
+                # More is fetched while this one is put to use: asked for several at a time, as
+                # that wakes the server once.
+                self._send_tickets(least=(len(self._lanes) + 1) // 2)
                 return batch
         raise StopIteration
 
@@ -192,12 +194,12 @@ class PageReader:
                 self.close()
             if self._halt.is_set():
                 raise StopIteration
-            now = time.monotonic()
-            if now >= self._wake_at:
-                self._send_tickets()
             due = _Ticket(self._page, self._pass)
             if due in self._asking and self._receive(due):
                 break
+            now = time.monotonic()
+            if now >= self._wake_at:
+                self._send_tickets()
             self._wait(max(0.0, min(_TICK_S, give_up - now)))
             if now >= give_up and self._page not in self._ready:
                 return None
@@ -209,9 +211,12 @@ class PageReader:
             raise outcome
         return outcome
 
-    def _send_tickets(self) -> None:
+    def _send_tickets(self, least: int = 1) -> None:
+        """Ask for what the window has room for, unless that is less than so many pages."""
         last = max(self._page, min(self._page + len(self._lanes) - 1, self._end))
         last = min(last, self._before - 1)
+        if last - self._next_ticket + 1 < least:
+            return
         while self._next_ticket <= last and self._idle:
             ticket = _Ticket(self._next_ticket, self._pass)
             lane = self._idle.pop()  # that was of use last

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from promo.batch import Batch
 from promo.models import anytime
 from promo.models.experts import Expert
-from promo.models.results import NAN, Coefficient, Metric, ModelState
+from promo.models.results import NAN, Coefficient, Metric, ModelState, from_columns
 from promo.models.scores import Count, bounded
 
 BINS = 64  # of probability: on them rest ROC AUC and calibration
@@ -229,7 +229,7 @@ class Board:
         rows = np.full((1, k), float(self.whole.rows))
         every = np.concatenate((rows, self.whole.scores, self.recent.scores, self._lead()))
         values = every.ravel()[self._places].tolist()
-        return [*map(Metric, self._models, self._kinds, values)]
+        return from_columns(Metric, self._models, self._kinds, values)
 
     def _lead(self) -> Floats:
         """Return distance to the leader, its interval, and to the best possible, shape (4, K)."""

@@ -15,7 +15,7 @@ from promo.models import anytime
 from promo.models.comoments import CoMoments
 from promo.models.least_squares import Fit, least_squares
 from promo.models.moments import Moments, with_group
-from promo.models.results import NAN, Coefficient, Metric, ModelState
+from promo.models.results import NAN, Coefficient, Metric, ModelState, from_columns
 from promo.models.robust import hc1_std_errors
 
 MOMENTS = "moments"
@@ -53,8 +53,14 @@ FORMULAS = (
 
 _COLUMNS = [formula.columns for formula in FORMULAS]
 _TERMS = [(formula.name, term) for formula in FORMULAS for term in formula.terms]
+_NAMES = [*zip(*_TERMS, strict=True)]
 _FIT = np.array([at for at, formula in enumerate(FORMULAS) for _ in formula.terms])  # of a term
 _SLOPES = [at for at, (_, term) in enumerate(_TERMS) if term != "intercept"]
+_OF_FIT = ("rows", "r_squared", "f_statistic", "residual_std_error")
+_METRICS = [
+    [formula.name for formula in FORMULAS for _ in _OF_FIT] + [_TERMS[at][0] for at in _SLOPES],
+    [*_OF_FIT * len(FORMULAS), *(f"zero_excluded_at {_TERMS[at][1]}" for at in _SLOPES)],
+]
 _EMPTY = CoMoments.of(np.empty((2, 0)))
 
 Groups = tuple[CoMoments, CoMoments]  # where promoted is 0, and 1
@@ -163,18 +169,18 @@ class Regressions:
         estimates = np.array([value for fit in fits for value in fit.estimates])
         std_errors = np.array([value for fit in fits for value in fit.std_errors])
         df, rows = np.array([[fit.df_resid or NAN for fit in fits], [fit.n for fit in fits]])
-        statistics = estimates / std_errors
-        p_values = 2 * stdtr(df[_FIT], -abs(statistics))
-        radius = stdtrit(df, 1 - self.alpha / 2)[_FIT] * std_errors
-        av_p_values = anytime.p_value(statistics, df[_FIT], rows[_FIT], self.g)
-        av_radius = anytime.radius(df, rows, self.alpha, self.g)[_FIT] * std_errors
+        radii = stdtrit(df, 1 - self.alpha / 2), anytime.radius(df, rows, self.alpha, self.g)
+        df, rows, one, all_ = np.array((df, rows, *radii))[:, _FIT]
+        statistics, radius, av_radius = estimates / std_errors, one * std_errors, all_ * std_errors
+        p_values = 2 * stdtr(df, -abs(statistics))
+        av_p_values = anytime.p_value(statistics, df, rows, self.g)
         columns = (
             *(estimates, std_errors, statistics, p_values),
             *(estimates - radius, estimates + radius),
             *(av_p_values, estimates - av_radius, estimates + av_radius),
         )
-        values = zip(*(column.tolist() for column in columns), robust, strict=True)
-        return [Coefficient(*names, *row) for names, row in zip(_TERMS, values, strict=True)]
+        values = [column.tolist() for column in columns]
+        return from_columns(Coefficient, *_NAMES, *values, robust)
 
     def metrics(self) -> list[Metric]:
         """Return rows, R², F, residual standard error; for slopes the first page without zero.
@@ -183,21 +189,18 @@ class Regressions:
         zero, NaN before it has.
         """
         self._catch_up()
-        found = [
-            Metric(formula.name, name, value)
-            for formula, fit in zip(FORMULAS, self._fits, strict=True)
-            for name, value in (
-                ("rows", float(fit.n)),
-                ("r_squared", fit.r_squared),
-                ("f_statistic", fit.f_statistic),
-                ("residual_std_error", fit.residual_std_error),
+        values = [
+            value
+            for fit in self._fits
+            for value in (
+                float(fit.n),
+                fit.r_squared,
+                fit.f_statistic,
+                fit.residual_std_error,
             )
         ]
-        for at, page in zip(_SLOPES, self._excluded, strict=True):
-            formula, term = _TERMS[at]
-            value = NAN if page is None else float(page)
-            found.append(Metric(formula, f"zero_excluded_at {term}", value))
-        return found
+        values += [NAN if page is None else float(page) for page in self._excluded]
+        return from_columns(Metric, *_METRICS, values)
 
     def states(self) -> list[ModelState]:
         """Return the moments, and for each formula what they amount to."""

@@ -9,6 +9,7 @@ uniform prior over the classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from math import atanh, isnan, log1p, nan, sqrt, tanh
 from typing import Annotated, NamedTuple
 
@@ -24,7 +25,7 @@ from promo.models.least_squares import SINGULAR, UNDERFLOW
 from promo.models.moments import Moments
 from promo.models.regressions import Regressions
 from promo.models.renewable import Renewable
-from promo.models.results import Coefficient, Metric, ModelState
+from promo.models.results import Coefficient, Metric, ModelState, from_columns
 from promo.models.standard import FAR, FIRST, Positive, Row, Standard
 
 _SHARE = 8  # rows are learned in chunks of an eighth of those before, of ten at least,
@@ -104,7 +105,8 @@ class Stories:
         self._regressions = regressions
         self._standard = Standard()
         self._learned = 0
-        self._held = _NOTHING  # bet on, and to be learned soon: regressors and outcome of each
+        self._held: list[tuple[Floats, NDArray[np.bool_]]] = []  # bet on, to be learned soon
+        self._holds = 0  # so many rows
         self._promoted = Renewable(_USES)
         self._log_likelihood = np.zeros(len(_USES))
 
@@ -119,19 +121,22 @@ class Stories:
         begin = 0
         while begin < len(y):
             full = max(FIRST, self._learned // _SHARE)
-            chunk = slice(begin, begin + full - len(self._held))
+            chunk = slice(begin, begin + full - self._holds)
             rows, outcomes = x[chunk], y[chunk]
             odds = self._promoted.log_odds(rows)
             loss = np.logaddexp(0.0, odds * (1 - 2 * outcomes))
             self._log_likelihood = self._log_likelihood - np.add.reduce(loss, 1)
-            self._held = np.concatenate([self._held, np.column_stack([rows, outcomes])])
-            if len(self._held) >= min(full, _HELD):
+            self._held.append((rows, outcomes))
+            self._holds += len(outcomes)
+            if self._holds >= min(full, _HELD):
                 self._learn_held()
             begin = chunk.stop
 
     def _learn_held(self) -> None:
-        self._promoted.learn(self._held[:, :3], self._held[:, 3] > 0)
-        self._learned, self._held = self._learned + len(self._held), _NOTHING
+        if self._held:
+            self._promoted.learn(*map(np.concatenate, zip(*self._held, strict=True)))
+            self._learned += self._holds
+            self._held, self._holds = [], 0
 
     @property
     def standard(self) -> Standard:
@@ -140,8 +145,7 @@ class Stories:
 
     def add(self, bets: Bets) -> None:
         """Add what `bets_on` made of rows that come next, maybe elsewhere, on this scale."""
-        if len(self._held):
-            self._learn_held()
+        self._learn_held()
         mine, its = self._promoted, bets.promoted
         both = mine + its
         overlap = both.log_partition - mine.log_partition - its.log_partition
@@ -162,7 +166,7 @@ class Stories:
             return np.zeros(len(stories()))
         bets = self._log_likelihood
         local = [_log_bayes_factor(n, *each) for each in r.explained] + (bets - bets[0]).tolist()
-        graphs = np.array(local)[_LOCAL].sum(axis=1)
+        graphs = np.add.reduce(np.array(local)[_LOCAL], 1)
         evidence: Floats = np.logaddexp.reduceat(graphs, _STARTS) - _LOG_SIZES
         return evidence
 
@@ -175,7 +179,7 @@ class Stories:
         """Return the share of every story, in 0..1, and its log evidence, in nats."""
         evidence = self.log_evidence
         values = _shares(evidence).tolist() + evidence.tolist()
-        return [Metric(self.name, name, v) for name, v in zip(_NAMES, values, strict=True)]
+        return from_columns(Metric, repeat(self.name, len(values)), _NAMES, values)
 
     def coefficients(self) -> list[Coefficient]:
         """Return the (partial) correlation that each independency says is zero.
@@ -191,20 +195,20 @@ class Stories:
         together = self._regressions.together
         alpha, g, n = self._regressions.alpha, self._regressions.g, max(together.n, 1)
         found = _Correlations.of(together).each
-        df = [max(n - 2 - len(each.given), 0) or nan for each in INDEPENDENCIES]
+        df = [max(n - 2 - given, 0) or nan for given in _GIVEN]
         errors = [sqrt((1 - r) * (1 + r) / free) for r, free in zip(found, df, strict=True)]
         t = [r / error if error else nan for r, error in zip(found, errors, strict=True)]
-        p = (2 * stdtr(df, -np.abs(t))).tolist()
-        av = anytime.p_value(t, df, n, g).tolist()
+        statistics, free = np.array((t, df))
+        p = (2 * stdtr(free, -abs(statistics))).tolist()
+        av = anytime.p_value(statistics, free, n, g).tolist()
         one, all_ = float(ndtri(1 - alpha / 2)), float(anytime.asymptotic_radius(n, alpha, g))
-        look, looks = (
-            [_fisher(r, f, z) for r, f in zip(found, df, strict=True)] for z in (one, all_)
+        (low, high), (av_low, av_high) = (
+            zip(*(_fisher(r, f, z) for r, f in zip(found, df, strict=True)), strict=True)
+            for z in (one, all_)
         )
-        columns = zip(_TERMS, found, errors, t, p, look, av, looks, strict=True)
-        return [
-            Coefficient(self.name, *row[:5], *row[5], row[6], *row[7])  # type: ignore[call-arg]
-            for row in columns
-        ]
+        models, hc1 = repeat(self.name, len(found)), repeat(nan, len(found))
+        look, looks = (low, high), (av, av_low, av_high)
+        return from_columns(Coefficient, models, _TERMS, found, errors, t, p, *look, *looks, hc1)
 
     # -- from day to day --------------------------------------------------------------------
 
@@ -213,7 +217,11 @@ class Stories:
         state = _State(
             2,
             self._standard.waiting,
-            [(n, c, p > 0) for _, n, c, p in self._held.tolist()],
+            [
+                (n, c, promoted)
+                for rows, outcomes in self._held
+                for (_, n, c), promoted in zip(rows.tolist(), outcomes.tolist(), strict=True)
+            ],
             self._learned,
             self._standard.centre,
             self._standard.scale,
@@ -221,7 +229,7 @@ class Stories:
             self._promoted.curvature.tolist(),
             self._log_likelihood.tolist(),
         )
-        rows = self._learned + len(self._held) + len(self._standard.waiting)
+        rows = self._learned + self._holds + len(self._standard.waiting)
         return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
 
     def restore(self, states: Mapping[str, str]) -> None:
@@ -234,7 +242,10 @@ class Stories:
         self._promoted.restore(np.array(state.beta), np.array(state.curvature))
         self._standard = Standard(state.waiting, state.centre, state.scale, fixed)
         self._learned = state.learned
-        self._held = np.array([(1.0, *row) for row in state.held]).reshape(-1, 4)
+        self._held, self._holds = [], len(state.held)
+        if state.held:
+            rows = np.array([(1.0, n, c) for n, c, _ in state.held])
+            self._held = [(rows, np.array([promoted for *_, promoted in state.held]))]
         self._log_likelihood = np.array(state.log_likelihood)
 
 
@@ -252,13 +263,13 @@ _SIZES = [len(story.graphs) for story in stories()]
 _STARTS = np.cumsum([0, *_SIZES[:-1]])
 _LOG_SIZES = np.log(_SIZES)
 _NAMES = [f"{what} of {story.name}" for what in ("share", "log evidence") for story in stories()]
-_NOTHING = np.empty((0, 4))
 _TERMS = [str(each) for each in INDEPENDENCIES]
+_GIVEN = [len(each.given) for each in INDEPENDENCIES]
 
 
 def _shares(evidence: Floats) -> Floats:
-    weight = np.exp(evidence - evidence.max())
-    shares: Floats = weight / weight.sum()
+    weight = np.exp(evidence - np.maximum.reduce(evidence))
+    shares: Floats = weight / np.add.reduce(weight)
     return shares
 
 
