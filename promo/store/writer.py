@@ -245,23 +245,21 @@ class Store(Reader):
             yield
 
     def add_page(self, batch: Batch, sifted: Sifted) -> None:
-        """Write a page's rows, its line in the ledger, and the rows that are none, or raise."""
+        """Write a page's rows, its line in the ledger, and the rows that are none; `together`."""
         now, fresh, page = _now(), sifted.fresh, batch.page
         ids = batch.ids.tolist() or [None]
-        with explained(self.path), transaction(self._connection) as connection:
-            self._insert_data(columns_of(fresh))
-            self._add_to_ledger(batch, sifted.counts(batch), ids[0], ids[-1], now)
-            if page == self._last_page and len(fresh.ids):  # a short page that has grown
-                self._insert_event(page, "grown", {"rows": self.rows - len(fresh.ids)}, now)
-            for conflict in sifted.conflicts:
-                self._insert_event(page, "conflict", conflict._asdict(), now)
-            for row in (*batch.rejected, *sifted.conflicts):
-                connection.execute(sql.UPSERT_QUARANTINE, (page, *row))
+        self._insert_data(columns_of(fresh))
+        self._add_to_ledger(batch, sifted.counts(batch), ids[0], ids[-1], now)
+        if page == self._last_page and len(fresh.ids):  # a short page that has grown
+            self._insert_event(page, "grown", {"rows": self.rows - len(fresh.ids)}, now)
+        for conflict in sifted.conflicts:
+            self._insert_event(page, "conflict", conflict._asdict(), now)
+        self._quarantine(page, (*batch.rejected, *sifted.conflicts))
         self._last_page = page
         self._max_id = max(self._max_id, int(fresh.ids.max(initial=-1)))
 
     def add_elsewhere(self, batch: Batch, kept: Elsewhere) -> None:
-        """Write a page without its good rows.
+        """Write a page without its good rows; `together`.
 
         Raises
         ------
@@ -273,13 +271,14 @@ class Store(Reader):
                 f"page {batch.page}: its ids do not ascend from {self._max_id:,}, so rows that "
                 "came before cannot be told; keep the rows in the store (without --parquet)"
             )
-        now = _now()
-        with explained(self.path), transaction(self._connection) as connection:
-            self._add_to_ledger(batch, kept.counts(batch), kept.first_id, kept.last_id, now)
-            for row in batch.rejected:
-                connection.execute(sql.UPSERT_QUARANTINE, (batch.page, *row))
+        self._add_to_ledger(batch, kept.counts(batch), kept.first_id, kept.last_id, _now())
+        self._quarantine(batch.page, batch.rejected)
         self._last_page = batch.page
         self._max_id = self._max_id if kept.last_id is None else kept.last_id
+
+    def _quarantine(self, page: int, rows: Iterable[Rejected]) -> None:
+        for row in rows:
+            self._connection.execute(sql.UPSERT_QUARANTINE, (page, *row))
 
     def _add_to_ledger(
         self,
@@ -302,14 +301,16 @@ class Store(Reader):
         metrics: Sequence[Metric],
         events: Iterable[FoundOut] = (),
     ) -> None:
-        """Write what the models know after a page that was added; pages may be left out."""
+        """Write what the models know after a page that was added; pages may be left out.
+
+        `together` with the page.
+        """
         now = _now()
         rows = max((state.rows for state in states), default=0)
-        with explained(self.path), transaction(self._connection):
-            self._insert_learned(page, rows, states, coefficients, metrics, now)
-            self._thin(page)
-            for event in events:
-                self._insert_event(page, event.kind, {"rows": rows, **event.detail}, now)
+        self._insert_learned(page, rows, states, coefficients, metrics, now)
+        self._thin(page)
+        for event in events:
+            self._insert_event(page, event.kind, {"rows": rows, **event.detail}, now)
         self._told = page
 
     def copy(self, other: Reader, tables: Iterable[str]) -> None:
