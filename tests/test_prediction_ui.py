@@ -239,21 +239,40 @@ def test_an_answer_waits_for_the_one_before():
         futures.append(Future())
         return futures[-1]
 
-    assert answer.to("a", ask) is None
-    assert answer.to("b", ask) is None
+    assert answer.to("a", 10, ask) is None
+    assert answer.to("b", 10, ask) is None
     assert len(futures) == 1
     futures[0].set_result("first")
     assert answer.count == 1
-    assert answer.to("b", ask) == "first"
+    assert answer.to("b", 10, ask) == "first"
     assert len(futures) == 2
     futures[1].set_result("second")
-    assert answer.to("b", ask) == "second"
+    assert answer.to("b", 10, ask) == "second"
     assert len(futures) == answer.count == 2
-    answer.to("c", ask)
+    answer.to("c", 10, ask)
     futures[2].set_exception(ValueError("no such thing"))
     assert answer.count == 3
     with pytest.raises(ValueError, match="no such thing"):
-        answer.to("c", ask)
+        answer.to("c", 10, ask)
+
+
+def test_answers_hurry_nobody_unless_the_reader_has_asked(trainer):
+    """While it plays, what is asked again page after page is no choice; a new question is."""
+    shown = [ui.SurfaceFigure(trainer), ui.WhatIfCard(trainer), ui.CalibrationFigure(trainer)]
+    for view in shown:
+        settled(view, trainer)
+    choices, answers = [v.choice for v in shown], [v.answers for v in shown]
+    for _ in range(3):
+        trainer.run(5)
+        for view in shown:
+            settled(view, trainer)
+    assert [view.choice for view in shown] == choices
+    assert all(view.answers > before for view, before in zip(shown, answers, strict=True))
+    card = shown[1]
+    card.competence.value = 2.0
+    assert card.choice == ((2.0, 0.5), False)
+    settled(card, trainer)
+    assert card.choice == ((2.0, 0.5), True)
 
 
 def test_the_last_answer_is_shown_when_the_stream_has_come_to_rest(trainer):
@@ -274,16 +293,16 @@ def test_an_answer_that_is_given_up_is_asked_for_again():
 
     answer, futures = Answer(), [Future(), Future()]
     futures[0].set_result("first")
-    assert answer.to("a", lambda: futures[0]) == "first"
+    assert answer.to("a", 10, lambda: futures[0]) == "first"
     gone = Future()
-    assert answer.to("b", lambda: gone) == "first"
+    assert answer.to("b", 10, lambda: gone) == "first"
     before = answer.count
     gone.cancel()
     assert answer.count == before + 1
-    assert answer.to("b", lambda: futures[1]) == "first"
+    assert answer.to("b", 10, lambda: futures[1]) == "first"
     futures[1].set_result("second")
     assert answer.count == before + 2
-    assert answer.to("b", Future) == "second"
+    assert answer.to("b", 10, Future) == "second"
 
 
 def test_an_answer_is_shown_however_soon_it_comes(trainer):

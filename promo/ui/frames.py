@@ -40,22 +40,27 @@ class Frames(anywidget.AnyWidget):
           model.save_changes();
         };
         let began = performance.now();
-        const answer = (frame) => {
-          model.set("took_ms", performance.now() - began);
+        const answer = (frame, took) => {
+          model.set("took_ms", took);
           model.set("painted", frame);
           tell();
         };
         model.on("change:begun", () => { began = performance.now(); });
         model.on("change:frame", () => {
-          const frame = model.get("frame");
-          requestAnimationFrame(() => requestAnimationFrame(() => answer(frame)));
+          const frame = model.get("frame"), handled = performance.now() - began;
+          let took = 0;  // to take in what came, and to paint it; not to wait for the screen
+          requestAnimationFrame(() => {
+            const painting = performance.now();
+            setTimeout(() => { took = handled + performance.now() - painting; });
+            requestAnimationFrame(() => answer(frame, took));
+          });
         });
         // Another browser on this kernel has been hidden: we are still here.
         model.on("change:visible", () => {
           if (isVisible() && !model.get("visible")) setTimeout(tell);  // once that is taken in
         });
         document.addEventListener("visibilitychange", tell);
-        answer(model.get("frame"));
+        answer(model.get("frame"), 0);
         return () => {
           closed = true;
           document.removeEventListener("visibilitychange", tell);

@@ -63,10 +63,11 @@ def opinions(models: Sequence[Model], competence: float, network_ability: float)
 
 
 class Answer:
-    """The newest answer to a question that is asked again whenever it is about something new."""
+    """The newest answer to a question that is asked again whenever there is something new."""
 
     def __init__(self) -> None:
-        self._about: object = None
+        self._asked: Any = None  # about what, and at how many rows
+        self._about: object = None  # what the newest answer is about
         self._pending: Future[Any] | None = None
         self._newest: Future[Any] | None = None
         self._count = 0
@@ -77,23 +78,28 @@ class Answer:
         self._take_in()
         return self._count
 
+    def is_about(self, about: object) -> bool:
+        """Whether the newest answer is about what the reader asks now."""
+        self._take_in()
+        return self._newest is not None and self._about == about
+
     def _take_in(self) -> None:
         if self._pending is not None and self._pending.done():
             if self._pending.cancelled():
-                self._about = None  # so that it is asked again
+                self._asked = None  # so that it is asked again
             else:
-                self._newest = self._pending
+                self._newest, (self._about, _) = self._pending, self._asked
             self._pending = None
             self._count += 1
 
-    def to(self, about: object, ask: Callable[[], Future[Any]]) -> Any:
+    def to(self, about: object, rows: int, ask: Callable[[], Future[Any]]) -> Any:
         """Return the newest answer, None before the first, and ask if there is something new.
 
         Raises what the question raised.
         """
         self._take_in()
-        if self._pending is None and about != self._about:
-            self._about, self._pending = about, ask()
+        if self._pending is None and (about, rows) != self._asked:
+            self._asked, self._pending = (about, rows), ask()
             self._take_in()  # at rest it is answered at once
         return None if self._newest is None else self._newest.result()
 

@@ -292,14 +292,20 @@ class CalibrationFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, whether over the last rows only, and how many answers have come."""
-        return self.expert.value, self.lately.value, self._answer.count
+        """The expert, whether over the last rows only, and whether that is shown."""
+        about = self.expert.value, self.lately.value
+        return about, self._answer.is_about(about)
+
+    @property
+    def answers(self) -> int:
+        """How many answers have come."""
+        return self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
         about = self.expert.value, self.lately.value
         question = partial(_calibration, *about)
-        answer = self._answer.to((snapshot.rows, about), lambda: self._trainer.ask(question))
+        answer = self._answer.to(about, snapshot.rows, lambda: self._trainer.ask(question))
         if answer is None:
             return
         name, (middle, share, rows) = answer
@@ -377,8 +383,14 @@ class SurfaceFigure(Figure):
 
     @property
     def choice(self) -> object:
-        """The expert, the point picked, and how many answers have come."""
-        return self.expert.value, self._picked, self._answer.count
+        """The expert, the point picked, and whether they are shown."""
+        about = self.expert.value, self._picked
+        return about, self._answer.is_about(about)
+
+    @property
+    def answers(self) -> int:
+        """How many answers have come."""
+        return self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
@@ -387,7 +399,7 @@ class SurfaceFigure(Figure):
             move(people, competence[chosen], ability[chosen])
         about = self.expert.value, self._picked
         question = partial(_surface, *about)
-        answer = self._answer.to((snapshot.rows, about), lambda: self._trainer.ask(question))
+        answer = self._answer.to(about, snapshot.rows, lambda: self._trainer.ask(question))
         if answer is None:
             return
         xs, ys, proba, bounds, said = answer

@@ -46,10 +46,11 @@ class Publisher:
 
     A view that fails must not stop the others: it is left out from then on and says why, as does
     `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
-    a change of it is shown like one of the trainer. Where it has a run `beside`, so is a new
-    snapshot of that. One that has `turned` says which snapshot is shown instead of the newest, save
-    to those that are `live`. One that has `frames` is given those of the publisher. The `news` of
-    a view, if it has any, are announced to those who do not see it.
+    a change of it is shown like one of the trainer. Where it has a run `beside`, or counts the
+    `answers` to what it asks the models, news of those are shown as a new snapshot is. One that has
+    `turned` says which snapshot is shown instead of the newest, save to those that are `live`. One
+    that has `frames` is given those of the publisher. The `news` of a view, if it has any, are
+    announced to those who do not see it.
 
     A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
     what a cell which runs again had opened.
@@ -121,7 +122,7 @@ class Publisher:
         behind: list[_Behind] = []
         for view in self._working:
             snapshot = live if getattr(view, "live", False) else turned
-            news: object = (words, snapshot, _beside(view))
+            news: object = (words, snapshot, _beside(view), getattr(view, "answers", 0))
             shown, at = self._shown.get(view, _NEVER)
             rests = in_turn and now < at + getattr(view, "rest_s", 0.0)
             if news != shown and not rests:

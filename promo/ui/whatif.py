@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from html import escape
 from math import isfinite
 
@@ -40,15 +39,23 @@ class WhatIfCard:
 
     @property
     def choice(self) -> object:
-        """The point, and how many answers have come."""
-        return self.competence.value, self.network_ability.value, self._answer.count
+        """The point, and whether it is that which is shown."""
+        about = self.competence.value, self.network_ability.value
+        return about, self._answer.is_about(about)
+
+    @property
+    def answers(self) -> int:
+        """How many answers have come."""
+        return self._answer.count
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the newest answer, and ask again."""
-        at = {"competence": self.competence.value, "network_ability": self.network_ability.value}
-        question = partial(opinions, **at)
-        about = snapshot.rows, *at.values()
-        answer = self._answer.to(about, lambda: self._trainer.ask(question))
+        about = self.competence.value, self.network_ability.value
+        answer = self._answer.to(
+            about,
+            snapshot.rows,
+            lambda: self._trainer.ask(lambda models: opinions(models, *about)),
+        )
         if answer is not None:
             self.table.value = _table(answer)
 
