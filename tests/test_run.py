@@ -6,12 +6,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from clocks import wait_for
 from promo.opening import open_stream
 from servers import employees
 
@@ -318,13 +318,6 @@ def pages_in(db):
     with suppress(sqlite3.OperationalError):  # no tables yet
         return query(db, "SELECT count(*) FROM page")[0][0]
     return 0
-
-
-def wait_for(condition, deadline_s=15.0):
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_level_of_a_store_is_kept(url, tmp_path):

@@ -22,7 +22,7 @@ from distributed import Security
 from pyarrow import dataset
 
 from clocks import at_most, wait_for
-from comms import arrays_sent, shown, text_of, texts_of, written_down
+from comms import arrays_sent, shown, text_of, texts_of
 from promo import ui
 from promo.api import DATA_PATH, create_app, listen, url_of
 from promo.dataset import Recipe, ensure_data
@@ -442,12 +442,10 @@ def test_the_commands_are_a_trainers(api, cluster, tmp_path, clean):
         assert not snapshot.learning_rates
 
 
-def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("comms")
+def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path):
     """Controls, table of workers and figures work as with a trainer; there is no learning rate."""
-    with (
-        written_down(monkeypatch),
-        opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer,
-    ):
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer:
         pages = 200 + sum(facts.pages for facts in cluster.workers)
         controls, workers = ui.Controls(trainer), ui.WorkersTable(trainer)
         figures = [
