@@ -71,7 +71,9 @@ def wait_until_run(tab, lab, notebook):
     """Wait for the last cell, or for an error; then save once and look at every cell."""
     prompts = tab.locator(".jp-CodeCell .jp-InputArea-prompt")
     error = tab.locator("[data-mime-type='application/vnd.jupyter.error']")
-    wait_for(lambda: re.match(r"\[\d+\]", prompts.last.text_content()) or error.count(), 120)
+    wait_for(
+        lambda: re.match(r"\[\d+\]", prompts.last.text_content()) or error.count(), deadline_s=120
+    )
     before = notebook.stat().st_mtime_ns
     menu(tab, "File", "docmanager:save")
     wait_for(lambda: notebook.stat().st_mtime_ns != before)

@@ -239,6 +239,21 @@ def test_nothing_is_clipped_in_either_theme(board, shots):
     board.set_viewport_size({"width": 1400, "height": 1000})
 
 
+BOTH_THEMES = pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+
+
+def assert_unclipped(tab, titles, theme, width, shots):
+    """Hold that these views stay inside their columns; take a picture of each."""
+    set_theme(tab, theme)
+    tab.set_viewport_size({"width": width, "height": 900})
+    for number, title in enumerate(titles):
+        shown = view(tab, title)
+        settled(tab)
+        tab.screenshot(path=f"{shots}-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    tab.set_viewport_size({"width": 1400, "height": 1000})
+
+
 # -- who predicts best, in the first notebook ---------------------------------------------------
 
 
@@ -307,17 +322,10 @@ PREDICTION = ("Who predicts best?", "Where are the chances?", "What if?", "Who i
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_prediction_is_clipped(board, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(board, theme)
-    board.set_viewport_size({"width": width, "height": 900})
-    for number, title in enumerate(PREDICTION):
-        shown = view(board, title)
-        settled(board)
-        board.screenshot(path=shots / f"prediction-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
-    board.set_viewport_size({"width": 1400, "height": 1000})
+    assert_unclipped(board, PREDICTION, theme, width, shots / "prediction")
     show(board)
 
 
@@ -525,17 +533,10 @@ TITLES = (
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_the_chapter_is_clipped(chapter, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(chapter, theme)
-    chapter.set_viewport_size({"width": width, "height": 900})
-    for number, title in enumerate(TITLES):
-        shown = view(chapter, title)
-        settled(chapter)
-        chapter.screenshot(path=shots / f"chapter-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
-    chapter.set_viewport_size({"width": 1400, "height": 1000})
+    assert_unclipped(chapter, TITLES, theme, width, shots / "chapter")
 
 
 # -- the learning-rate laboratory --------------------------------------------------------------
@@ -619,17 +620,10 @@ LABORATORY = ("Which learning rate wins?", "On which path?", "When does the best
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_the_laboratory_is_clipped(laboratory, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(laboratory, theme)
-    laboratory.set_viewport_size({"width": width, "height": 900})
-    for number, title in enumerate(LABORATORY):
-        shown = view(laboratory, title)
-        settled(laboratory)
-        laboratory.screenshot(path=shots / f"laboratory-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
-    laboratory.set_viewport_size({"width": 1400, "height": 1000})
+    assert_unclipped(laboratory, LABORATORY, theme, width, shots / "laboratory")
 
 
 # -- the fifth notebook: many machines --------------------------------------------------------
@@ -663,16 +657,10 @@ def test_many_machines_have_the_same_panel(many, lab):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_many_machines_is_clipped(many, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(many, theme)
-    many.set_viewport_size({"width": width, "height": 1000})
-    for number, title in enumerate(["Who works?", "Who gets promoted?"]):
-        shown = view(many, title)
-        settled(many)
-        many.screenshot(path=shots / f"many-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    assert_unclipped(many, ["Who works?", "Who gets promoted?"], theme, width, shots / "many")
 
 
 # -- for everybody -----------------------------------------------------------------------------
@@ -841,7 +829,7 @@ def test_two_browsers_look_at_one_kernel(board, lab):
         wait_for(lambda: moves(tab))  # noqa: B023
     board.evaluate(HIDE, "hidden")
     board.wait_for_timeout(500)
-    wait_for(lambda: moves(other), 10)
+    wait_for(lambda: moves(other))
     other.evaluate(HIDE, "hidden")
     other.wait_for_timeout(500)
     assert other.evaluate(COUNT, 2000) == 0
@@ -856,7 +844,7 @@ def test_two_browsers_look_at_one_kernel(board, lab):
 
 
 @pytest.mark.browser
-def test_experts_are_chosen_and_opened(board, lab, shots):
+def test_experts_are_chosen_and_opened(board, lab):
     """Ticked and opened, a stream of these experts has controls and a store of its own."""
     choice = view(board, "Who is to predict?")
     assert not choice.get_by_label("random-forest").is_checked()

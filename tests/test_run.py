@@ -152,7 +152,7 @@ def test_a_fork_that_is_refused_is_one_line(options, reason, whole, tmp_path):
     assert not (tmp_path / "b.db").exists()
 
 
-def test_interrupted_after_a_commit(url, tmp_path):
+def test_interrupted_after_a_commit(tmp_path):
     """Ctrl-C ends it with 130, nothing but the summary said, whole pages stored; it can go on."""
     db = tmp_path / "promo.db"
     with contract_server(rows=5000, slow_ms=20) as slow:
