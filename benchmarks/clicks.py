@@ -47,7 +47,7 @@ _CLICK = f"""([text, wanted]) => {{
 # The slider is moved by a key, as by those who have no mouse; the list of events tells the rate.
 _PRESS = f"""(key) => {{
   {_WAIT}
-  const events = () => document.querySelector("[aria-label=Events]")?.innerText;
+  const events = () => document.querySelector(".promo-list")?.innerText;
   const before = events(), handle = document.activeElement;
   const act = () => handle.dispatchEvent(new KeyboardEvent("keydown", {{key, bubbles: true}}));
   return until(() => events() !== before);
