@@ -8,11 +8,8 @@ closed - every other turn closed first.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,9 +20,10 @@ from typing import Any
 
 import nbformat
 from jupyter_client import BlockingKernelClient
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from benchmarks.measure import ROOT, Figures, Result, at_most
+from tools import chromium, launch
 
 _CELLS = (
     """
@@ -37,31 +35,21 @@ if "live" not in globals():
 """,
     "live.close()\nlive.open()",
 )
-_ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)")
-ARGUMENTS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    *(["--no-sandbox"] if os.geteuid() == 0 else []),
-]
 _DEADLINE_S = 60
 
 
 def measure(api_url: str, seconds: float, turns: int) -> list[Result]:
     """Return the results with a browser looking on and with it elsewhere; none without one."""
-    path = chromium_path()
+    path = chromium.find()
     if path is None:
         return []
     with (
         TemporaryDirectory() as folder,
         running_lab(Path(folder), api_url) as lab,
-        sync_playwright() as playwright,
+        chromium.launched(path) as browser,
     ):
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
         every = [_turn(lab, page, seconds, turn) for turn in range(turns)]
-        chromium.close()
     figures = {name: Figures(tuple(turn[name] for turn in every)) for name in every[0]}
     first = figures.pop("first")
     rates = ", ".join(f"{name} {figures[name]:.0f}" for name in figures)
@@ -142,37 +130,11 @@ def run_all(page: Page) -> None:
 
 
 class Lab:
-    """`promo lab` on a copy of a notebook, or else on one that holds nothing but a board."""
+    """`promo lab` as it runs: its address, and where its kernels say how to reach them."""
 
-    def __init__(self, folder: Path, api_url: str, notebook: Path | None = None) -> None:
-        (folder / "notebooks").mkdir()
-        opened = folder / "notebooks" / "01-analysis.ipynb"
-        if notebook:
-            shutil.copy(notebook, opened)
-        else:
-            cells = [nbformat.v4.new_code_cell(text.strip()) for text in _CELLS]
-            kernel = {"kernelspec": _KERNEL}
-            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), opened)
-        self._runtime = folder / "runtime"
-        own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
-        own |= {
-            "HOME": str(folder),
-            "JUPYTER_RUNTIME_DIR": str(self._runtime),
-            "PROMO_API_URL": api_url,
-            "PROMO_DATA": str(folder),
-            "PYTHONPATH": str(ROOT),
-        }
-        said = folder / "said"
-        with said.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "promo", "lab", "--no-browser", "--port", "0"],
-                cwd=folder,
-                env=own,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        found = _wait_for(lambda: _ADDRESS.search(said.read_text()))
-        self.url, self._root, self._token = *found.group(0, 1), found[2]
+    def __init__(self, address: re.Match[str], runtime: Path) -> None:
+        self.url, self._root, self._token = address.group(0, 1, 2)
+        self._runtime = runtime
 
     @contextmanager
     def client(self) -> Iterator[Callable[[str], Any]]:
@@ -198,21 +160,22 @@ _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 @contextmanager
 def running_lab(folder: Path, api_url: str, notebook: Path | None = None) -> Iterator[Lab]:
-    """Run `promo lab` in a folder, on the API at an address."""
-    lab = Lab(folder, api_url, notebook)
-    try:
-        yield lab
-    finally:
-        lab.process.terminate()
-        lab.process.wait()
-
-
-def chromium_path() -> str | None:
-    """Return the path of a Chromium, None if there is none."""
-    found = subprocess.run(
-        [sys.executable, ROOT / "tools" / "chromium.py"], capture_output=True, text=True
-    )
-    return found.stdout.strip() or None
+    """Run `promo lab` in a folder, on a copy of a notebook or else on nothing but a board."""
+    (folder / "notebooks").mkdir()
+    opened = folder / "notebooks" / "01-analysis.ipynb"
+    if notebook:
+        shutil.copy(notebook, opened)
+    else:
+        cells = [nbformat.v4.new_code_cell(text.strip()) for text in _CELLS]
+        kernel = {"kernelspec": _KERNEL}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), opened)
+    environment = {
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "PROMO_API_URL": api_url,
+        "PYTHONPATH": str(ROOT),
+    }
+    with launch.launched(folder, *launch.LAB, address=launch.LAB_ADDRESS, **environment) as (_, at):
+        yield Lab(at, folder / "runtime")
 
 
 def _wait_for(condition: Callable[[], Any]) -> Any:

@@ -15,11 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from benchmarks.browser import ARGUMENTS, chromium_path, run_all, running_lab
+from benchmarks.browser import run_all, running_lab
 from benchmarks.measure import ROOT, Figures, Result, at_least
 from promo.embedded import EmbeddedAPI
+from tools import chromium
 
 _FRAMES_S = 10.0
 _ROWS = 2_000_000  # of the API: no turn comes to their end
@@ -46,7 +47,7 @@ _CLICK = f"""([text, wanted]) => {{
 # The slider is moved by a key, as by those who have no mouse; the list of events tells the rate.
 _PRESS = f"""(key) => {{
   {_WAIT}
-  const events = () => document.querySelector("[aria-label=Events]")?.innerText;
+  const events = () => document.querySelector(".promo-list")?.innerText;
   const before = events(), handle = document.activeElement;
   const act = () => handle.dispatchEvent(new KeyboardEvent("keydown", {{key, bubbles: true}}));
   return until(() => events() !== before);
@@ -63,7 +64,7 @@ _COUNTED = """() => {
 
 def measure(times: int) -> list[Result]:
     """Return what clicks take, each tried so many times, and frames; nothing without a browser."""
-    path = chromium_path()
+    path = chromium.find()
     if path is None:
         return []
     notebook = ROOT / "notebooks" / "04-dashboard.ipynb"
@@ -71,10 +72,9 @@ def measure(times: int) -> list[Result]:
         TemporaryDirectory() as folder,
         EmbeddedAPI(data=f"{folder}/world.db", rows=_ROWS, port=0) as api,
         running_lab(Path(folder), api.url, notebook) as lab,
-        sync_playwright() as playwright,
+        chromium.launched(path) as browser,
     ):
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        page = chromium.new_page(viewport={"width": 1280, "height": 800})
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
         weighed: list[int] = []
         page.on(
             "websocket", lambda s: s.on("framereceived", lambda data: weighed.append(len(data)))
@@ -84,7 +84,6 @@ def measure(times: int) -> list[Result]:
         with lab.client() as ask:
             frames = _frames(ask, page, weighed)
         clicks = _clicks(page, times)
-        chromium.close()
     return [
         _within(4, "seconds from Run All to the dashboard with its four figures", painted, ".2f"),
         *frames,

@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import psutil
-from playwright.sync_api import sync_playwright
 
-from benchmarks.browser import ARGUMENTS, chromium_path, run_all, running_lab
+from benchmarks.browser import run_all, running_lab
 from promo.embedded import EmbeddedAPI
+from tools import chromium
 
 FLAT = 0.10
 SETTLING = 0.25  # of the time, five minutes at most
@@ -67,17 +67,16 @@ def watch(seconds: float, rows: int, every_s: float, hidden: bool) -> Iterator[S
     RuntimeError
         There is no Chromium.
     """
-    path = chromium_path()
+    path = chromium.find()
     if path is None:
         raise RuntimeError("found no Chromium")
     with (
         TemporaryDirectory() as folder,
         EmbeddedAPI(data=f"{folder}/world.db", rows=max(rows, 1_000_000), port=0) as api,
         running_lab(Path(folder), api.url) as lab,
-        sync_playwright() as playwright,
+        chromium.launched(path) as browser,
     ):
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(lab.url)
         run_all(page)
         page.locator(".promo-status").scroll_into_view_if_needed()
@@ -110,7 +109,6 @@ def watch(seconds: float, rows: int, every_s: float, hidden: bool) -> Iterator[S
                     statistics.median(took),
                 )
                 seen = frame
-        chromium.close()
 
 
 def _renderers() -> list[psutil.Process]:

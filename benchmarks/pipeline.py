@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import load
-from benchmarks.measure import Result, at_least, run_python, serving, take_turns
+from benchmarks.measure import Figures, Result, at_least, run_python, serving, take_turns
 from promo.embedded import EmbeddedAPI
 
 SLOW_MS = 4  # between two answers: 250 pages/s at best
@@ -61,13 +61,8 @@ def against_load_generator(seconds: float, turns: int) -> list[Result]:
     """Compare with what a server of at most 250 pages/s gives to a client that does nothing."""
     pages = round(seconds * 1000 / SLOW_MS)
     server = ("tests/servers.py", "--rows", pages * SMALL, "--slow-ms", SLOW_MS)
-    with TemporaryDirectory() as folder, serving(server) as url:
-        promo = _promo(Path(folder), url)
-        figures = take_turns(
-            turns,
-            promo=lambda: promo(pages, SMALL) / SMALL,
-            load=lambda: load.pages_per_second(url, seconds),
-        )
+    with serving(server) as url:
+        figures = _beside_load(url, pages, seconds, turns)
     return [
         at_least(
             0.95,
@@ -90,12 +85,7 @@ def at_a_distance(seconds: float, turns: int) -> list[Result]:
         EmbeddedAPI(data=f"{folder}/world.db", port=0) as api,
         serving(("-m", "benchmarks.distance", api.url, DISTANCE_MS)) as url,
     ):
-        promo = _promo(Path(folder), url)
-        figures = take_turns(
-            turns,
-            promo=lambda: promo(pages, SMALL) / SMALL,
-            load=lambda: load.pages_per_second(url, seconds),
-        )
+        figures = _beside_load(url, pages, seconds, turns)
     return [
         at_least(
             0.9,
@@ -107,6 +97,17 @@ def at_a_distance(seconds: float, turns: int) -> list[Result]:
             f"{best:.0f}. Our API, behind a relay that adds the latency (benchmarks/distance.py).",
         )
     ]
+
+
+def _beside_load(url: str, pages: int, seconds: float, turns: int) -> dict[str, Figures]:
+    """Return pages per second of `promo run` and of a load generator, in turns."""
+    with TemporaryDirectory() as folder:
+        promo = _promo(Path(folder), url)
+        return take_turns(
+            turns,
+            promo=lambda: promo(pages, SMALL) / SMALL,
+            load=lambda: load.pages_per_second(url, seconds),
+        )
 
 
 def _promo(folder: Path, url: str) -> Callable[[int, int], float]:

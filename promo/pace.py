@@ -8,6 +8,7 @@ import numpy as np
 
 _LONGEST_S = 1e6  # between two pages: threads cannot wait for centuries
 _LATE_S = 0.05  # what the pages after a late one may make up for, at least
+_WINDOW_S = 1.0  # that a pace is measured over, or so
 
 
 class SpeedLimit:
@@ -52,8 +53,7 @@ class SpeedLimit:
 class Pace:
     """Measures pages per second, and what a page takes, over the last second or so."""
 
-    def __init__(self, window_s: float = 1.0) -> None:
-        self.window_s = window_s
+    def __init__(self) -> None:
         self._marks: list[tuple[float, ...]] = []
 
     def note(self, pages: int, *spent_s: float) -> tuple[float, ...]:
@@ -62,7 +62,7 @@ class Pace:
         Returns pages per second and, if there was a page, how many seconds of each kind it took.
         """
         self._marks.append((time.monotonic(), pages, *spent_s))
-        while len(self._marks) > 2 and self._marks[1][0] < self._marks[-1][0] - self.window_s:
+        while len(self._marks) > 2 and self._marks[1][0] < self._marks[-1][0] - _WINDOW_S:
             del self._marks[0]
         elapsed, done, *spent = np.subtract(self._marks[-1], self._marks[0]).tolist()
         pace = done / elapsed if elapsed > 0 else 0.0

@@ -11,12 +11,12 @@ STOP_S = 0.25  # on a machine that has time for us
 _PATIENCE = 8  # times as long, at the very most, on one that has not
 
 
-def wait_for(condition, deadline_s=60.0):
+def wait_for(condition, deadline_s=60.0, every_s=0.001):
     """Wait until a condition holds, and return its value."""
     deadline = time.monotonic() + deadline_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.001)
+        time.sleep(every_s)
     return value
 
 

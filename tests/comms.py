@@ -2,17 +2,11 @@
 
 import html
 import re
-import time
-from contextlib import contextmanager
 from typing import ClassVar
 
-import comm
 import numpy as np
-from comm.base_comm import BaseComm, CommManager
+from comm.base_comm import BaseComm
 from ipywidgets import HTML
-from ipywidgets.widgets.widget import _instances as registry
-
-from promo import ui
 
 
 class Comm(BaseComm):
@@ -25,34 +19,12 @@ class Comm(BaseComm):
         self.sent.append((self.comm_id, msg_type, data, [bytes(b) for b in buffers or ()]))
 
 
-@contextmanager
-def written_down(monkeypatch):
-    """Give widgets comms of ours; in the end nothing of promo's may be left open."""
-    manager = CommManager()
-    monkeypatch.setattr(comm, "create_comm", Comm)
-    monkeypatch.setattr(comm, "get_comm_manager", lambda: manager)
-    before = set(registry)
-    Comm.sent = []
-    yield
-    ui.close_all()
-    for name in set(registry) - before:
-        registry[name].close()
-
-
 def arrays_sent():
     """Yield every array sent so far, with the name of what it was sent for."""
     for _, _, data, buffers in Comm.sent:
         state = data.get("state", {})
         for (name, *_), buffer in zip(data.get("buffer_paths", ()), buffers, strict=True):
             yield name, np.frombuffer(buffer, state[name]["dtype"]).reshape(state[name]["shape"])
-
-
-def wait_for(condition, deadline_s=10.0):
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 def tree(widget):

@@ -1,5 +1,7 @@
 """Servers for tests, on real sockets and free ports: one keeps the contract, one misbehaves.
 
+`served` runs an application of ours.
+
 `contract_server` is written with Flask and keeps the original contract of DESIGN 3 and nothing
 more. As a program it serves benchmarks: `python tests/servers.py --port 0 --rows 10000 --slow-ms 4`
 prints its address and answers at most 250 pages/s.
@@ -24,7 +26,10 @@ from email.utils import formatdate
 from select import select
 
 import flask
+import uvicorn
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from promo.api import listen, url_of
 
 FIELDS = ("id", "competence", "network_ability", "promoted")
 PAGE_SIZE = 10
@@ -109,6 +114,21 @@ def _serving(server):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def served(app):
+    """Serve an application of ours from a thread; give its address."""
+    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield url_of(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 # -- a server that misbehaves as it is told ---------------------------------------------------

@@ -12,14 +12,15 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-import uvicorn
 
 from promo.api import create_app, listen, serve, url_of
 from promo.dataset import Recipe, ensure_data
 from promo.errors import ServiceError
+from servers import served
 
 RECIPE = Recipe("collider", rows=35, seed=8)
 SERVE = "from promo.api import serve; serve(port={port}, rows=35, seed=8, data={data!r})"
@@ -28,17 +29,10 @@ SERVE = "from promo.api import serve; serve(port={port}, rows=35, seed=8, data={
 @contextmanager
 def serving(app):
     """Serve an app from a thread; yield its address, host and port."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
-    with listen("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            address = listener.getsockname()
-            assert get(address, "/api/v1/health")[0] == 200
-            yield address
-        finally:
-            server.should_exit = True
-            thread.join()
+    with served(app) as url:
+        address = urlsplit(url).hostname, urlsplit(url).port
+        assert get(address, "/api/v1/health")[0] == 200
+        yield address
 
 
 @contextmanager

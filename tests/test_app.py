@@ -1,94 +1,21 @@
 """Tests of `promo app`: the dashboard as a web page, for this machine and whoever has the token."""
 
 import asyncio
-import http.client
-import os
-import re
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager, suppress
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from launched import running_app
 from promo.app import VisitorKernels
-from test_browser import wait_for
 
-ADDRESS = re.compile(r"the dashboard is at (http://127\.0\.0\.1:\d+/(?:\?token=(\w+))?)")
 NO_KERNEL = "/api/kernels/00000000-0000-0000-0000-000000000000"
-
-
-class Served:
-    """`promo app` as a child process, with a home and data of its own."""
-
-    def __init__(self, folder, *options):
-        self.data = folder / "data"
-        own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
-        with open(folder / "said", "w") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "promo", "app", "--no-browser", "--port", "0", *options],
-                cwd=folder,
-                env=own | {"HOME": str(folder / "home"), "PROMO_DATA": str(self.data)},
-                stdout=said,
-                stderr=subprocess.STDOUT,
-            )
-        self.said = (folder / "said").read_text
-        found = wait_for(lambda: ADDRESS.search(self.said()) or self.process.poll() is not None)
-        assert found is not True, self.said()
-        self.url, self.token = found[1], found[2]
-
-    def ask(self, path, method="GET", **headers):
-        """Return status and body of an answer; no redirection is followed."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
-        try:
-            connection.request(method, path, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def kernels(self):
-        """List the kernels that run, as processes."""
-        found = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                if "ipykernel_launcher" in process.cmdline():
-                    found.append(process)
-        return found
-
-    def listening(self):
-        """List the addresses on which it or its children listen."""
-        me = psutil.Process(self.process.pid)
-        found = []
-        for process in (me, *me.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                found += process.net_connections("inet")
-        return {each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN}
-
-    def close(self):
-        """End it as a service manager does."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(15)
-        finally:
-            self.process.kill()
-
-
-@contextmanager
-def serving(folder, *options):
-    app = Served(folder, *options)
-    try:
-        yield app
-    finally:
-        app.close()
 
 
 @pytest.mark.slow
 def test_it_is_for_this_machine_and_its_token_and_leaves_nobody_behind(tmp_path):
     """Refused without the token or under another name; SIGTERM ends all that it has started."""
-    with serving(tmp_path) as app:
+    with running_app(tmp_path) as app:
         assert len(app.token) >= 32
         for path in ("/", "/voila/files/04-dashboard.ipynb", "/?token=" + "0" * 48):
             status, body = app.ask(path)
@@ -100,9 +27,9 @@ def test_it_is_for_this_machine_and_its_token_and_leaves_nobody_behind(tmp_path)
         status, page = app.ask("/", Authorization=f"token {app.token}")
         assert status == 200
         assert page.count("application/vnd.jupyter.widget-view+json") == 1
-        assert app.listening() == {"127.0.0.1"}
+        assert {*app.listening()} == {"127.0.0.1"}
         assert len(app.kernels()) == 1
-        everybody = psutil.Process(app.process.pid).children(recursive=True)
+        everybody = app.family()
         app.process.send_signal(signal.SIGTERM)
         app.process.wait(15)
         assert psutil.wait_procs(everybody, timeout=10)[1] == []
@@ -111,7 +38,7 @@ def test_it_is_for_this_machine_and_its_token_and_leaves_nobody_behind(tmp_path)
 @pytest.mark.slow
 def test_a_flag_opens_it(tmp_path):
     """Without a token, said so on purpose, whoever is on this machine may come in."""
-    with serving(tmp_path, "--no-token") as app:
+    with running_app(tmp_path, "--no-token") as app:
         assert app.token is None
         assert app.ask(NO_KERNEL)[0] == 404
 

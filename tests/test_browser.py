@@ -1,137 +1,37 @@
 """Tests of the notebook in JupyterLab in Chromium, as `promo lab` opens it: DOM text and paths."""
 
 import json
-import os
 import re
-import shutil
 import signal
-import socket
-import sqlite3
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
 
 import axe
-
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-if hasattr(os, "geteuid") and os.geteuid() == 0:
-    ARGUMENTS.append("--no-sandbox")  # Chromium as root starts only so
-ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/lab\S*\?token=(\w+)")
-DEADLINE_S = 40  # what is right takes a second or two, on a busy machine ten
-FIGURE = ".promo .bqplot .svg-figure"
-LINES = f"{FIGURE} path.line"
-
-
-def wait_for(condition, deadline_s=DEADLINE_S, pause=lambda: time.sleep(0.02)):
-    """Wait until it is true, and return what it gave."""
-    deadline = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        pause()
-    return value
-
-
-class Lab:
-    """`promo lab` as a child process, on copies of the notebooks, with a home of its own."""
-
-    def __init__(self, folder):
-        shutil.copytree(NOTEBOOKS, folder / "notebooks")
-        self.notebook = folder / "notebooks" / "01-analysis.ipynb"
-        self.laboratory = folder / "notebooks" / "02-learning-rates.ipynb"
-        self.chapter = folder / "notebooks" / "03-causal-stories.ipynb"
-        self.many = folder / "notebooks" / "05-beyond-one-machine.ipynb"
-        for notebook in (self.notebook, self.laboratory, self.chapter, self.many):
-            copy = nbformat.read(notebook, as_version=4)
-            for cell in copy.cells:
-                if cell.cell_type == "code":
-                    cell.update(outputs=[], execution_count=None)
-            nbformat.write(copy, notebook)
-        self.home, self.data = folder / "home", folder / "data"
-        own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
-        with open(folder / "said", "w") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "promo", "lab", "--no-browser", "--port", port],
-                cwd=folder,
-                env=own | {"HOME": str(self.home), "PROMO_DATA": str(self.data)},
-                stdout=said,
-                stderr=subprocess.STDOUT,
-            )
-        self.said = (folder / "said").read_text
-        found = wait_for(lambda: ADDRESS.search(self.said()) or self.process.poll() is not None)
-        assert found is not True, self.said()
-        self.url, self.root, self.token = found[0], f"http://127.0.0.1:{found[1]}", found[2]
-        wait_for(self.answers)  # the address is printed a moment before it is listened on
-
-    def answers(self):
-        """Tell whether somebody listens at the address."""
-        try:
-            return self.ask("/api")[0] == 200
-        except urllib.error.URLError:
-            return False
-
-    def ask(self, path, token=None, data=None):
-        """Return status and JSON of an answer of Lab's own API."""
-        request = urllib.request.Request(self.root + path, data)
-        if token:
-            request.add_header("Authorization", f"token {token}")
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code, None
-
-    def query(self, sql, notebook="01-analysis"):
-        """Ask a notebook's store."""
-        path = self.data / f"{notebook}.db"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            return connection.execute(sql).fetchall()
-
-    def stored_page(self):
-        """Newest page in the store, -1 if there is none."""
-        return self.query("SELECT coalesce(max(page), -1) FROM page")[0][0]
-
-    def family(self):
-        """List the process and all that it has started."""
-        process = psutil.Process(self.process.pid)
-        return [process, *process.children(recursive=True)]
-
-    def listening(self):
-        """List the sockets on which any of them listens."""
-        found = []
-        for process in self.family():
-            with suppress(psutil.NoSuchProcess):  # short of life, as those that ask for a version
-                found += process.net_connections("inet")
-        return [socket for socket in found if socket.status == psutil.CONN_LISTEN]
-
-    def close(self):
-        """End it as a service manager does."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(15)
-        finally:
-            self.process.kill()
-
-
-@contextmanager
-def running_lab(folder):
-    lab = Lab(folder)
-    try:
-        yield lab
-    finally:
-        lab.close()
-
+from launched import running_lab
+from tabs import (
+    CLIPPED,
+    FIGURE,
+    LINES,
+    cells_of,
+    is_offered,
+    menu,
+    opened,
+    page_of,
+    paths,
+    play,
+    press,
+    ready,
+    rest,
+    run_all,
+    set_speed,
+    set_theme,
+    settled,
+    show,
+    slider,
+    status,
+    wait_for,
+)
 
 # -- without a browser -------------------------------------------------------------------------
 
@@ -147,7 +47,7 @@ def test_lab_is_for_this_machine_and_its_token_and_leaves_nobody_behind(tmp_path
         assert lab.ask("/api/kernels", lab.token, b'{"name": "python3"}')[0] == 201
         listening = wait_for(lambda: len(all := lab.listening()) >= 7 and all)  # the kernel's are 5
         family = lab.family()
-        assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
+        assert {*listening} == {"127.0.0.1"}
         lab.process.send_signal(signal.SIGTERM)
         lab.process.wait(15)
         _, alive = psutil.wait_procs(family, timeout=10)
@@ -164,90 +64,9 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tab(lab, chromium_path):
+def tab(lab, browser):
     """Open the address that Lab printed, and wait for the notebook's kernel."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        yield opened(browser, lab, lab.url, [])
-        browser.close()
-
-
-def opened(browser, lab, url, problems):
-    """Open an address of Lab in a new page, whose complaints go to a list; wait for its kernel."""
-    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
-    tab.set_default_timeout(1000 * DEADLINE_S)
-    tab.problems = problems
-    tab.on("pageerror", lambda error: problems.append(f"page error: {error}"))
-    tab.on("console", lambda message: problems.extend(complaint(message)))
-    tab.goto(url)
-    ready(tab, lab)
-    return tab
-
-
-def complaint(message):
-    """Return an error in the console as a list of one; none is let pass, Lab itself makes none."""
-    if message.type != "error":
-        return []
-    return [f"{message.text} ({message.location.get('url', '')})"]
-
-
-def ready(tab, lab):
-    """Wait until the kernel is there and idle: what Run All asks of it earlier is lost."""
-    tab.locator(".jp-StatusBar-TextItem", has_text="Python 3 (ipykernel) | Idle").wait_for()
-    wait_for(lambda: [k for k in lab.ask("/api/kernels", lab.token)[1]
-                      if k["connections"] and k["execution_state"] == "idle"])  # fmt: skip
-
-
-def menu(tab, name, command):
-    tab.get_by_role("menuitem", name=name, exact=True).click()
-    tab.locator(f".lm-Menu-item[data-command='{command}']").first.click()
-
-
-def show(tab, selector=".promo-status"):
-    """Scroll until the cell is there, for Lab draws what is in sight only; bring it on top."""
-    panel = tab.locator(".jp-WindowedPanel-outer").first
-
-    def scroll():
-        panel.evaluate(
-            "e => e.scrollTop + e.clientHeight > e.scrollHeight - 2 ? e.scrollTop = 0 "
-            ": e.scrollTop += 400"
-        )
-        tab.wait_for_timeout(50)
-
-    def stays():
-        """Tell whether it is there for a while: a page just loaded scrolls back to the top."""
-        for _ in range(10):
-            if not tab.locator(selector).first.is_visible():
-                return False
-            tab.locator(selector).first.evaluate("e => e.scrollIntoView()")
-            tab.wait_for_timeout(50)
-        return True
-
-    wait_for(stays, pause=scroll)
-
-
-def wait_until_run(tab, lab, notebook):
-    """Wait for the last cell, or for an error; then save once and look at every cell."""
-    prompts = tab.locator(".jp-CodeCell .jp-InputArea-prompt")
-    error = tab.locator("[data-mime-type='application/vnd.jupyter.error']")
-    wait_for(lambda: re.match(r"\[\d+\]", prompts.last.text_content()) or error.count(), 120)
-    before = notebook.stat().st_mtime_ns
-    menu(tab, "File", "docmanager:save")
-    wait_for(lambda: notebook.stat().st_mtime_ns != before)
-    ready(tab, lab)
-    cells = wait_for(lambda: cells_of(notebook))
-    assert [output for cell in cells for output in cell.outputs if "ename" in output] == []
-    assert [cell.source for cell in cells if not cell.execution_count] == []
-
-
-def cells_of(path):
-    """Return a notebook's code cells, or nothing while it is being written."""
-    try:
-        return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    except nbformat.reader.NotJSONError:
-        return []
+    return opened(browser, lab, lab.url, [])
 
 
 @pytest.fixture(scope="module")
@@ -255,15 +74,6 @@ def board(tab, lab):
     """Run all cells with the mouse; the live board is then in sight."""
     run_all(tab, lab, "runmenu:run-all")
     return tab
-
-
-def run_all(tab, lab, command, accept=False, notebook=None):
-    """Run all cells; wait until each has run without an error; bring the board in sight."""
-    menu(tab, "Run", command)
-    if accept:
-        tab.locator(".jp-Dialog .jp-mod-accept").click()
-    wait_until_run(tab, lab, notebook or lab.notebook)
-    show(tab)
 
 
 @pytest.fixture(autouse=True)
@@ -276,54 +86,6 @@ def _no_errors(request):
         assert problems == []
 
 
-def status(tab):
-    return tab.locator(".promo-status").first.inner_text()
-
-
-def page_of(tab):
-    return int(re.search(r"page ([\d,]+)", status(tab))[1].replace(",", ""))
-
-
-def press(tab, text):
-    tab.get_by_role("button", name=text, exact=True).click()
-
-
-def is_offered(tab, text):
-    return tab.get_by_role("button", name=text, exact=True).is_enabled()
-
-
-def play(tab, pages_per_s=50):
-    """Play at a speed that leaves time to look; wait until it runs."""
-    set_speed(tab, pages_per_s)
-    press(tab, "Play")
-    tab.get_by_role("button", name="Pause", exact=True).wait_for()
-
-
-def rest(tab, word="paused"):
-    """Pause or stop; return the page number."""
-    press(tab, {"paused": "Pause", "stopped": "Stop"}[word])
-    wait_for(lambda: status(tab).startswith(word))
-    return page_of(tab)
-
-
-def slider(tab, text):
-    return tab.locator(f".widget-slider:has(label:text-is('{text}'))")
-
-
-def set_speed(tab, pages_per_s):
-    """Move the Speed slider by the keyboard."""
-    speed, wanted = slider(tab, "Speed"), f"{pages_per_s} pages/s"
-    handle = speed.locator(".noUi-handle")
-    readout = speed.locator(".widget-readout")
-    for _ in range(20):
-        if (said := readout.inner_text()) == wanted:
-            return
-        faster = said != "no limit" and int(said.split()[0]) < pages_per_s
-        handle.press("ArrowRight" if faster else "ArrowLeft")
-        wait_for(lambda: readout.inner_text() != said)  # waited for here
-    raise AssertionError(readout.inner_text())
-
-
 def drag(tab, text, by_pixels):
     """Drag a slider's handle with the mouse."""
     box = slider(tab, text).locator(".noUi-handle").bounding_box()
@@ -332,10 +94,6 @@ def drag(tab, text, by_pixels):
     tab.mouse.down()
     tab.mouse.move(x + by_pixels, y, steps=5)
     tab.mouse.up()
-
-
-def paths(tab):
-    return tab.eval_on_selector_all(LINES, "all => all.map(e => e.getAttribute('d'))")
 
 
 @pytest.mark.browser
@@ -481,52 +239,19 @@ def test_nothing_is_clipped_in_either_theme(board, shots):
     board.set_viewport_size({"width": 1400, "height": 1000})
 
 
-def set_theme(tab, theme):
-    """Choose a theme in the menu, unless it is on."""
-    body = f'body[data-jp-theme-light="{str(theme == "light").lower()}"]'
-    if not tab.locator(body).count():
-        tab.get_by_role("menuitem", name="Settings", exact=True).click()
-        tab.locator(".lm-Menu-item:has-text('Theme')").first.hover()
-        name = f"JupyterLab {theme.title()}"
-        tab.get_by_role("menuitem", name=name, exact=True).click()
-        tab.wait_for_selector(body, state="attached")
+BOTH_THEMES = pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
 
 
-def settled(tab):
-    """Wait until the layout stays the same, figures as wide as their views included."""
-    boxes = (
-        "() => [...document.querySelectorAll('.promo, .promo .plotarea_background')].map("
-        "e => JSON.stringify(e.getBoundingClientRect())).join()"
-    )
-    seen = []
-
-    def same():
-        seen.append(tab.evaluate(boxes))
-        return seen[-8:] == 8 * seen[-1:]
-
-    wait_for(same, pause=lambda: tab.wait_for_timeout(50))
-
-
-# What sticks out of its view or figure to the left or right, or is cut off by a scroll bar.
-CLIPPED = """(views) => {
-  const found = [];
-  const out = (e, box) => {
-    const inner = e.getBoundingClientRect(), outer = box.getBoundingClientRect();
-    return inner.width && (inner.left < outer.left - 1 || inner.right > outer.right + 1);
-  };
-  for (const view of views ?? document.querySelectorAll('.promo')) {
-    for (const e of view.querySelectorAll('.promo-title, .promo-legend, .promo-note, table, button,'
-        + ' .widget-slider, .bqplot'))
-      if (out(e, view)) found.push(e.className + ': ' + e.textContent.slice(0, 60));
-    for (const e of view.querySelectorAll('.widget-html, .widget-html-content,'
-        + ' .widget-label, .widget-readout'))
-      if (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX != 'visible')
-        found.push('scrolls: ' + e.textContent.slice(0, 60));
-    for (const e of view.querySelectorAll('svg .axis text, svg text.axislabel'))
-      if (e.textContent && out(e, e.closest('svg'))) found.push('axis: ' + e.textContent);
-  }
-  return found;
-}"""
+def assert_unclipped(tab, titles, theme, width, shots):
+    """Hold that these views stay inside their columns; take a picture of each."""
+    set_theme(tab, theme)
+    tab.set_viewport_size({"width": width, "height": 900})
+    for number, title in enumerate(titles):
+        shown = view(tab, title)
+        settled(tab)
+        tab.screenshot(path=f"{shots}-{theme}-{width}-{number}.png")
+        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    tab.set_viewport_size({"width": 1400, "height": 1000})
 
 
 # -- who predicts best, in the first notebook ---------------------------------------------------
@@ -597,17 +322,10 @@ PREDICTION = ("Who predicts best?", "Where are the chances?", "What if?", "Who i
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_prediction_is_clipped(board, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(board, theme)
-    board.set_viewport_size({"width": width, "height": 900})
-    for number, title in enumerate(PREDICTION):
-        shown = view(board, title)
-        settled(board)
-        board.screenshot(path=shots / f"prediction-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
-    board.set_viewport_size({"width": 1400, "height": 1000})
+    assert_unclipped(board, PREDICTION, theme, width, shots / "prediction")
     show(board)
 
 
@@ -815,17 +533,10 @@ TITLES = (
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_the_chapter_is_clipped(chapter, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(chapter, theme)
-    chapter.set_viewport_size({"width": width, "height": 900})
-    for number, title in enumerate(TITLES):
-        shown = view(chapter, title)
-        settled(chapter)
-        chapter.screenshot(path=shots / f"chapter-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
-    chapter.set_viewport_size({"width": 1400, "height": 1000})
+    assert_unclipped(chapter, TITLES, theme, width, shots / "chapter")
 
 
 # -- the learning-rate laboratory --------------------------------------------------------------
@@ -909,17 +620,10 @@ LABORATORY = ("Which learning rate wins?", "On which path?", "When does the best
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_the_laboratory_is_clipped(laboratory, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(laboratory, theme)
-    laboratory.set_viewport_size({"width": width, "height": 900})
-    for number, title in enumerate(LABORATORY):
-        shown = view(laboratory, title)
-        settled(laboratory)
-        laboratory.screenshot(path=shots / f"laboratory-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
-    laboratory.set_viewport_size({"width": 1400, "height": 1000})
+    assert_unclipped(laboratory, LABORATORY, theme, width, shots / "laboratory")
 
 
 # -- the fifth notebook: many machines --------------------------------------------------------
@@ -953,16 +657,10 @@ def test_many_machines_have_the_same_panel(many, lab):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("dark", 1024), ("light", 860)])
+@BOTH_THEMES
 def test_nothing_of_many_machines_is_clipped(many, shots, theme, width):
     """Views stay inside their columns in either theme; each has a picture."""
-    set_theme(many, theme)
-    many.set_viewport_size({"width": width, "height": 1000})
-    for number, title in enumerate(["Who works?", "Who gets promoted?"]):
-        shown = view(many, title)
-        settled(many)
-        many.screenshot(path=shots / f"many-{theme}-{width}-{number}.png")
-        assert shown.evaluate(f"e => ({CLIPPED})([e])") == [], title
+    assert_unclipped(many, ["Who works?", "Who gets promoted?"], theme, width, shots / "many")
 
 
 # -- for everybody -----------------------------------------------------------------------------
@@ -1131,7 +829,7 @@ def test_two_browsers_look_at_one_kernel(board, lab):
         wait_for(lambda: moves(tab))  # noqa: B023
     board.evaluate(HIDE, "hidden")
     board.wait_for_timeout(500)
-    wait_for(lambda: moves(other), 10)
+    wait_for(lambda: moves(other))
     other.evaluate(HIDE, "hidden")
     other.wait_for_timeout(500)
     assert other.evaluate(COUNT, 2000) == 0
@@ -1146,7 +844,7 @@ def test_two_browsers_look_at_one_kernel(board, lab):
 
 
 @pytest.mark.browser
-def test_experts_are_chosen_and_opened(board, lab, shots):
+def test_experts_are_chosen_and_opened(board, lab):
     """Ticked and opened, a stream of these experts has controls and a store of its own."""
     choice = view(board, "Who is to predict?")
     assert not choice.get_by_label("random-forest").is_checked()

@@ -5,27 +5,17 @@ import threading
 
 import pytest
 
-from comms import shown, text_of, texts_of, wait_for, written_down
+from clocks import wait_for
+from comms import shown, text_of, texts_of
 from promo import ui
-from promo.embedded import EmbeddedAPI
 from promo.models.default import EXPERTS, FULL, MIXTURE, default_models, price_us
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 
-SOURCE = "world:collider?rows=1000&seed=2021"
-
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=1000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
+ROWS = 1000
+SOURCE = f"world:collider?rows={ROWS}&seed=2021"
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 @pytest.fixture

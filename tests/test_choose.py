@@ -7,26 +7,17 @@ import sys
 import psutil
 import pytest
 
-from comms import shown, text_of, wait_for, written_down
+from clocks import wait_for
+from comms import shown, text_of
 from promo import ui
-from promo.embedded import EmbeddedAPI
 from promo.following import Following
 from promo.opening import stored
 from promo.trainer import Trainer
 from promo.world import WORLDS
 from servers import ScriptedServer, employees
 
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=2000, data=tmp_path_factory.mktemp("data") / "d.db", port=0) as api:
-        yield api
+ROWS = 2000
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 def board(trainer):

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from comms import Comm, written_down
+from comms import Comm
 from pages import employees, pages_of
 from promo import ui
 from promo.line import Line
@@ -83,22 +83,22 @@ def test_a_page_makes_few_system_calls(tmp_path):
     assert sum(n for (_, call), n in calls.items() if call == "fdatasync") <= 20
 
 
-def test_a_frame_is_few_messages(course, monkeypatch):
+@pytest.mark.usefixtures("comms")
+def test_a_frame_is_few_messages(course):
     """A frame of the figures is 40 messages and 70 kB at most, with the history full."""
     line, learn = course
-    with written_down(monkeypatch):
-        switch = ui.ColliderSwitch()
-        figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure(switch)]
-        board = ui.Board([*figures, ui.CoefficientTable(switch), ui.StoriesFigure()])
-        for _ in range(5):
-            learn(COUNTED // 5)
-            snapshot = line.memory.snapshot(
-                "running", "", page_size=10, total_rows=None, learning_rates=line.rates()
-            )
-            Comm.sent.clear()
-            for view in board.views:
-                view.update(snapshot)
-            arrays = sum(len(buffer) for *_, buffers in Comm.sent for buffer in buffers)
-            text = sum(len(str(data)) for _, _, data, _ in Comm.sent)
-            assert 0 < len(Comm.sent) <= 40
-            assert arrays + text <= 70_000
+    switch = ui.ColliderSwitch()
+    figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure(switch)]
+    board = ui.Board([*figures, ui.CoefficientTable(switch), ui.StoriesFigure()])
+    for _ in range(5):
+        learn(COUNTED // 5)
+        snapshot = line.memory.snapshot(
+            "running", "", page_size=10, total_rows=None, learning_rates=line.rates()
+        )
+        Comm.sent.clear()
+        for view in board.views:
+            view.update(snapshot)
+        arrays = sum(len(buffer) for *_, buffers in Comm.sent for buffer in buffers)
+        text = sum(len(str(data)) for _, _, data, _ in Comm.sent)
+        assert 0 < len(Comm.sent) <= 40
+        assert arrays + text <= 70_000

@@ -5,10 +5,9 @@ import re
 import pytest
 
 import axe
+from launched import running_app, running_lab
 from servers import ScriptedServer, employees
-from test_app import serving
-from test_browser import (
-    ARGUMENTS,
+from tabs import (
     complaint,
     is_offered,
     menu,
@@ -18,7 +17,6 @@ from test_browser import (
     play,
     press,
     rest,
-    running_lab,
     set_speed,
     show,
     status,
@@ -50,24 +48,14 @@ BOXES = """titles => {
 
 
 @pytest.fixture(scope="module")
-def chromium(chromium_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("app")) as app:
+    with running_app(tmp_path_factory.mktemp("app")) as app:
         yield app
 
 
-def visit(chromium, url):
+def visit(browser, url):
     """Open a page of Voila's; what it asks of others, and its complaints, go to lists."""
-    tab = chromium.new_page(viewport={"width": 1280, "height": 800})
+    tab = browser.new_page(viewport={"width": 1280, "height": 800})
     tab.set_default_timeout(40_000)
     tab.problems, tab.elsewhere = [], []
     tab.on("pageerror", lambda error: tab.problems.append(f"page error: {error}"))
@@ -85,18 +73,18 @@ def leave(tab):
 
 
 @pytest.fixture(scope="module", params=["JupyterLab", "Voila"])
-def board(request, chromium, tmp_path_factory):
+def board(request, browser, tmp_path_factory):
     """Show the dashboard in one of both, at 1280 by 800."""
     if request.param == "Voila":
-        with serving(tmp_path_factory.mktemp("page")) as page:
-            tab = visit(chromium, page.url)
+        with running_app(tmp_path_factory.mktemp("page")) as page:
+            tab = visit(browser, page.url)
             tab.show = lambda: None
             yield tab
             tab.close()
         return
     with running_lab(tmp_path_factory.mktemp("lab")) as lab:
         url = lab.url.replace("01-analysis", "04-dashboard")
-        tab = opened(chromium, lab, url, [])
+        tab = opened(browser, lab, url, [])
         tab.set_viewport_size({"width": 1280, "height": 800})
         tab.keyboard.press("Control+b")  # the sidebar
         menu(tab, "Run", "runmenu:run-all")
@@ -191,15 +179,15 @@ def test_another_stream_is_chosen(board):
 
 
 @pytest.mark.browser
-def test_the_page_asks_for_its_token_and_nothing_elsewhere(app, chromium):
+def test_the_page_asks_for_its_token_and_nothing_elsewhere(app, browser):
     """Without the token there is a question for it, and no kernel; with it, all comes from here."""
-    tab = chromium.new_page()
+    tab = browser.new_page()
     before = len(app.kernels())
     tab.goto(app.url.split("?")[0])
     assert tab.locator("#password_input").count() == 1
     assert len(app.kernels()) == before
     leave(tab)
-    tab = visit(chromium, f"{app.url}&theme=dark")
+    tab = visit(browser, f"{app.url}&theme=dark")
     here = app.url.split("?")[0]
     assert [url for url in tab.elsewhere if not url.startswith((here, "data:", "blob:"))] == []
     assert tab.locator("body").get_attribute("data-jp-theme-light") == "false"
@@ -207,11 +195,11 @@ def test_the_page_asks_for_its_token_and_nothing_elsewhere(app, chromium):
 
 
 @pytest.mark.browser
-def test_two_visitors(app, chromium, shots):
+def test_two_visitors(app, browser, shots):
     """The second sees the first one's stream grow, may open their own; who leaves ends a kernel."""
     wait_for(lambda: app.kernels() == [])
-    first = visit(chromium, app.url)
-    second = visit(chromium, app.url)
+    first = visit(browser, app.url)
+    second = visit(browser, app.url)
     wait_for(lambda: status(second).startswith("watching"))
     assert "read only" in second.locator(".promo-choose").inner_text()
     page = page_of(second)

@@ -7,11 +7,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from comms import wait_for, written_down
+from clocks import wait_for
 from promo import __version__
 from promo.cli import parser
 
 ROOT = Path(__file__).parent.parent
+ROWS = 2000
 TESTS = ROOT / "tests"
 README = (ROOT / "README.md").read_text()
 ANALYSIS = (ROOT / "ANALYSIS.md").read_text()
@@ -92,24 +93,20 @@ def test_the_readme_names_every_table_of_the_store():
     assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == tables
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("comms")
+def test_the_python_of_the_readme_runs(api, tmp_path, monkeypatch):
     """README's examples run as they stand, against an API on another port."""
     from promo import Store, Trainer, ui
-    from promo.embedded import EmbeddedAPI
 
     monkeypatch.chdir(tmp_path)
     example, views = blocks(README, "python")
-    with (
-        EmbeddedAPI(rows=2000, data=tmp_path / "data.db", port=0) as api,
-        written_down(monkeypatch),
-    ):
-        exec(example.replace("http://127.0.0.1:5000", api.url), names := {})
-        stream = names["stream"]
-        store = Store("promo.db", source=stream.source, page_size=stream.page_size)
-        with Trainer(stream, store, names["models"]) as trainer:
-            exec(views, names := {"trainer": trainer, "ui": ui})
-            names["travel"].slider.page = 40
-            wait_for(lambda: names["travel"].page == 40)
+    exec(example.replace("http://127.0.0.1:5000", api.url), names := {})
+    stream = names["stream"]
+    store = Store("promo.db", source=stream.source, page_size=stream.page_size)
+    with Trainer(stream, store, names["models"]) as trainer:
+        exec(views, names := {"trainer": trainer, "ui": ui})
+        names["travel"].slider.page = 40
+        wait_for(lambda: names["travel"].page == 40)
 
 
 def test_there_is_one_version():

@@ -14,6 +14,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from clocks import wait_for
 from promo.dataset import Recipe
 from promo.embedded import PREFERRED_PORT, EmbeddedAPI, ExternalAPI, api_from_environment
 from promo.errors import ServiceError
@@ -52,13 +53,6 @@ def is_gone(pid):
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # nobody waits for orphans
     return True
-
-
-def wait_for(condition, deadline_s=10.0):
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def start_parent(data, end):

@@ -11,7 +11,6 @@ import pytest
 import crash
 from clocks import at_most, wait_for
 from crash import open_trainer
-from promo.embedded import EmbeddedAPI
 from strace import child, context
 from tables import dump
 from test_asleep import newest
@@ -21,12 +20,6 @@ ROWS = int(1_000_000 * SOAK) or 20_000
 FIRST, LAST, BLOCK = 1000, ROWS // 10 - 200, ROWS // 400  # pages
 RECOVERIES = 20 if SOAK else 3
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if SOAK else 300)]
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=ROWS, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

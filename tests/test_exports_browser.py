@@ -1,22 +1,18 @@
 """Tests of what the buttons save, in JupyterLab and in Voila in Chromium: the files themselves."""
 
 import csv
-import os
 import socket
 import sqlite3
 import struct
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 import xml.dom.minidom
 from contextlib import closing, contextmanager
 
-import nbformat
 import pytest
 
+from launched import running_lab, write_notebook
 from promo.ui.download import Download
-from test_browser import ARGUMENTS, DEADLINE_S, complaint, opened, run_all, running_lab, wait_for
+from tabs import DEADLINE_S, complaint, opened, run_all, wait_for
+from tools.launch import launched
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -37,21 +33,12 @@ ui.Board([controls], [exports], [log, quality])
 """
 
 
-def notebook_in(folder):
-    """Write a notebook of one cell, and return its path."""
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(CELL)],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
-    )
-    nbformat.write(notebook, folder / "exports.ipynb")
-    return folder / "exports.ipynb"
-
-
 @contextmanager
 def in_lab(browser, folder):
     """Open the notebook in JupyterLab and run it."""
     with running_lab(folder) as lab:
-        notebook = notebook_in(lab.notebook.parent)
+        notebook = lab.notebook.with_name("exports.ipynb")
+        write_notebook(notebook, CELL)
         url = lab.url.replace(lab.notebook.name, notebook.name)
         tab = opened(browser, lab, url, [])
         run_all(tab, lab, "runmenu:run-all", notebook=notebook)
@@ -63,48 +50,18 @@ def in_voila(browser, folder):
     """Open the notebook as a web page."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    (folder / "data").mkdir()
-    own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
-    with open(folder / "said", "w") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "voila", notebook_in(folder), "--no-browser", f"--port={port}"],
-            env=own | {"HOME": str(folder / "home"), "PROMO_DATA": str(folder / "data")},
-            stdout=said,
-            stderr=said,
-        )
-    try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/voila/static/voila.js"))
+    write_notebook(folder / "exports.ipynb", CELL)
+    command = ["voila", "exports.ipynb", "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}"]
+    with launched(folder, *command, address=r"running at:\n(\S+)") as (_, found):
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         tab.set_default_timeout(1000 * DEADLINE_S)
         tab.problems = []
         # Voila itself asks an address outside for a script, which is no concern of ours.
         tab.on("console", lambda m: tab.problems.extend(
             said for said in complaint(m) if "127.0.0.1" in said))  # fmt: skip
-        tab.goto(f"http://127.0.0.1:{port}/")
+        tab.goto(found[1])
         tab.locator(".promo-status").wait_for()
         yield tab
-    finally:
-        process.terminate()
-        process.wait(15)
-
-
-def answers(url):
-    try:
-        return urllib.request.urlopen(url, timeout=5).status == 200
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=[in_lab, in_voila])
@@ -186,7 +143,7 @@ def test_only_who_pressed_saves(browser):
     page, saved = browser.new_page(), []
     page.on("download", lambda download: saved.append(download.suggested_filename))
     page.evaluate(SEND, Download._esm)
-    wait_for(lambda: saved, pause=lambda: page.wait_for_timeout(20))
+    wait_for(lambda: page.wait_for_timeout(20) or saved)
     page.wait_for_timeout(200)  # for those that must not come
     assert saved == ["asked-0.csv"]
     page.close()

@@ -6,41 +6,24 @@ import threading
 
 import pytest
 
-from comms import Comm, text_of, wait_for, written_down
+from clocks import wait_for
+from comms import Comm, text_of
 from promo import ui
-from promo.embedded import EmbeddedAPI
-from promo.models.default import default_models
+from promo.models.default import USUAL
+from promo.opening import open_stream
 from promo.report import report
-from promo.store import Reader, Store
-from promo.stream import PageStream
-from promo.trainer import Trainer
+from promo.store import Reader
 from promo.ui import exports as exports_module
 from servers import contract_server, employees
 
+ROWS = 3000
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=3000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
-
-
-def trainer_of(url, source, path):
-    stream = PageStream(url, source=source)
-    store = Store(path, source=source, page_size=10, settings={})
-    return Trainer(stream, store, default_models()[0])
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 @pytest.fixture
 def trainer(api, tmp_path):
-    with trainer_of(api.url, api.source, tmp_path / "my stream.db") as trainer:
+    with open_stream(api.url, api.source, tmp_path / "my stream.db", USUAL) as trainer:
         yield trainer
 
 
@@ -54,7 +37,7 @@ def faulty(tmp_path):
     rows[36] = rows[36] | {"promoted": "maybe"}
     with (
         contract_server(rows) as url,
-        trainer_of(url, "rows", tmp_path / "promo.db") as trainer,
+        open_stream(url, "rows", tmp_path / "promo.db", USUAL) as trainer,
     ):
         yield trainer
 

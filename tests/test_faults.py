@@ -16,14 +16,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import tenacity
-import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from clocks import STOP_S, at_most, wait_for
 from crash import open_trainer
 from promo import faults
-from promo.api import DATA_PATH, create_app, listen, url_of
+from promo.api import DATA_PATH, create_app
 from promo.dataset import Recipe, ensure_data
 from promo.embedded import EmbeddedAPI
 from promo.errors import ServiceError, SourceChanged
@@ -32,8 +31,8 @@ from promo.faulty import Faulty
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
 from promo.stream import wire
-from servers import ScriptedServer
-from tables import dump
+from servers import ScriptedServer, served
+from tables import dump, reconcile
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
 PLANS, PAGES = int(500 * SOAK) or 20, int(10_000 * SOAK) or 300
@@ -49,15 +48,8 @@ def faulty(tmp_path_factory):
     data = tmp_path_factory.mktemp("faults") / "data.db"
     ensure_data(data, Recipe(rows=ROWS, seed=3))
     app = Faulty(create_app(data), DATA_PATH, Plan())
-    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with listen("127.0.0.1", 0) as listener:
-        app.url = url_of(listener)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
+    with served(app) as app.url:
         yield app
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -208,20 +200,6 @@ def opened(path, url, **options):
     with open_trainer(path, url, SOURCE, **options) as trainer:
         yield trainer
         reconcile(trainer.store)
-
-
-def reconcile(store):
-    """Hold a file to be sound, its ledger without a gap, every row received accounted for."""
-    assert store.query("PRAGMA integrity_check") == [("ok",)]
-    pages = [page for (page,) in store.query("SELECT page FROM page ORDER BY page")]
-    assert pages == list(range(len(pages)))
-    [(inserted, conflicting, rejected)] = store.query(
-        "SELECT coalesce(sum(inserted), 0), coalesce(sum(conflicting), 0), "
-        "coalesce(sum(rejected), 0) FROM page"
-    )
-    assert store.query("SELECT count(*) FROM data") == [(inserted,)]
-    assert store.query("SELECT count(*) FROM quarantine") == [(conflicting + rejected,)]
-    assert store.query("SELECT count(*) FROM event WHERE kind = 'conflict'") == [(conflicting,)]
 
 
 @pytest.fixture(scope="module")

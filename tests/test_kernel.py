@@ -13,9 +13,11 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
+from clocks import wait_for
 from crash import open_trainer
 from promo.embedded import EmbeddedAPI
 
+ROWS = 20_000
 DEADLINE_S = 30
 BUILD = """
 from promo import PageStream, Store, Trainer, ui
@@ -39,20 +41,6 @@ IDS = (
     " | {f'path of {formula}': path.model_id for formula, path in slopes.paths.items()}"
 )
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=20_000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
-
-
-def wait_for(condition, deadline_s=DEADLINE_S):
-    deadline = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return value
 
 
 class Kernel:

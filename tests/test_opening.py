@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from promo.embedded import EmbeddedAPI
 from promo.errors import StoreMismatch, StreamError
 from promo.following import Following
 from promo.models.default import FULL, default_models
@@ -17,11 +16,7 @@ from promo.stream.look import look
 from promo.trainer import Trainer
 from servers import ScriptedServer, contract_server, employees
 
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=2000, data=tmp_path_factory.mktemp("data") / "d.db", port=0) as api:
-        yield api
+ROWS = 2000
 
 
 # -- a look at an address ----------------------------------------------------------------------

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from servers import contract_server, employees
-from test_browser import ARGUMENTS
 from tools.pictures import animated_webp, pixels, small_png
 
 SHOT = "Page.captureScreenshot"
@@ -30,16 +29,12 @@ FRAMES = """async (webp) => {
 
 
 @pytest.fixture(scope="module")
-def page(chromium_path):
+def page(browser):
     """Open a page, on an address of this machine: elsewhere there is no decoder."""
-    from playwright.sync_api import sync_playwright
-
-    with contract_server(employees(1)) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
+    with contract_server(employees(1)) as url:
         page = browser.new_page(viewport={"width": 61, "height": 40})
         page.goto(f"{url}/api/v1/data?page=0")
         yield page
-        browser.close()
 
 
 @pytest.mark.browser

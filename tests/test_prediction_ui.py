@@ -8,38 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comms import arrays_sent, text_of, wait_for, written_down
+from clocks import wait_for
+from comms import arrays_sent, text_of
 from promo import ui
-from promo.embedded import EmbeddedAPI
 from promo.models.board import Board
 from promo.models.default import FULL, default_models
-from promo.store import Store
-from promo.stream import PageStream
-from promo.trainer import Trainer
+from promo.opening import open_stream
 from promo.ui.opinions import Answer, contour, experts_of, grid, opinions
 
+ROWS = 6000
 NOWHERE = -1e9
 ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
-
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=6000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 @pytest.fixture
 def trainer(api, tmp_path):
-    models, settings = default_models(FULL, api.source)
-    stream = PageStream(api.url, source=api.source)
-    store = Store(tmp_path / "promo.db", source=api.source, page_size=10, settings=settings)
-    with Trainer(stream, store, models) as trainer:
+    with open_stream(api.url, api.source, tmp_path / "promo.db") as trainer:
         yield trainer
 
 

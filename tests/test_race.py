@@ -15,7 +15,6 @@ import pytest
 import crash
 from clocks import wait_for
 from crash import open_trainer
-from promo.embedded import EmbeddedAPI
 from promo.errors import StoreError, StoreLocked
 from promo.store import Store, connection
 from promo.store.connection import lock_file
@@ -23,13 +22,8 @@ from strace import child
 from tables import assert_sound, dump
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
+ROWS = 50_000
 KILLS = int(100 * SOAK) or 8
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=50_000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
 
 
 @pytest.fixture

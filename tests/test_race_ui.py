@@ -6,31 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from comms import arrays_sent, text_of, wait_for, written_down
+from clocks import wait_for
+from comms import arrays_sent, text_of
 from crash import open_trainer
 from promo import ui
-from promo.embedded import EmbeddedAPI
 from promo.models.best import BestPossible, known_world
 from promo.models.board import Board
 from promo.models.logistic import RenewableLogistic
 from promo.models.race import DIVERGED, METHODS, RATES, Race, runner
 from promo.models.sgd import SGDLogistic
 
+ROWS = 12_000
 OFF = -1e9
 ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
 YOURS, EXACT = "sgd-logistic", "renewable-logistic"
-
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=12_000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 def opened(path, api, rate=0.01):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from clocks import wait_for
 from promo import reader as reader_module
 from promo.batch import Page, decode_page
 from promo.errors import StreamError, StreamTimeout
@@ -464,10 +465,3 @@ def test_retry_is_that_of_the_page_due():
         assert reader.retry is None
         reader.wires[1].retry = soon
         assert reader.retry == soon
-
-
-def wait_for(condition, deadline_s=5.0):
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

@@ -24,7 +24,7 @@ from promo.models.default import FULL, default_models
 from promo.report import TABLES, figures, report, svg, tables, write_csv, write_report
 from promo.report.contents import contents
 from promo.store import Event, Reader, Store
-from test_browser import ARGUMENTS, complaint
+from tabs import complaint
 
 SOURCE = "world:collider?rows=100000&seed=2021"
 EVIL = "<script>alert('evil')</script>\" onload=alert(1) '"
@@ -336,16 +336,6 @@ def test_every_kind_of_event_has_words():
 
 
 # -- in a browser ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.slow

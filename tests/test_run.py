@@ -6,12 +6,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from clocks import wait_for
 from promo.opening import open_stream
 from servers import employees
 
@@ -152,7 +152,7 @@ def test_a_fork_that_is_refused_is_one_line(options, reason, whole, tmp_path):
     assert not (tmp_path / "b.db").exists()
 
 
-def test_interrupted_after_a_commit(url, tmp_path):
+def test_interrupted_after_a_commit(tmp_path):
     """Ctrl-C ends it with 130, nothing but the summary said, whole pages stored; it can go on."""
     db = tmp_path / "promo.db"
     with contract_server(rows=5000, slow_ms=20) as slow:
@@ -318,13 +318,6 @@ def pages_in(db):
     with suppress(sqlite3.OperationalError):  # no tables yet
         return query(db, "SELECT count(*) FROM page")[0][0]
     return 0
-
-
-def wait_for(condition, deadline_s=15.0):
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_level_of_a_store_is_kept(url, tmp_path):

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
 
@@ -17,14 +16,13 @@ import numpy as np
 import psutil
 import pytest
 import tenacity
-import uvicorn
 from distributed import Security
 from pyarrow import dataset
 
 from clocks import at_most, wait_for
-from comms import arrays_sent, shown, text_of, texts_of, written_down
+from comms import arrays_sent, shown, text_of, texts_of
 from promo import ui
-from promo.api import DATA_PATH, create_app, listen, url_of
+from promo.api import DATA_PATH, create_app
 from promo.dataset import Recipe, ensure_data
 from promo.errors import PromoError, RequestRefused, StoreError, StoreMismatch
 from promo.faults import Plan, parse
@@ -34,7 +32,8 @@ from promo.scale import Cluster, ScaledTrainer
 from promo.store import Reader, Store
 from promo.stream import PageStream, wire
 from promo.trainer import Trainer
-from tables import dump
+from servers import served
+from tables import dump, reconcile
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know the tests
 pytestmark = pytest.mark.slow
@@ -91,15 +90,8 @@ def api(tmp_path_factory):
     faulty = Faulty(create_app(data), DATA_PATH, Plan())
     gate = Gate(faulty)
     gate.faulty = faulty
-    config = uvicorn.Config(gate, log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with listen("127.0.0.1", 0) as listener:
-        gate.url = url_of(listener)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
+    with served(gate) as gate.url:
         yield gate
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -135,18 +127,6 @@ def run(path, url, cluster, pages=None, **options):
         snapshot = trainer.run(pages)
         reconcile(trainer.store)
         return dump(trainer.store), snapshot
-
-
-def reconcile(store):
-    """Hold a file to be sound, its ledger without a gap, every row accounted for."""
-    assert store.query("PRAGMA integrity_check") == [("ok",)]
-    pages = [page for (page,) in store.query("SELECT page FROM page ORDER BY page")]
-    assert pages == list(range(len(pages)))
-    totals = store.totals()
-    received = totals.pop("received")
-    assert received == sum(totals.values())
-    if not store.settings.get("parquet"):
-        assert store.query("SELECT count(*) FROM data") == [(totals["inserted"],)]
 
 
 def exact(tables):
@@ -442,12 +422,10 @@ def test_the_commands_are_a_trainers(api, cluster, tmp_path, clean):
         assert not snapshot.learning_rates
 
 
-def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("comms")
+def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path):
     """Controls, table of workers and figures work as with a trainer; there is no learning rate."""
-    with (
-        written_down(monkeypatch),
-        opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer,
-    ):
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer:
         pages = 200 + sum(facts.pages for facts in cluster.workers)
         controls, workers = ui.Controls(trainer), ui.WorkersTable(trainer)
         figures = [

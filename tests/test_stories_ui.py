@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from ipywidgets import HTML
 from ipywidgets.widgets.widget import _instances as registry
 
-from comms import Comm, arrays_sent, text_of, texts_of, tree, wait_for, written_down
+from clocks import wait_for
+from comms import Comm, arrays_sent, text_of, texts_of, tree
 from crash import open_trainer
 from promo import ui
 from promo.batch import Batch
-from promo.embedded import EmbeddedAPI
 from promo.models.graphs import INDEPENDENCIES, PAIRS, all_graphs, implied, stories
 from promo.models.peeking import peek
 from promo.models.regressions import Regressions
@@ -33,20 +33,10 @@ from promo.ui.switch import COLLIDER, NULL
 from promo.world import WORLDS
 
 SHOWN = {"without": [NULL], "with": [COLLIDER], "both": [NULL, COLLIDER]}
+ROWS = 12_000
 NOWHERE = -1e9
 ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
-
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=12_000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import tenacity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clocks import wait_for
 from promo import reader as reader_module
 from promo.embedded import EmbeddedAPI
 from promo.errors import RequestRefused, StreamError, StreamTimeout
@@ -54,13 +55,6 @@ def _no_socket_stays():
 
 def fetching():
     return [t for t in threading.enumerate() if t.name.startswith("promo-fetch")]
-
-
-def wait_for(condition, deadline_s=5.0):
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 @contextmanager

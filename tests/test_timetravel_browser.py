@@ -1,14 +1,11 @@
 """Tests of going back in time and of forking in JupyterLab in Chromium: a hand on the slider."""
 
-import os
 import re
-from pathlib import Path
 
-import nbformat
 import pytest
 
-from test_browser import (
-    ARGUMENTS,
+from launched import running_lab, write_notebook
+from tabs import (
     CLIPPED,
     LINES,
     opened,
@@ -16,7 +13,6 @@ from test_browser import (
     play,
     rest,
     run_all,
-    running_lab,
     set_theme,
     settled,
     show,
@@ -50,32 +46,18 @@ ui.Board([controls], [travel, fork], figures, [switch], asked, [table])
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     with running_lab(tmp_path_factory.mktemp("lab")) as lab:
-        cells = [nbformat.v4.new_code_cell(CELL)]
         lab.notebook = lab.notebook.with_name("travel.ipynb")
-        kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-        nbformat.write(notebook, lab.notebook)
+        write_notebook(lab.notebook, CELL)
         lab.url = lab.url.replace("01-analysis.ipynb", "travel.ipynb")
         yield lab
 
 
 @pytest.fixture(scope="module")
-def board(lab, chromium_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        tab = opened(browser, lab, lab.url, problems := [])
-        run_all(tab, lab, "runmenu:run-all", notebook=lab.notebook)
-        yield tab
-        browser.close()
-        assert problems == []
-
-
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory):
-    """Where screenshots go: the folder that PROMO_SCREENSHOTS names, or one of the test's own."""
-    return Path(os.environ.get("PROMO_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+def board(lab, browser):
+    tab = opened(browser, lab, lab.url, problems := [])
+    run_all(tab, lab, "runmenu:run-all")
+    yield tab
+    assert problems == []
 
 
 def handle(board):

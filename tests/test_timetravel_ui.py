@@ -6,41 +6,26 @@ import time
 import numpy as np
 import pytest
 
-from comms import Comm, text_of, wait_for, written_down
+from clocks import wait_for
+from comms import Comm, text_of
 from promo import ui
-from promo.embedded import EmbeddedAPI
 from promo.fork import fork
-from promo.models.default import default_models
+from promo.opening import open_stream
 from promo.past import Past
 from promo.store import Store
-from promo.stream import PageStream
-from promo.trainer import Trainer
 from promo.ui.opinions import opinions
 from promo.ui.pageslider import LIVE
 from promo.ui.switch import NULL
 
+ROWS = 12_000
 NAMES = ("sgd-logistic", "renewable-logistic")
 TOLD_S = 0.1  # a callback returns within this, on a busy machine too
-
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=12_000, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 @pytest.fixture
 def trainer(api, tmp_path):
-    models, settings = default_models(NAMES, api.source)
-    stream = PageStream(api.url, source=api.source)
-    store = Store(tmp_path / "promo.db", source=api.source, page_size=10, settings=settings)
-    with Trainer(stream, store, models) as trainer:
+    with open_stream(api.url, api.source, tmp_path / "promo.db", NAMES) as trainer:
         yield trainer
 
 
@@ -98,15 +83,12 @@ def test_every_view_shows_the_page_gone_back_to(page, trainer, tmp_path, api):
     wait_for(lambda: page["what_if"].table.value and page["seen"].pages[-1:] == [99])
     at_99 = shown(page)
     go_to(page, 40)
-    stream = PageStream(api.url, source=api.source)
-    models, settings = default_models(NAMES, api.source)
-    store = Store(tmp_path / "40.db", source=api.source, page_size=10, settings=settings)
-    with Trainer(stream, store, models) as shorter:
+    with open_stream(api.url, api.source, tmp_path / "40.db", NAMES) as shorter:
         snapshot = shorter.run(41)
         loss, table = ui.LossFigure(), ui.CoefficientTable()
         loss.update(snapshot)
         table.update(snapshot)
-        said = opinions(models, 0.5, 0.5)
+        said = opinions(shorter.models, 0.5, 0.5)
     assert page["loss"].note.value == loss.note.value
     assert page["table"].table.value == table.table.value
     np.testing.assert_array_equal(page["loss"].line.y, loss.line.y)

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from ipywidgets import HTML, Box, Button, VBox, Widget
 from ipywidgets.widgets.widget import _instances as registry
 
-from comms import Comm, arrays_sent, shown, text_of, texts_of, tree, wait_for, written_down
+from clocks import wait_for
+from comms import Comm, arrays_sent, shown, text_of, texts_of, tree
 from promo import ui
-from promo.embedded import EmbeddedAPI
 from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
@@ -36,18 +36,7 @@ ROWS = 12_000
 RATE = "sgd-logistic"
 TOLD_S = 0.1  # a callback only tells the trainer: it returns within this, on a busy machine too
 NOWHERE = -1e9
-
-
-@pytest.fixture(autouse=True)
-def _comms(monkeypatch):
-    with written_down(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with EmbeddedAPI(rows=ROWS, data=tmp_path_factory.mktemp("api") / "data.db", port=0) as api:
-        yield api
+pytestmark = pytest.mark.usefixtures("comms")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Find a Chromium for the browser tests, and print its path.
+"""Find a Chromium for tests, benchmarks and pictures, and print its path; or start it.
 
 In this order: $PROMO_CHROMIUM; one on PATH; one that Playwright has downloaded. With --install,
 where there is none: Debian's package (as root), else Playwright's own download. A name can be a
@@ -9,7 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PLACES = (
@@ -21,6 +27,9 @@ from playwright.sync_api import sync_playwright
 with sync_playwright() as playwright:
     print(playwright.chromium.executable_path)
 """
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--no-sandbox"] if AS_ROOT else []  # Chromium as root starts only so
 
 
 class NoChromium(Exception):
@@ -68,7 +77,7 @@ def find() -> str | None:
 
 def install() -> str:
     """Install a Chromium: the system's where that may be done, else Playwright's."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+    if AS_ROOT and shutil.which("apt-get"):
         print("promo: installing Chromium with apt-get", file=sys.stderr, flush=True)
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         packages = ["--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"]
@@ -89,6 +98,17 @@ def install() -> str:
             "sudo .venv/bin/python -m playwright install-deps chromium"
         )
     return path
+
+
+@contextmanager
+def launched(path: str | None) -> "Iterator[Browser]":
+    """Start the Chromium at this path, Playwright's own if there is none; close it in the end."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 def main() -> int:

@@ -9,11 +9,9 @@ Chromium's own screenshots, put together.
 
 import argparse
 import base64
-import os
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import time
 import zlib
@@ -24,12 +22,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page
 
 from tools import chromium
+from tools.launch import LAB, LAB_ADDRESS, launched
 
 ROOT = Path(__file__).resolve().parent.parent
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")
 BOARD = ".jp-OutputArea-output:has(.promo-status)"
 PANEL = ".jp-WindowedPanel-outer"
 WIDTH, HEIGHT = 1280, 900  # of the window: of the board is seen what a reader sees at first
@@ -124,19 +122,8 @@ def _chunks(webp: bytes) -> Iterator[tuple[bytes, bytes]]:
 def lab(folder: Path) -> Iterator[str]:
     """Run `promo lab` on copies of the notebooks; give its address."""
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    own = {name: text for name, text in os.environ.items() if not name.startswith("JUPYTER")}
-    own |= {"HOME": str(folder), "PROMO_DATA": str(folder / "data"), "PROMO_API_URL": ""}
-    said = folder / "said"
-    with said.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "promo", "lab", "--no-browser", "--port", "0"],
-            cwd=folder, env=own, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        yield _wait_for(lambda: ADDRESS.search(said.read_text()))[0]
-    finally:
-        process.terminate()
-        process.wait()
+    with launched(folder, *LAB, address=LAB_ADDRESS, PROMO_API_URL="") as (_, found):
+        yield found[0]
 
 
 def run_all(browser: Browser, address: str, notebook: str) -> tuple[Page, Locator]:
@@ -254,16 +241,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="a folder (docs)")
     parser.add_argument("--frames", type=int, default=20, help="of the moving one (20)")
     options = parser.parse_args()
-    arguments = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with (
         TemporaryDirectory() as folder,
         lab(Path(folder)) as address,
-        sync_playwright() as playwright,
+        chromium.launched(chromium.find()) as browser,
     ):
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=arguments)
         page, board = run_all(browser, address, options.notebook)
         written = take(page, board, options.out, options.frames)
-        browser.close()
     sizes = {path: path.stat().st_size for path in written}
     for path, size in sizes.items():
         print(f"{path}: {size / 1000:.0f} kB")

@@ -104,11 +104,12 @@ class Tally:
         others, ones = self.bins.astype(np.float64)
         return _ratio((ones * others).sum(axis=1) / 2, others.sum(axis=1) * ones.sum(axis=1))
 
-    def calibration(self, at: int, bins: int = 16) -> Floats:
-        """Return a calibration curve, of the expert at place `at`, shape (3, bins).
+    def calibration(self, at: int) -> Floats:
+        """Return a calibration curve, of the expert at place `at`, shape (3, 16).
 
         Of each bin the probability in its middle, the share promoted (NaN of no rows), its rows.
         """
+        bins = 16
         others, ones = self.bins[:, at].reshape(2, bins, -1).sum(axis=2).astype(np.float64)
         middle = (np.arange(bins) + 0.5) / bins
         return np.array([middle, _ratio(ones, ones + others), ones + others])

@@ -80,10 +80,11 @@ def sample(snapshot: Snapshot) -> Drawing | None:
     plot.dots(competence[chosen], network_ability[chosen], "blue", "promoted")
     told = ""
     for style, (model, (a, b, c)) in zip(("solid", "dashed"), _planes(snapshot), strict=False):
-        plot.line(*_straight(a, b, c, x, y), "ink", dash=style, label=model)
+        even = straight(a, b, c, (x.low, x.high), (y.low, y.high))
+        plot.line(*even, "ink", dash=style, label=model)
         told += (
-            f" Log odds of promotion, says {model}: {a:.2f} {_signed(b)} · competence "
-            f"{_signed(c)} · network ability; its line is where they are even."
+            f" Log odds of promotion, says {model}: {a:.2f} {signed(b)} · competence "
+            f"{signed(c)} · network ability; its line is where they are even."
         )
     words = (
         f"{len(promoted):,} of {snapshot.rows:,} rows, each as likely to be shown as any; "
@@ -100,7 +101,7 @@ def loss(snapshot: Snapshot) -> Drawing | None:
     drawn = [model for model in ranked if model != _BEST][:_LOSSES]
     if not drawn:
         return None
-    paths = {model: _path(snapshot, model) for model in (*drawn, *({_BEST} & {*ranked}))}
+    paths = {model: loss_path(snapshot, model) for model in (*drawn, *({_BEST} & {*ranked}))}
     inside = [
         values[rows >= snapshot.rows / 10]  # before that all is wild
         for model, (rows, values) in paths.items()
@@ -226,7 +227,7 @@ def _spread(values: Floats) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _path(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
+def loss_path(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
     """Return rows and log loss of a model, of shape (n,), where the loss is known."""
     history = snapshot.history.thinned(_POINTS)
     loss = history[model, "log_loss"]
@@ -250,15 +251,20 @@ def _planes(snapshot: Snapshot) -> list[tuple[str, list[float]]]:
     )  # fmt: skip
 
 
-def _straight(a: float, b: float, c: float, x: Axis, y: Axis) -> tuple[Floats, Floats]:
-    """Return the ends of the line a + b x + c y = 0 in the plane, none if there is no line."""
-    if abs(c) >= abs(b) and c:
-        xs = np.array([x.low, x.high])
+def straight(
+    a: float, b: float, c: float, x: tuple[float, float], y: tuple[float, float]
+) -> tuple[Floats, Floats]:
+    """Return two points of the line a + b x + c y = 0 at the edges of a plane; none without one.
+
+    `x` and `y` are what the plane reaches from and to.
+    """
+    if not isfinite(a + b + c) or not (b or c):
+        return np.empty(0), np.empty(0)
+    if abs(c) >= abs(b):
+        xs = np.array(x)
         return xs, -(a + b * xs) / c
-    if b:
-        ys = np.array([y.low, y.high])
-        return -(a + c * ys) / b, ys
-    return np.empty(0), np.empty(0)
+    ys = np.array(y)
+    return -(a + c * ys) / b, ys
 
 
 def _mark_changes(plot: Plot, snapshot: Snapshot) -> None:
@@ -315,13 +321,14 @@ def _row(y: float, story: Story, share: float, behind: float) -> str:
 # -- words ----------------------------------------------------------------------------------
 
 
-def _short(name: str, most: int = 20) -> str:
+def _short(name: str) -> str:
     """Return a model's name as the margin has room for it."""
     name = name.replace("renewable-logistic", "renewable")
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    return name if len(name) <= 20 else f"{name[:19]}…"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Return a number that is added to what stands before it."""
     return f"{'+' if value >= 0 else '-'} {abs(value):.2f}"
 
 

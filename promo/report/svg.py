@@ -194,17 +194,17 @@ def element(key: str, title: str, described: str, width: int, height: int, insid
     )
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
+def ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Return round numbers in an interval, 1, 2 or 5 times a power of ten apart, and as text.
 
     Examples
     --------
-    >>> ticks(0.52, 0.71, most=4)
+    >>> ticks(0.53, 0.71)
     [(0.55, '0.55'), (0.6, '0.60'), (0.65, '0.65'), (0.7, '0.70')]
     >>> [text for _, text in ticks(0, 12_000)]
     ['0', '2,000', '4,000', '6,000', '8,000', '10,000', '12,000']
     """
-    rough = (high - low) / most
+    rough = (high - low) / 6
     power = 10.0 ** floor(log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * (1 - 1e-9))
     decimals = max(0, -floor(log10(step) + 1e-9))

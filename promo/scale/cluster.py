@@ -61,8 +61,6 @@ class Cluster:
         Of our own.
     security
         TLS, as `distributed.Security` has it; as Dask is configured unless given.
-    dashboard
-        Serve Dask's own pages, of a cluster of our own, on a free port of the loopback interface.
 
     Raises
     ------
@@ -76,9 +74,8 @@ class Cluster:
         *,
         workers: int = 2,
         security: Security | None = None,
-        dashboard: bool = False,
     ) -> None:
-        self._own = None if scheduler else _started(workers, security, dashboard)
+        self._own = None if scheduler else _started(workers, security)
         try:
             self.client = _client(
                 scheduler or self._own,
@@ -161,7 +158,7 @@ class Cluster:
             self._own.scale(len(self._own.worker_spec))
 
 
-def _started(workers: int, security: Security | None, dashboard: bool) -> Any:
+def _started(workers: int, security: Security | None) -> Any:
     return _local_cluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -172,7 +169,7 @@ def _started(workers: int, security: Security | None, dashboard: bool) -> Any:
         scheduler_kwargs={
             "allowed_failures": _DEATHS,
             "worker_ttl": _HEARD_OF_S,
-            "dashboard": dashboard,
+            "dashboard": False,
             "dashboard_address": "127.0.0.1:0",  # else health and figures are on every interface
         },
     )

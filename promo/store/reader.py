@@ -217,14 +217,10 @@ class Reader:
             yield page, self.coefficients(page), self.metrics(page)
 
     def series(
-        self,
-        table: Literal["coefficient", "metric"],
-        model: str,
-        term: str,
-        column: str = "estimate",
+        self, table: Literal["coefficient", "metric"], model: str, term: str
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the kept pages, ascending, and one value at each; both of shape (n,)."""
-        key, column = ("term", column) if table == "coefficient" else ("name", "value")
+        """Return the kept pages, ascending, and estimate or value at each; both of shape (n,)."""
+        key, column = ("term", "estimate") if table == "coefficient" else ("name", "value")
         sql = f"SELECT page, {column} FROM {table} WHERE model = ? AND {key} = ? ORDER BY page"
         pages, values = np.array(self.query(sql, model, term), np.float64).reshape(-1, 2).T
         return pages.astype(np.int64), values
@@ -246,14 +242,14 @@ class Reader:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
         return dict(zip(names, self.query(f"SELECT {sums} FROM page")[0], strict=True))
 
-    def batches(self, rows: int = 1000, *, until: int | None = None) -> Iterator[Batch]:
-        """Yield all rows in order of arrival, so many at a time; pages are not told apart.
+    def batches(self, *, until: int | None = None) -> Iterator[Batch]:
+        """Yield all rows in order of arrival, 1,000 at a time; pages are not told apart.
 
         `until` is how many in all, if not all there are.
         """
         end = self.rows if until is None else min(until, self.rows)
-        for first in range(0, end, rows):  # as rowid has no gaps
-            found = self.data("rowid > ? AND rowid <= ?", first, min(first + rows, end))
+        for first in range(0, end, 1000):  # as rowid has no gaps
+            found = self.data("rowid > ? AND rowid <= ?", first, min(first + 1000, end))
             _, ids, *columns = zip(*found, strict=True)
             yield Batch.of(*columns, ids=ids)
 

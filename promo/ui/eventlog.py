@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from promo.snapshot import Snapshot
 from promo.store import Event, Reader
 from promo.trainer import Trainer
-from promo.ui.style import headed, sheet
+from promo.ui.style import headed, sheet, table
 from promo.words import KINDS, of_event
 
 LINES = 100
@@ -62,12 +62,8 @@ def as_html(events: list[Event]) -> str:
     """Return events as a table, in their order."""
     if not events:
         return '<div class="promo-note promo-brief">Nothing.</div>'
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("UTC", "page", "kind", "what"))
-    body = "".join(map(_line, events))
-    return (
-        f'<table class="promo-list" aria-label="Events"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table>"
-    )
+    body = f"<tbody>{''.join(map(_line, events))}</tbody>"
+    return table("Events", ("UTC", "page", "kind", "what"), body, "promo-list")
 
 
 def _line(event: Event) -> str:

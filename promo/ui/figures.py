@@ -9,9 +9,10 @@ import bqplot as bq
 import numpy as np
 
 from promo.models.best import BestPossible
+from promo.report.figures import loss_path, signed, straight
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
-from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, Floats, axis, extend, fit, move
+from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fit, move
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
@@ -59,12 +60,13 @@ class SampleFigure(Figure):
             _grow(scale, values)
         names = ("intercept", "competence", "network_ability")
         a, b, c = (snapshot.coefficient(self._model, name).estimate for name in names)
-        move(self.boundary, *_straight(a, b, c, self._x, self._y))
+        plane = (self._x.min, self._x.max), (self._y.min, self._y.max)
+        move(self.boundary, *straight(a, b, c, *plane))
         if not snapshot.rows:
             self.empty("No row is learned yet.")
             return
         odds = (
-            f"Log odds of promotion = {a:.2f} {_signed(b)} · competence {_signed(c)} · network "
+            f"Log odds of promotion = {a:.2f} {signed(b)} · competence {signed(c)} · network "
             "ability."
         )
         self.say(
@@ -182,9 +184,9 @@ class LossFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the loss, with the scale fitted to what came after the first rows."""
-        known, best = losses_of(snapshot, _BEST) if _BEST_LOSS in snapshot.history.columns else NONE
+        known, best = loss_path(snapshot, _BEST) if _BEST_LOSS in snapshot.history.columns else NONE
         move(self.floor, known, best)
-        rows, loss = losses_of(snapshot, self._model)
+        rows, loss = loss_path(snapshot, self._model)
         lately_rows, lately = _recent(rows, loss)
         move(self.line, rows, loss)
         move(self.recent, lately_rows, lately)
@@ -217,20 +219,12 @@ class LossFigure(Figure):
             or (self._model, "log_loss") not in run.history.columns
         ):
             return np.empty(0), np.empty(0)
-        return self.other.draw(*losses_of(run, self._model))
+        return self.other.draw(*loss_path(run, self._model))
 
     def _told_of(self, rows: Floats, loss: Floats) -> str:
         if self.beside is None or not len(rows):
             return ""
         return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
-
-
-def losses_of(snapshot: Snapshot, model: str) -> tuple[Floats, Floats]:
-    """Return rows and log loss so far, where it is defined, each of shape (n,)."""
-    history = snapshot.history.thinned(POINTS)
-    rows, loss = (history[model, name] for name in ("rows", "log_loss"))
-    scored = np.isfinite(loss)
-    return rows[scored], loss[scored]
 
 
 def _grow(scale: bq.Scale, values: Floats) -> None:
@@ -249,23 +243,6 @@ def _recent(rows: Floats, mean: Floats) -> tuple[Floats, Floats]:
     total = rows * mean
     some = new > 0
     return rows[lag:][some], (total[lag:] - total[:-lag])[some] / new[some]
-
-
-def _straight(a: float, b: float, c: float, x: bq.Scale, y: bq.Scale) -> tuple[Floats, Floats]:
-    """Return two points of the line a + b x + c y = 0 at the edges of the plane."""
-    if not isfinite(a + b + c):
-        return np.empty(0), np.empty(0)
-    if abs(c) >= abs(b) and c:
-        xs = np.array([x.min, x.max])
-        return xs, -(a + b * xs) / c
-    if b:
-        ys = np.array([y.min, y.max])
-        return -(a + c * ys) / b, ys
-    return np.empty(0), np.empty(0)
-
-
-def _signed(value: float) -> str:
-    return f"{'+' if value >= 0 else '-'} {abs(value):.2f}"
 
 
 def _times(count: int) -> str:

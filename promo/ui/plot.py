@@ -13,6 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
+from promo.report.svg import ticks
 from promo.ui.style import headed, sheet
 
 Floats = NDArray[np.float64]
@@ -118,7 +119,7 @@ def extend(scale: bq.Scale, end: float) -> None:
     scale.max = step * ceil(end / step)
 
 
-def tick(along: bq.Axis, most: int = 6) -> None:
+def tick(along: bq.Axis) -> None:
     """Put round ticks on an axis, so few that their numbers keep apart; as its scale stands now.
 
     Examples
@@ -128,9 +129,6 @@ def tick(along: bq.Axis, most: int = 6) -> None:
     >>> rows.tick_values.tolist()
     [0.0, 5000.0, 10000.0, 15000.0, 20000.0, 25000.0]
     """
-    low, high = along.scale.min, along.scale.max
-    power = 10.0 ** floor(log10((high - low) / most))
-    step = next(power * m for m in (1, 2, 5, 10) if (high - low) / (power * m) <= most)
-    values = step * np.arange(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
+    values = np.array([value for value, _ in ticks(along.scale.min, along.scale.max)])
     if along.tick_values is None or not np.array_equal(along.tick_values, values):
         along.tick_values = values

@@ -16,9 +16,10 @@ from promo.models.best import BestPossible
 from promo.models.board import Board
 from promo.models.mixture import Mixture
 from promo.models.results import Model
+from promo.report.figures import loss_path
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
-from promo.ui.figures import NEW_RATE, RateMarks, losses_of
+from promo.ui.figures import NEW_RATE, RateMarks
 from promo.ui.opinions import (
     MIXTURE_STYLE,
     STYLES,
@@ -178,7 +179,7 @@ class ExpertsFigure(Figure):
         """Draw every path, and where some expert's losses were found to have changed."""
         shown, rows = [], np.empty(0)
         for name, line in self.lines.items():
-            rows, loss = losses_of(snapshot, name)
+            rows, loss = loss_path(snapshot, name)
             move(line, rows, loss)
             if name != "base-rate":
                 shown.append(loss)
@@ -194,7 +195,7 @@ class ExpertsFigure(Figure):
         run = self.beside.snapshot if self.beside else None
         others = np.empty(0)
         if self.other and run and (self._model, "log_loss") in run.history.columns:
-            others, other = self.other.draw(*losses_of(run, self._model))
+            others, other = self.other.draw(*loss_path(run, self._model))
             shown.append(other)
         end = max(1.0, rows[-1], *others[-1:])
         extend(self._x, 1.08 * end)  # room for the label of a new rate

@@ -13,7 +13,7 @@ from promo.report.contents import Quarantined, quarantined
 from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
-from promo.ui.style import headed, sheet
+from promo.ui.style import headed, sheet, table
 from promo.words import printable
 
 LINES = 8
@@ -55,32 +55,25 @@ class DataQuality:
 
 def _totals(totals: Mapping[str, int]) -> str:
     received, *others = totals.values()
-    head = "".join(f'<th scope="col">{name}</th>' for name in totals)
     body = "".join(f"<td>{count:,}</td>" for count in totals.values())
+    shown = table(
+        "What became of the rows", [*totals], f"<tbody><tr>{body}</tr></tbody>", "promo-totals"
+    )
     told = " = ".join((f"{received:,}", " + ".join(f"{count:,}" for count in others)))
     verdict = "so no row is lost" if received == sum(others) else "WHICH IS WRONG"
-    return (
-        f'<table class="promo-totals" aria-label="What became of the rows"><thead><tr>{head}</tr>'
-        f"</thead><tbody><tr>{body}</tr></tbody></table>"
-        f'<div class="promo-note promo-brief">{told}, {verdict}.</div>'
-    )
+    return f'{shown}<div class="promo-note promo-brief">{told}, {verdict}.</div>'
 
 
 def _refused(rows: list[Quarantined]) -> str:
     if not rows:
         return '<div class="promo-note promo-brief">No row was refused.</div>'
-    head = "".join(
-        f'<th scope="col">{name}</th>' for name in ("page", "position", "reason", "the row")
-    )
+    names = ("page", "position", "reason", "the row")
     body = "".join(
         f"<tr><td>{page:,}</td><td>{position:,}</td><td>{escape(printable(reason))}</td>"
         f"<td><code>{escape(printable(raw, most=120))}</code></td></tr>"
         for page, position, reason, raw in rows
     )
-    return (
-        f'<table class="promo-list" aria-label="The rows refused last"><thead><tr>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table>"
-    )
+    return table("The rows refused last", names, f"<tbody>{body}</tbody>", "promo-list")
 
 
 def _size(path: Path) -> int:

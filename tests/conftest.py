@@ -1,0 +1,40 @@
+"""What tests of many modules share: our API, comms that write down, a browser."""
+
+import comm
+import pytest
+from comm.base_comm import CommManager
+from ipywidgets.widgets.widget import _instances as registry
+
+from comms import Comm
+from promo import ui
+from promo.embedded import EmbeddedAPI
+from tools import chromium
+
+
+@pytest.fixture(scope="module")
+def api(request, tmp_path_factory):
+    """Serve made-up employees, as many as the module has for ROWS, from a process of its own."""
+    data = tmp_path_factory.mktemp("api") / "data.db"
+    with EmbeddedAPI(rows=request.module.ROWS, data=data, port=0) as api:
+        yield api
+
+
+@pytest.fixture
+def comms(monkeypatch):
+    """Give widgets comms that write down; in the end nothing of promo's may be left open."""
+    manager = CommManager()
+    monkeypatch.setattr(comm, "create_comm", Comm)
+    monkeypatch.setattr(comm, "get_comm_manager", lambda: manager)
+    before = set(registry)
+    Comm.sent = []
+    yield
+    ui.close_all()
+    for name in set(registry) - before:
+        registry[name].close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path):
+    """Start a Chromium."""
+    with chromium.launched(chromium_path) as browser:
+        yield browser
