@@ -54,7 +54,7 @@ class CoefficientFigure(Figure):
                 self.others[formula] = BesideLine(beside, scales)
         axes = [
             axis(self._x, "rows", fmt="~s"),
-            axis(self._y, "slope on competence", vertical=True, fmt="+.2f"),
+            axis(self._y, "slope on competence", vertical=True, fmt="+.3~f"),
         ]
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
         marks += [mark for other in self.others.values() for mark in other.marks]
@@ -81,10 +81,12 @@ class CoefficientFigure(Figure):
                 mark.visible = chosen
         if not snapshot.rows:
             self.empty("No row is learned yet.")
+            self.tick()
             return
         move(self.zero, np.array([0.0, end]), np.zeros(2))
         extend(self._x, end)
         fit(self._y, np.array([end]), shown)
+        self.tick()
         self.say(" ".join(self._claim(snapshot, formula) for formula in self.switch.formulas))
 
     def _draw(self, snapshot: Snapshot, formula: str) -> tuple[Floats, list[Floats]]:

@@ -25,6 +25,7 @@ _FIGURES = (
     ("Which causal story survives?", "stories"),
 )
 _SVG = "image/svg+xml"
+_FIXED = {"width": "auto", "flex": "0 0 auto"}
 
 
 class Exports:
@@ -125,7 +126,7 @@ class Exports:
 
 
 def _button(text: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(description=text, tooltip=tooltip, layout=widgets.Layout(width="auto"))
+    return widgets.Button(description=text, tooltip=tooltip, layout=_FIXED)
 
 
 def _choice(label: str, options: object) -> widgets.Dropdown:
@@ -133,5 +134,5 @@ def _choice(label: str, options: object) -> widgets.Dropdown:
         options=options,
         description=label,
         style={"description_width": "initial"},
-        layout=widgets.Layout(width="auto"),
+        layout=widgets.Layout(width="auto", min_width="0"),
     )
