@@ -87,7 +87,8 @@ class CoefficientFigure(Figure):
         extend(self._x, end)
         fit(self._y, np.array([end]), shown)
         self.tick()
-        self.say(" ".join(self._claim(snapshot, formula) for formula in self.switch.formulas))
+        claims = [self._claim(snapshot, formula) for formula in self.switch.formulas]
+        self.say(" ".join(claims) + self._told_of_other())
 
     def _draw(self, snapshot: Snapshot, formula: str) -> tuple[Floats, list[Floats]]:
         """Draw one path; return its rows, and the bounds that the scale is to hold."""
@@ -109,6 +110,17 @@ class CoefficientFigure(Figure):
         rows, slope, *_ = self.switch.path(run, formula, POINTS)
         rows, _ = self.others[formula].draw(rows, slope)
         return float(rows[-1]) if len(rows) else 0.0
+
+    def _told_of_other(self) -> str:
+        run = self.beside.snapshot if self.beside else None
+        if self.beside is None or run is None:
+            return ""
+        slopes = ", ".join(
+            f"{self.switch.coefficient(run, formula, 'competence').estimate:+.3f} "
+            f"{_NAMES[formula].lower()}"
+            for formula in self.switch.formulas
+        )
+        return f" Beside it, {self.beside.name}, {run.rows:,} rows: {slopes}."
 
     def _claim(self, snapshot: Snapshot, formula: str) -> str:
         slope = self.switch.coefficient(snapshot, formula, "competence")
