@@ -61,7 +61,8 @@ class Begun(NamedTuple):
     ) -> tuple[tuple[Model, ...], dict[str, Any]]:
         """Return models and settings as `default_models` does: its own, or other experts."""
         merging = self.merging and names is None
-        return default_models(names or self.names, self.source, self.alpha, merging=merging)
+        chosen = self.names if names is None else names
+        return default_models(chosen, self.source, self.alpha, merging=merging)
 
 
 def begun(path: Path) -> Begun | None:

@@ -5,9 +5,13 @@ import signal
 
 import psutil
 import pytest
+from jupyter_client import BlockingKernelClient
 
+from clocks import wait_for
 from launched import running_app
 from promo.app import VisitorKernels
+from promo.begun import begun
+from promo.store import Store
 
 NO_KERNEL = "/api/kernels/00000000-0000-0000-0000-000000000000"
 
@@ -33,6 +37,40 @@ def test_it_is_for_this_machine_and_its_token_and_leaves_nobody_behind(tmp_path)
         app.process.send_signal(signal.SIGTERM)
         app.process.wait(15)
         assert psutil.wait_procs(everybody, timeout=10)[1] == []
+
+
+PLAY = """
+from promo.embedded import EmbeddedAPI
+own = EmbeddedAPI(rows=10, port=0)
+choose.trainer.play()
+"""
+
+
+@pytest.mark.slow
+def test_killed_while_a_kernel_plays_it_leaves_nobody_behind(tmp_path):
+    """With kill -9 go its API, the kernel and what that has started; the store can be gone on with.
+
+    A kernel is asked to play as the page asks, but for the browser.
+    """
+    with running_app(tmp_path) as app:
+        assert app.ask("/", Authorization=f"token {app.token}")[0] == 200
+        [kernel] = app.kernels()
+        command = kernel.cmdline()
+        client = BlockingKernelClient(connection_file=command[command.index("-f") + 1])
+        client.load_connection_file()
+        client.start_channels()
+        assert client.execute_interactive(PLAY, timeout=60)["content"]["status"] == "ok"
+        client.stop_channels()
+        path = app.data / "04-dashboard.db"
+        wait_for(lambda: begun(path).page)
+        everybody = psutil.Process(app.process.pid).children(recursive=True)
+        assert len(everybody) >= 3  # the API, the kernel, an API of its own
+        app.process.kill()
+        assert psutil.wait_procs(everybody, timeout=20)[1] == []
+    stood = begun(path)
+    _, settings = stood.models()
+    with Store(path, source=stood.source, page_size=10, settings=settings) as store:
+        assert store.page >= 1  # and nobody else holds it
 
 
 @pytest.mark.slow

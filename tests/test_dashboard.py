@@ -19,6 +19,7 @@ from tabs import (
     rest,
     set_speed,
     show,
+    slider,
     status,
     wait_for,
 )
@@ -39,10 +40,12 @@ BOXES = """titles => {
   const frame = document.querySelector(".jp-WindowedPanel-outer") ?? document.documentElement;
   const boxes = [document.querySelector(".promo-choose"), board.querySelector(".promo-status"),
     ...[...board.querySelectorAll("button")].slice(0, 3), ...titles.map(of)].map(box);
-  const clipped = [...board.querySelectorAll(".promo-note, .promo-legend, .promo-line, .bqplot")]
+  const held = ".promo-note, .promo-legend, .promo-line, .bqplot, :has(> .bqplot)";
+  const clipped = [...board.querySelectorAll(held)]
     .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML);
   const seen = box(frame);
-  return {boxes, clipped, seen: [seen[0], Math.max(seen[1], 0), seen[2],
+  const plots = [...board.querySelectorAll(".bqplot")].map(e => e.clientWidth);
+  return {boxes, clipped, plots, seen: [seen[0], Math.max(seen[1], 0), seen[2],
     Math.min(seen[3], window.innerHeight)]};
 }"""
 
@@ -74,9 +77,9 @@ def leave(tab):
 
 @pytest.fixture(scope="module", params=["JupyterLab", "Voila"])
 def board(request, browser, tmp_path_factory):
-    """Show the dashboard in one of both, at 1280 by 800."""
+    """Show the dashboard in one of both, at 1280 by 800: in Lab's light theme, in Voila's dark."""
     if request.param == "Voila":
-        with running_app(tmp_path_factory.mktemp("page")) as page:
+        with running_app(tmp_path_factory.mktemp("page"), "--theme", "dark") as page:
             tab = visit(browser, page.url)
             tab.show = lambda: None
             yield tab
@@ -112,6 +115,7 @@ def test_controls_and_four_figures_are_in_sight(board, shots):
         wait_for(lambda: board.evaluate(BOXES, FIGURES)["clipped"] == [])  # drawn anew
         found = board.evaluate(BOXES, FIGURES)
         board.screenshot(path=shots / f"dashboard-{board.url[:21][-5:]}-{width}.png")
+        assert min(found["plots"]) > 270
         boxes, (left, top, right, bottom) = found["boxes"], found["seen"]
         assert [
             one for i, one in enumerate(boxes) if any(overlaps(one, o) for o in boxes[:i])
@@ -123,8 +127,15 @@ def test_controls_and_four_figures_are_in_sight(board, shots):
 
 @pytest.mark.browser
 def test_nothing_is_seriously_wrong_for_anybody(board):
-    """By axe-core no view has a serious or critical fault."""
+    """By axe-core no view has a serious or critical fault; a key scrolls what does not fit."""
+    rate = slider(board, "Learning rate").locator(".noUi-handle")
+    events, press_on = board.get_by_role("group", name="Events"), lambda: rate.press("ArrowRight")
+    large = "e => e.tabIndex === 0 && e.scrollHeight > e.clientHeight"
+    wait_for(lambda: events.evaluate(large), pause=press_on)
+    events.press("End")
+    wait_for(lambda: events.evaluate("e => e.scrollTop > 0"))
     assert axe.found_in(board) == []
+    board.show()
 
 
 @pytest.mark.browser

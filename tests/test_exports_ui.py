@@ -70,7 +70,7 @@ def test_the_report_is_that_of_the_store(trainer):
         now = report(reader)
     cut = slice(now.index("</header>"), None)  # before that stands when it was made
     assert data.decode()[data.decode().index("</header>") :] == now[cut]
-    wait_for(lambda: "my stream-report.html is on its way" in exports.message.value)
+    wait_for(lambda: "my stream-report.html, after 200 rows, is on its" in exports.message.value)
 
 
 @pytest.mark.parametrize("table", ["coefficient", "metric", "page", "event", "data"])
@@ -119,12 +119,18 @@ def test_a_figure_stands_alone(trainer, key):
 
 
 def test_a_figure_is_that_of_the_snapshot_shown(trainer):
-    """While the stream goes on, or the reader looks at the past, what is seen is what is saved."""
+    """While the stream goes on, or the reader looks at the past, what is seen is what is saved.
+
+    The report is of all that is stored; which is which is said.
+    """
     trainer.run(20)
     exports = ui.Exports(trainer)
     exports.update(trainer.snapshot)
     trainer.run(20)
     assert b"of 200 rows" in press(exports.svg)[2]
+    wait_for(lambda: "sample.svg, after 200 rows, is on" in exports.message.value)
+    assert b"400 rows learned" in press(exports.report)[2]
+    wait_for(lambda: "report.html, after 400 rows, is on" in exports.message.value)
 
 
 def test_what_cannot_be_made_is_told_and_answered(trainer):

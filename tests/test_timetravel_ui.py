@@ -10,9 +10,12 @@ from clocks import wait_for
 from comms import Comm, text_of
 from promo import ui
 from promo.fork import fork
+from promo.models.default import default_models
 from promo.opening import open_stream
 from promo.past import Past
 from promo.store import Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
 from promo.ui.opinions import opinions
 from promo.ui.pageslider import LIVE
 from promo.ui.switch import NULL
@@ -231,6 +234,51 @@ def test_a_fork_without_another_rate_repeats_the_run(page, trainer):
     repeated = page["fork"].trainer.run(59)
     assert repr(repeated.coefficients) == repr(trainer.snapshot.coefficients)
     assert repr(repeated.metrics) == repr(trainer.snapshot.metrics)
+
+
+def test_a_fork_with_other_models_is_the_run_that_had_them_from_the_start(
+    page, trainer, tmp_path, api
+):
+    """Those ticked learn all rows; of the fork the best expert is drawn, and all stand in words."""
+    others = ("base-rate", "naive-bayes")
+    go_to(page, 40)
+    boxes = page["fork"].experts.boxes
+    assert {name for name, box in boxes.items() if box.value} == {*NAMES}
+    page["fork"].fold.value = True
+    wait_for(lambda: page["fork"].experts.widget.layout.display == "")
+    for name, box in boxes.items():
+        box.value = name in others
+    page["fork"].button.click()
+    wait_for(lambda: page["fork"].trainer)
+    forked = page["fork"].trainer.run(59)
+    models, settings = default_models(others, api.source)
+    stream = PageStream(api.url, source=api.source)
+    store = Store(tmp_path / "new.db", source=api.source, page_size=10, settings=settings)
+    with Trainer(stream, store, models) as new:
+        expected = new.run(100)
+    assert repr(forked.coefficients) == repr(expected.coefficients)
+    assert repr(forked.metrics) == repr(expected.metrics)
+    assert page["fork"].trainer.store.settings == settings
+    losses, slopes = ui.ExpertsFigure(trainer, beside=page["fork"]), page["slopes"]
+    losses.update(trainer.snapshot)
+    base, bayes = (forked.metric(name, "log_loss") for name in others)
+    assert bayes < base
+    assert losses.other.line.y[-1] == bayes
+    assert losses.other.line.x.tolist() == list(range(410, 1001, 10))
+    assert f"fork, 1,000 rows: naive-bayes {bayes:.4f}, base-rate {base:.4f}." in losses.note.value
+    assert text_of(losses.names.value).endswith(f"fork {bayes:.4f}")
+    slope = forked.coefficient(NULL, "competence").estimate
+    wait_for(lambda: f"fork, 1,000 rows: {slope:+.3f} without promoted" in slopes.note.value)
+
+
+def test_a_fork_that_cannot_be_made_is_said(page):
+    """With no model ticked there is no fork, and the note says what to do."""
+    go_to(page, 40)
+    for box in page["fork"].experts.boxes.values():
+        box.value = False
+    page["fork"].button.click()
+    wait_for(lambda: "choose at least one of sgd-logistic" in said_of_fork(page))
+    assert page["fork"].trainer is None
 
 
 def test_the_run_of_another_store_is_drawn_too(trainer, tmp_path):

@@ -811,7 +811,9 @@ def test_figures_stay_small_however_long_the_stream(trainer):
 
 
 def test_a_changed_rate_has_a_mark_and_a_label(trainer):
-    """Each of the newest changes is a dotted line at its rows; rates stand there, but never touch.
+    """Each of the newest changes is a dotted line at its rows; rates stand left of it, in sight.
+
+    They never touch.
 
     Of the newest six, those are left out that have no room, the oldest first.
     """
@@ -827,10 +829,12 @@ def test_a_changed_rate_has_a_mark_and_a_label(trainer):
         labels = figure.rates.labels
         told = [each for each in zip(labels.x, labels.y, labels.text, strict=True) if each[2]]
         assert len(labels.text) == 6
-        newest = [(10.0 * n, f"{n / 10:.3g}") for n in range(1, number + 1)][-6:]
+        width = 0.2 * labels.scales["x"].max
+        newest = [(max(10.0 * n, width), f"{n / 10:.3g}") for n in range(1, number + 1)][-6:]
         assert {(x, text) for x, _, text in told} <= {*newest}
         assert [text for *_, text in told[-3:]] == [text for _, text in newest[-3:]]
-        width = 0.1 * figure.rates.labels.scales["x"].max
+        assert labels.align == "end"
+        assert all(width <= x <= labels.scales["x"].max for x, *_ in told)  # inside the axes
         assert not [
             (a, b) for a, b in combinations(told, 2) if a[1] == b[1] and abs(a[0] - b[0]) < width
         ]

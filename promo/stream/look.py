@@ -30,7 +30,8 @@ def look(url: str, patience_s: float = _PATIENCE_S) -> Verdict:
         stream = PageStream(url, window=1, timeout=patience_s, deadline=patience_s)
         stream.check()
     except StreamError as error:
-        return Verdict(False, (f"{str(error)[:1].upper()}{str(error)[1:]}.",))
+        said = f"{str(error)[:1].upper()}{str(error)[1:]}"
+        return Verdict(False, (said if said.endswith("?") else f"{said}.",))
     reached = f"Reachable: {stream.base_url}."
     try:
         first = next(iter(stream), None)

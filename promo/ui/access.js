@@ -64,11 +64,12 @@ const figure = (drawing) => {
   set(drawing, "aria-describedby", sentence.id);
 };
 
-// A table that is wider than its place is scrolled by the arrows, so it must take the focus.
-const wide = (table) => {
+// A table that is larger than its place is scrolled by the arrows, so it must take the focus.
+const large = (table) => {
   const place = table.closest(".widget-html");
   if (!place) return;
-  place.tabIndex = place.scrollWidth > place.clientWidth ? 0 : -1;
+  const { scrollWidth, clientWidth, scrollHeight, clientHeight } = place;
+  place.tabIndex = scrollWidth > clientWidth || scrollHeight > clientHeight ? 0 : -1;
   set(place, "role", "group");
   set(place, "aria-label", table.caption?.textContent ?? table.ariaLabel);
 };
@@ -80,7 +81,7 @@ export default {
       for (const e of document.querySelectorAll(".promo .noUi-handle")) slider(e, states);
       for (const e of document.querySelectorAll(".promo .widget-toggle-button")) toggle(e, states);
       for (const e of document.querySelectorAll(".promo .svg-figure")) figure(e);
-      for (const e of document.querySelectorAll(".promo table")) wide(e);
+      for (const e of document.querySelectorAll(".promo table")) large(e);
       for (const e of document.querySelectorAll(".promo label[title=null]"))
         e.removeAttribute("title"); // which ipywidgets writes where there is no tooltip
       for (const e of document.querySelectorAll(".promo .widget-play button"))

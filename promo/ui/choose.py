@@ -82,7 +82,7 @@ class Choose:
         )
         self.check = _button("Check", lambda: setattr(self, "_looked_at", ""))
         self.verdict = widgets.HTML()
-        self.store = widgets.Dropdown(description="Store", style=_WIDE, layout={"width": "560px"})
+        self.store = widgets.Dropdown(description="Store", style=_WIDE, layout={"width": "720px"})
         self.name = text(value=_free(path).name, description="New file", layout={"width": "280px"})
         self.alpha = widgets.Dropdown(
             options=[(f"{1 - alpha:.0%}", alpha) for alpha in _ALPHAS], value=ALPHA,

@@ -54,7 +54,7 @@ class CoefficientFigure(Figure):
                 self.others[formula] = BesideLine(beside, scales)
         axes = [
             axis(self._x, "rows", fmt="~s"),
-            axis(self._y, "slope on competence", vertical=True, fmt="+.2f"),
+            axis(self._y, "slope on competence", vertical=True, fmt="+.3~f"),
         ]
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
         marks += [mark for other in self.others.values() for mark in other.marks]
@@ -81,11 +81,14 @@ class CoefficientFigure(Figure):
                 mark.visible = chosen
         if not snapshot.rows:
             self.empty("No row is learned yet.")
+            self.tick()
             return
         move(self.zero, np.array([0.0, end]), np.zeros(2))
         extend(self._x, end)
         fit(self._y, np.array([end]), shown)
-        self.say(" ".join(self._claim(snapshot, formula) for formula in self.switch.formulas))
+        self.tick()
+        claims = [self._claim(snapshot, formula) for formula in self.switch.formulas]
+        self.say(" ".join(claims) + self._told_of_other())
 
     def _draw(self, snapshot: Snapshot, formula: str) -> tuple[Floats, list[Floats]]:
         """Draw one path; return its rows, and the bounds that the scale is to hold."""
@@ -107,6 +110,17 @@ class CoefficientFigure(Figure):
         rows, slope, *_ = self.switch.path(run, formula, POINTS)
         rows, _ = self.others[formula].draw(rows, slope)
         return float(rows[-1]) if len(rows) else 0.0
+
+    def _told_of_other(self) -> str:
+        run = self.beside.snapshot if self.beside else None
+        if self.beside is None or run is None:
+            return ""
+        slopes = ", ".join(
+            f"{self.switch.coefficient(run, formula, 'competence').estimate:+.3f} "
+            f"{_NAMES[formula].lower()}"
+            for formula in self.switch.formulas
+        )
+        return f" Beside it, {self.beside.name}, {run.rows:,} rows: {slopes}."
 
     def _claim(self, snapshot: Snapshot, formula: str) -> str:
         slope = self.switch.coefficient(snapshot, formula, "competence")

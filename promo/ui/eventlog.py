@@ -35,14 +35,11 @@ class EventLog:
             style={"description_width": "initial"},
             layout=widgets.Layout(width="auto", align_self="flex-start"),
         )
-        self.table = widgets.HTML()
-        # The box scrolls, by the keyboard too, so that a new event does not move what is read.
-        box = widgets.Box(
-            [self.table], layout=widgets.Layout(max_height="240px", overflow="auto"), tabbable=True
-        )
+        # It scrolls, so that the page stays as long as it is however much happens.
+        self.table = widgets.HTML(layout=widgets.Layout(max_height="240px", overflow="auto"))
         legend = f"The last {LINES} events, the newest first; page: the next one at that moment"
         head = widgets.HTML(headed("What happened?", legend))
-        self.widget = widgets.VBox([sheet(), head, self.kind, box])
+        self.widget = widgets.VBox([sheet(), head, self.kind, self.table])
         self.widget.add_class("promo")
 
     @property

@@ -25,6 +25,7 @@ _FIGURES = (
     ("Which causal story survives?", "stories"),
 )
 _SVG = "image/svg+xml"
+_FIXED = {"width": "auto", "flex": "0 0 auto"}
 
 
 class Exports:
@@ -56,7 +57,7 @@ class Exports:
         self._on(self.png, lambda: self._draw(self.figure.value, "png"))
         self.download = Download(layout=widgets.Layout(display="none"))
         rows = [[self.report], [self.table, self.csv], [self.figure, self.svg, self.png]]
-        legend = "Report and tables are made of what is stored, a figure of what is shown"
+        legend = "Report and tables are of all rows stored, a figure is of the page shown"
         head = headed("Take it with you", legend)
         groups = widgets.HBox([widgets.HBox(row) for row in rows], layout=row_layout())
         self.widget = widgets.VBox(
@@ -85,8 +86,8 @@ class Exports:
 
     def _report(self) -> str:
         with Reader(self._store) as reader:
-            page = report(reader)
-        return self._save("report.html", "text/html", page.encode())
+            page, rows = report(reader), reader.rows
+        return self._save("report.html", "text/html", page.encode(), rows)
 
     def _csv(self, table: str) -> str:
         path = self._beside(f"{table}.csv")
@@ -98,9 +99,10 @@ class Exports:
                 Reader(self._store) as reader,
             ):
                 write_csv(reader, table, file)
+                rows = reader.rows
             size = part.stat().st_size
             if size <= MOST_BYTES:
-                return self._save(f"{table}.csv", "text/csv", part.read_bytes())
+                return self._save(f"{table}.csv", "text/csv", part.read_bytes(), rows)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -108,24 +110,25 @@ class Exports:
         return f"{size / 1e6:,.1f} MB are much for a browser, so the table lies at {path}"
 
     def _draw(self, key: str, ending: str) -> str:
+        snapshot = self._snapshot
         with Reader(self._store) as reader:
-            drawn = {each.key: each for each in drawings(self._snapshot, reader.settings)}
+            drawn = {each.key: each for each in drawings(snapshot, reader.settings)}
         if key not in drawn:
             self.download.refuse()
             return "There is nothing to draw yet."
-        return self._save(f"{key}.{ending}", _SVG, drawn[key].alone().encode())
+        return self._save(f"{key}.{ending}", _SVG, drawn[key].alone().encode(), snapshot.rows)
 
-    def _save(self, name: str, kind: str, data: bytes) -> str:
+    def _save(self, name: str, kind: str, data: bytes, rows: int) -> str:
         path = self._beside(name)
         self.download.save(path.name, kind, data)
-        return f"{path.name} is on its way to the browser's downloads."
+        return f"{path.name}, after {rows:,} rows, is on its way to the browser's downloads."
 
     def _beside(self, name: str) -> Path:
         return self._store.with_name(f"{self._store.stem}-{name}")
 
 
 def _button(text: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(description=text, tooltip=tooltip, layout=widgets.Layout(width="auto"))
+    return widgets.Button(description=text, tooltip=tooltip, layout=_FIXED)
 
 
 def _choice(label: str, options: object) -> widgets.Dropdown:
@@ -133,5 +136,5 @@ def _choice(label: str, options: object) -> widgets.Dropdown:
         options=options,
         description=label,
         style={"description_width": "initial"},
-        layout=widgets.Layout(width="auto"),
+        layout=widgets.Layout(width="auto", min_width="0"),
     )

@@ -19,7 +19,7 @@ _CHANGES = 50  # of a learning rate that are marked, the newest
 _BEST, _BEST_LOSS = BestPossible.name, (BestPossible.name, "log_loss")
 NONE = np.empty(0), np.empty(0)
 _LABELS = 6  # of learning rates, the newest; bqplot's Label fails when their number changes
-_APART = 0.1  # of the axis: the width of a label
+_APART, _LINE = 0.2, 0.09  # of the axes: width and height of a label in a small figure
 NEW_RATE = key("new rate", VERMILLION, dash="2,3")
 
 
@@ -79,6 +79,8 @@ class SampleFigure(Figure):
 class RateMarks:
     """Where the learning rate of a model was changed: dotted lines, the newest with the rate.
 
+    A rate stands left of its line, or at the left end of the axis where there is no room for it.
+
     Parameters
     ----------
     rows
@@ -96,7 +98,7 @@ class RateMarks:
         )
         self.labels = bq.Label(
             x=[OFF] * _LABELS, y=[0.0] * _LABELS, text=[""] * _LABELS, scales=upright,
-            colors=[VERMILLION], default_size=11, x_offset=4, font_weight="normal",
+            colors=[VERMILLION], default_size=11, align="end", x_offset=-3, font_weight="normal",
         )  # fmt: skip
 
     def update(self, snapshot: Snapshot) -> None:
@@ -109,10 +111,12 @@ class RateMarks:
             move(self.lines, at, np.tile([0.0, 1.0], (len(at), 1)))
         self._drawn = changes, self._rows.max
         recent = (_LABELS * [(OFF, 0.0)] + changes)[-_LABELS:]
-        lines = _lines_for([x for x, _ in recent], _APART * self._rows.max)
+        width = _APART * self._rows.max
+        ends = [max(x, width) if x >= 0 else OFF for x, _ in recent]
+        lines = _lines_for(ends, width)
         with self.labels.hold_sync():
-            self.labels.x = np.array([x for x, _ in recent], np.float64)
-            self.labels.y = np.array([0.95 - 0.055 * (line or 0) for line in lines])
+            self.labels.x = np.array(ends, np.float64)
+            self.labels.y = np.array([0.95 - _LINE * (line or 0) for line in lines])
             self.labels.text = [
                 f"{rate:.3g}" if x >= 0 and line is not None else ""
                 for (x, rate), line in zip(recent, lines, strict=True)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
+from promo.begun import Begun
 from promo.errors import PromoError
 from promo.fork import fork
 from promo.history import stride
 from promo.snapshot import Snapshot
 from promo.store import Reader, Store
 from promo.trainer import Trainer
+from promo.ui.choice import ExpertBoxes
 from promo.ui.controls import Controls
 from promo.ui.publisher import close_tree
 from promo.ui.style import row_layout
@@ -25,8 +27,8 @@ class Fork:
     """Fork: a new store from the page shown, beside the first, and Play and Learning rate for it.
 
     Figures that are given it as `beside` draw both runs. It has the models that the first began
-    with, at the rates of that page. Pressed again it begins another fork; the file of the one
-    before stays.
+    with, at the rates of that page, unless others are ticked: these learn the rows up to the page
+    anew. Pressed again it begins another fork; the file of the one before stays.
 
     Parameters
     ----------
@@ -55,13 +57,17 @@ class Fork:
         self._making: threading.Thread | None = None
         self.button = widgets.Button(
             description="Fork",
-            tooltip="Go on from the page shown in a second run, at another learning rate",
+            tooltip="Go on from the page shown in a second run, with other rates or models",
             layout=widgets.Layout(width="auto", min_width="68px"),
         )
         self.button.on_click(lambda _: self._press())
+        with Reader(travel.trainer.store.path) as source:
+            self._names = Begun.of(source).names
+        self.experts = ExpertBoxes(self._names)
+        self.fold = widgets.ToggleButton(description="Models …", layout={"width": "auto"})
         self.note = widgets.HTML()
-        row = widgets.HBox([self.button, self.note], layout=row_layout())
-        self.widget = widgets.VBox([row])
+        row = widgets.HBox([self.button, self.fold, self.note], layout=row_layout())
+        self.widget = widgets.VBox([row, self.experts.widget])
         self.widget.add_class("promo")
         self.update(travel.trainer.snapshot)
 
@@ -72,10 +78,10 @@ class Fork:
 
     @property
     def choice(self) -> object:
-        """Which fork there is, how it fares, and whether one is being made."""
+        """Which fork there is, how it fares, whether one is being made, and unfolded models."""
         told = (self.trainer.status, self.trainer.message) if self.trainer else None
         pressed = self._controls.problem if self._controls else ""
-        return self.trainer, told, pressed, self._is_making
+        return self.trainer, told, pressed, self._is_making, self.fold.value
 
     @property
     def beside(self) -> Fork:
@@ -91,8 +97,9 @@ class Fork:
             return
         page = self._page()
         if page is not None:
+            about = page, self.experts.names
             self._making = threading.Thread(
-                target=self._make, args=(page,), name="promo-fork", daemon=True
+                target=self._make, args=about, name="promo-fork", daemon=True
             )
             self._making.start()
 
@@ -103,17 +110,24 @@ class Fork:
         pages = self._travel.trainer.snapshot.history.pages
         return int(pages[pages % stride(int(pages[-1])) == 0][-1]) if len(pages) else None
 
-    def _make(self, page: int) -> None:
+    def _make(self, page: int, names: tuple[str, ...]) -> None:
         """Copy the store and open a trainer on it; it takes about a second per 100,000 rows."""
         first = self._travel.trainer
         try:
             path = _free(first.store.path, page)
             with Reader(first.store.path) as source:
-                fork(source, page, path)
                 about, size, settings = source.source, source.page_size, source.settings
+                if {*names} == {*self._names}:
+                    fork(source, page, path)
+                    models = first.unlearned().result()
+                else:
+                    begun = Begun.of(source)
+                    learning, settings = begun.models(names)
+                    fork(source, page, path, models=learning, settings=settings)
+                    models, _ = begun.models(names)  # that have learned nothing
             store = Store(path, source=about, page_size=size, settings=settings)
-            made = Trainer(first.stream, store, first.unlearned().result())
-        except PromoError as error:
+            made = Trainer(first.stream, store, models)
+        except (PromoError, ValueError) as error:  # or nobody is ticked
             self.problem = str(error)
         else:
             before, self.since, self.problem = self.trainer, made.snapshot.rows, ""
@@ -124,6 +138,7 @@ class Fork:
     def update(self, live: Snapshot) -> None:
         """Show the fork's controls, and say what is going on."""
         self.button.disabled = self._is_making or live.page is None
+        self.experts.widget.layout.display = "" if self.fold.value else "none"
         if self.trainer is not None:
             self._show(self.trainer)
         self.note.value = f'<div class="promo-legend">{self._in_words()}</div>'
@@ -132,7 +147,7 @@ class Fork:
         if self.problem:
             return f'<span class="promo-problem">{escape(self.problem)}</span>'
         if self._is_making:
-            return "Copying what the run was at that page"
+            return "Going back to that page"
         if self.trainer is not None:
             return f"A second run, in {escape(str(self.trainer.store.path.name))}"
         return ""
@@ -144,7 +159,7 @@ class Fork:
             self._controls = Controls(trainer, self._model)
             self._controls.start_over.layout.display = "none"  # it would begin at page 0
             self._controls.widget.add_class("promo-second")
-            self.widget.children = (self.widget.children[0], self._controls.widget)
+            self.widget.children = (*self.widget.children[:2], self._controls.widget)
         self._controls.update(trainer.snapshot)
 
     def close(self) -> None:

@@ -39,6 +39,7 @@ class Figure:
         beside: widgets.Widget | None = None,
     ) -> None:
         self.note = widgets.HTML().add_class("promo-sentence")
+        self._axes = axes
         self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
@@ -69,6 +70,11 @@ class Figure:
             with scale.hold_sync():
                 scale.min, scale.max = low, high
         self.say(sentence)
+
+    def tick(self) -> None:
+        """Put round ticks on the axes, few enough for the smallest figure; scales come first."""
+        for each in self._axes:
+            tick(each)
 
 
 def axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "") -> bq.Axis:

@@ -30,8 +30,8 @@ from promo.ui.opinions import (
     grid,
     opinions,
 )
-from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, tick
-from promo.ui.style import GREY, INK, headed, key, row_layout, sheet, table
+from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move
+from promo.ui.style import GREY, INK, PURPLE, headed, key, row_layout, sheet, table
 
 _CELLS = 48
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
@@ -87,7 +87,7 @@ class Leaderboard:
         if racing and name == racing[0]:
             cells += ["", "leads"]
         elif name in racing:
-            far = f"{behind:.4f} ± {behind - low:.4f}" if isfinite(low) else _number(behind, ".4f")
+            far = _number(behind, ".4f") + (f" ±&nbsp;{behind - low:.4f}" if isfinite(low) else "")
             cells += [far, "real" if low > 0 else "not sure"]
         else:
             cells += ["", "the floor" if name == BestPossible.name else ""]
@@ -138,7 +138,8 @@ class ExpertsFigure(Figure):
     model
         Whose changes of the learning rate are marked.
     beside
-        Another run with that model, whose log loss is drawn as well.
+        Another run, of which the log loss of that model is drawn as well; or of its best expert,
+        where it goes without.
     """
 
     rest_s = 0.5
@@ -166,14 +167,14 @@ class ExpertsFigure(Figure):
         self._keys = {name: _key(name, styles[name]) for name in self._names}
         self.names = widgets.HTML()
         legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
-        self._axes = [
+        axes = [
             axis(self._x, "rows", fmt="~s"),
             axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
         ]
         self.other = BesideLine(beside, scales) if beside else None
         marks = [self.drifts, self.rates.lines, *self.lines.values(), self.rates.labels]
         marks += self.other.marks if self.other else []
-        super().__init__(title, legend, marks, self._axes, beside=self.names)
+        super().__init__(title, legend, marks, axes, beside=self.names)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw every path, and where some expert's losses were found to have changed."""
@@ -184,33 +185,38 @@ class ExpertsFigure(Figure):
             if name != "base-rate":
                 shown.append(loss)
         losses = {name: snapshot.metric(name, "log_loss") for name in self._names}
+        run = self.beside.snapshot if self.beside else None
+        others = _losses(run) if run else {}
+        other = (
+            self._model
+            if self._model in others
+            else min(others, key=others.__getitem__, default="")
+        )
+        lines = [(self._keys[name], loss) for name, loss in losses.items()]
+        if self.beside and other:
+            lines += [(key(self.beside.name, PURPLE, dash=DASHED), others[other])]
         self.names.value = "".join(
-            f'<div class="promo-line">{self._keys[name]}<b>{_number(loss, ".4f")}</b></div>'
-            for name, loss in losses.items()
+            f'<div class="promo-line">{name}<b>{_number(loss, ".4f")}</b></div>'
+            for name, loss in lines
         )
         if not len(rows):
             self.empty("Nothing is predicted yet.")
-            self._tick()
+            self.tick()
             return
-        run = self.beside.snapshot if self.beside else None
-        others = np.empty(0)
-        if self.other and run and (self._model, "log_loss") in run.history.columns:
-            others, other = self.other.draw(*loss_path(run, self._model))
-            shown.append(other)
-        end = max(1.0, rows[-1], *others[-1:])
+        end = max(1.0, rows[-1])
+        if self.other and run and other:
+            others_rows, drawn = self.other.draw(*loss_path(run, other))
+            shown.append(drawn)
+            end = max(end, *others_rows[-1:])
         extend(self._x, 1.08 * end)  # room for the label of a new rate
         fit(self._y, rows, shown)
-        self._tick()
+        self.tick()
         self._mark_drifts(snapshot)
         self.rates.update(snapshot)
-        told = ", ".join(
-            f"{name} {losses[name]:.4f}" for name in sorted(losses, key=losses.__getitem__)
-        )
-        self.say(f"Nats a row, the lowest first: {told}.")
-
-    def _tick(self) -> None:
-        for each in self._axes:
-            tick(each)
+        told = f"Nats a row, the lowest first: {_ranked(losses)}."
+        if self.beside and run and others:
+            told += f" Beside it, {self.beside.name}, {run.rows:,} rows: {_ranked(others)}."
+        self.say(told)
 
     def _mark_drifts(self, snapshot: Snapshot) -> None:
         at: set[float] = set()
@@ -221,6 +227,18 @@ class ExpertsFigure(Figure):
                 at |= {*rows[1:][np.diff(count) > 0].tolist()}
         marks = np.array([2 * [rows] for rows in sorted(at)[-20:]] or [2 * [OFF]])
         move(self.drifts, marks, np.tile([0.0, 1.0], (len(marks), 1)))
+
+
+def _losses(run: Snapshot) -> dict[str, float]:
+    """Return the log loss so far of each expert of a run, where it is defined."""
+    losses = {m.model: m.value for m in run.metrics if m.name == "log_loss"}
+    return {n: x for n, x in losses.items() if isfinite(x) and n != BestPossible.name}
+
+
+def _ranked(losses: dict[str, float]) -> str:
+    return ", ".join(
+        f"{name} {losses[name]:.4f}" for name in sorted(losses, key=losses.__getitem__)
+    )
 
 
 class WeightsFigure(Figure):
@@ -376,6 +394,8 @@ class SurfaceFigure(Figure):
             + "<span>dotted: even odds, 95% band</span>"
         )
         axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
+        for each in axes:
+            each.tick_values = np.arange(-4.0, 5.0, 2.0)
         marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
         super().__init__(title, legend, marks, axes, [self.expert])
 

@@ -81,6 +81,8 @@ _CSS = """
 .promo-predictions label { max-width: 100%; }
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }
 .promo .widget-checkbox input { vertical-align: -3px; }
+[data-jp-theme-light="false"] .promo :is(select, input[type=checkbox]) { color-scheme: dark; }
+[data-jp-theme-light="false"] .promo select { appearance: auto; background-image: none; }
 .promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
 .promo .promo-workers td, .promo .promo-workers th { padding: 2px 10px; }
 .promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
