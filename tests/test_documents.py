@@ -10,6 +10,7 @@ import pytest
 from comms import wait_for, written_down
 from promo import __version__
 from promo.cli import parser
+from promo.models.default import EXPERTS, MIXTURE
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
@@ -85,6 +86,15 @@ def test_every_command_of_the_readme_parses():
     assert named == {"lab", "app", "api", "run", "scale", "fork", "show", "report"}
 
 
+@pytest.mark.parametrize("command", ["run", "fork"])
+def test_the_help_names_every_expert(command, capsys, monkeypatch):
+    """What `--models` may name is in the help, all of it."""
+    monkeypatch.setenv("COLUMNS", "1000")  # no name is broken
+    with pytest.raises(SystemExit):
+        parser().parse_args([command, "--help"])
+    assert {*re.findall(r"[a-z-]+", capsys.readouterr().out)} >= {*EXPERTS, MIXTURE}
+
+
 def test_the_readme_names_every_table_of_the_store():
     """The README's list of tables is the schema's."""
     schema = (ROOT / "promo" / "store" / "schema.sql").read_text()
@@ -94,7 +104,7 @@ def test_the_readme_names_every_table_of_the_store():
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     """README's examples run as they stand, against an API on another port."""
-    from promo import Store, Trainer, ui
+    from promo import Store, Trainer
     from promo.embedded import EmbeddedAPI
 
     monkeypatch.chdir(tmp_path)
@@ -107,7 +117,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         stream = names["stream"]
         store = Store("promo.db", source=stream.source, page_size=stream.page_size)
         with Trainer(stream, store, names["models"]) as trainer:
-            exec(views, names := {"trainer": trainer, "ui": ui})
+            exec(views, names := {"trainer": trainer})
             names["travel"].slider.page = 40
             wait_for(lambda: names["travel"].page == 40)
 
