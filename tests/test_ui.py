@@ -28,6 +28,7 @@ from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.ui.controls import status_line
+from promo.ui.plot import extend
 from promo.ui.switch import COLLIDER, NULL
 from promo.ui.table import as_html
 from servers import ScriptedServer, contract_server, employees
@@ -313,6 +314,19 @@ def test_after_start_over_the_axes_have_the_range_of_a_new_board(trainer):
     for figure in figures:
         figure.update(trainer.snapshot)
     assert ranges() == at_first
+
+
+@pytest.mark.parametrize("end", [1, 9, 27_000, 10**6, 10**9])
+def test_the_numbers_of_rows_keep_apart(end):
+    """However many rows: from 0 on, at most seven numbers with one distance, none off the axis."""
+    for figure in (ui.LossFigure(), ui.CoefficientFigure(), ui.BestRateFigure()):
+        along = figure.figure.axes[0]
+        extend(along.scale, end)
+        ticks = along.tick_values
+        assert ticks[0] == 0
+        assert along.scale.max / 2 < ticks[-1] <= along.scale.max
+        assert 3 <= len(ticks) <= 7
+        np.testing.assert_allclose(np.diff(ticks), ticks[1])
 
 
 def test_the_legend_names_the_bands_that_are_drawn(trainer):

@@ -11,7 +11,19 @@ import numpy as np
 from promo.models.best import BestPossible
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
-from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, Floats, axis, extend, fit, move
+from promo.ui.plot import (
+    DASHED,
+    NOWHERE,
+    OFF,
+    POINTS,
+    Figure,
+    Floats,
+    axis,
+    extend,
+    fit,
+    move,
+    over_rows,
+)
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
@@ -173,7 +185,7 @@ class LossFigure(Figure):
             + NEW_RATE
         )
         axes = [
-            axis(self._x, "rows", fmt="~s"),
+            over_rows(self._x),
             axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
         ]
         marks = [self.coin, self.floor, self.rates.lines, self.recent, self.line]

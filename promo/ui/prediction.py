@@ -29,7 +29,7 @@ from promo.ui.opinions import (
     grid,
     opinions,
 )
-from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, tick
+from promo.ui.plot import NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, over_rows, tick
 from promo.ui.style import GREY, INK, headed, key, row_layout, sheet, table
 
 _CELLS = 48
@@ -165,14 +165,13 @@ class ExpertsFigure(Figure):
         self._keys = {name: _key(name, styles[name]) for name in self._names}
         self.names = widgets.HTML()
         legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
-        self._axes = [
-            axis(self._x, "rows", fmt="~s"),
-            axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
-        ]
+        self._losses = axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f")
         self.other = BesideLine(beside, scales) if beside else None
         marks = [self.drifts, self.rates.lines, *self.lines.values(), self.rates.labels]
         marks += self.other.marks if self.other else []
-        super().__init__(title, legend, marks, self._axes, beside=self.names)
+        super().__init__(
+            title, legend, marks, [over_rows(self._x), self._losses], beside=self.names
+        )
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw every path, and where some expert's losses were found to have changed."""
@@ -189,7 +188,7 @@ class ExpertsFigure(Figure):
         )
         if not len(rows):
             self.empty("Nothing is predicted yet.")
-            self._tick()
+            tick(self._losses)
             return
         run = self.beside.snapshot if self.beside else None
         others = np.empty(0)
@@ -199,17 +198,13 @@ class ExpertsFigure(Figure):
         end = max(1.0, rows[-1], *others[-1:])
         extend(self._x, 1.08 * end)  # room for the label of a new rate
         fit(self._y, rows, shown)
-        self._tick()
+        tick(self._losses)
         self._mark_drifts(snapshot)
         self.rates.update(snapshot)
         told = ", ".join(
             f"{name} {losses[name]:.4f}" for name in sorted(losses, key=losses.__getitem__)
         )
         self.say(f"Nats a row, the lowest first: {told}.")
-
-    def _tick(self) -> None:
-        for each in self._axes:
-            tick(each)
 
     def _mark_drifts(self, snapshot: Snapshot) -> None:
         at: set[float] = set()
@@ -239,7 +234,7 @@ class WeightsFigure(Figure):
         }  # fmt: skip
         legend = "".join(_key(name, styles[name]) for name in self._names)
         axes = [
-            axis(self._x, "rows", fmt="~s"),
+            over_rows(self._x),
             axis(self._y, "weight in the mixture", vertical=True, fmt=".0%"),
         ]
         super().__init__("Whom does the mixture trust?", legend, [*self.lines.values()], axes)
