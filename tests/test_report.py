@@ -291,6 +291,14 @@ def test_the_command_writes_the_report(path, tmp_path, capsys):
         write_report(path, tmp_path)
 
 
+def test_a_report_is_not_written_over_a_store(path):
+    """A name mixed up costs nothing: the store is refused, and stays as it is."""
+    before = path.read_bytes()
+    with pytest.raises(PromoError, match="choose another name"):
+        write_report(path, path)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_as_csv_reads_back_equal(path, table):
     """Head, rows and every digit are those of the table; NULL is nothing."""
