@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -100,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
         "regression, causal stories. SGD and river's trees do not merge; they are off.",
     )
     _add_stream(scale)
-    scale.add_argument("--scheduler", metavar="ADDRESS", help="to join, as in tcp://host:8786")
+    scale.add_argument(
+        "--scheduler", type=_address, metavar="ADDRESS", help="to join, as in tcp://host:8786"
+    )
     scale.add_argument("--workers", type=_count, default=2, help="to start here instead (2)")
     scale.add_argument("--parquet", type=Path, metavar="FOLDER", help="for the rows, by workers")
     scale.set_defaults(run=_run, trainer=options.scaled_trainer)
@@ -196,6 +199,12 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 2**16):
         raise argparse.ArgumentTypeError(f"{text}: expected a port, 0 to 65535")
     return int(text)
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r".+:\d+/?", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected an address, as tcp://host:8786")
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -361,10 +370,7 @@ def _fork(arguments: argparse.Namespace) -> int:
     models = settings = None  # those of the store, whatever they are
     with Store.read_only(path) as source:
         before = Begun.of(source)
-        names = arguments.models or before.names
-        if rate is not None and SGDLogistic.name not in names:
-            told = ", ".join(names)
-            raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {told}")
+        options.check_rate(rate, arguments.models or before.names)
         if arguments.models or rate is not None:
             models, settings = before.models(arguments.models)
         rates = {} if rate is None else {SGDLogistic.name: rate}

@@ -682,7 +682,9 @@ def test_what_is_not_ours_is_refused_and_left_alone(path, opening, make, message
     assert not path.with_name("promo.db-wal").exists() or make in (newer, nameless, without_rows)
 
 
-@pytest.mark.parametrize("place", [".", "/proc/promo.db", "/sys/promo.db", "file.txt/promo.db"])
+@pytest.mark.parametrize(
+    "place", [".", "/", "/proc/promo.db", "/sys/promo.db", "file.txt/promo.db"]
+)
 def test_a_place_for_no_file_is_refused(tmp_path, place):
     """A directory, a place where nothing can be written, a path through a file: StoreError."""
     (tmp_path / "file.txt").write_text("text")
