@@ -251,8 +251,10 @@ def _root() -> Path:
 def _service_for_kernels(url: str | None) -> Iterator[None]:
     """Have every kernel started meanwhile read one service, which we say."""
     from promo.address import without_login
+    from promo.stream import PageStream
 
     with _service(url) as service:
+        PageStream(service.url)  # refuses what is no address
         os.environ["PROMO_API_URL"] = service.url
         os.environ["PROMO_API_SOURCE"] = service.source
         print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)

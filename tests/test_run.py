@@ -355,6 +355,14 @@ def test_experts_are_chosen_once(url, tmp_path):
     assert (code, "other models" in said, said.count("\n")) == (1, True, 1)
 
 
+@pytest.mark.parametrize("command", ["lab", "app"])
+def test_what_is_no_address_is_refused(command):
+    """`promo lab` and `promo app` say so in one line, and do not begin."""
+    code, _, said = promo(command, "--no-browser", "--port", "0", "--api", "nowhere")
+    assert code == 1
+    assert said == "promo: 'nowhere' is not the address of an API: give http://host:port\n"
+
+
 def test_a_rate_that_nobody_goes_by_is_refused(url, tmp_path):
     """`--learning-rate` without sgd-logistic is one line, before a store is made of it."""
     db = tmp_path / "promo.db"
