@@ -245,7 +245,7 @@ class WeightsFigure(Figure):
         rows = history[Mixture.name, "rows"]
         for name, line in self.lines.items():
             move(line, rows, history[Mixture.name, f"weight of {name}"])
-        self._x.max = max(float(rows[-1]) if len(rows) else 0.0, 1.0)
+        extend(self._x, max([1.0, *rows[-1:].tolist()]))
         weights = {n: snapshot.metric(Mixture.name, f"weight of {n}") for n in self._names}
         best = max(weights, key=lambda name: weights[name])
         self.say(f"The next row is predicted with {weights[best]:.1%} of the weight on {best}.")
@@ -391,7 +391,8 @@ class SurfaceFigure(Figure):
         move(self.boundary, *contour(xs, ys, proba - 0.5))
         edges = [contour(xs, ys, bound - 0.5) for bound in bounds] or [(np.empty(0), np.empty(0))]
         move(self.band, *(np.concatenate(each) for each in zip(*edges, strict=True)))
-        self.say(said or "Click on a dot: each expert says what it thinks of such a person.")
+        hint = "Click on a dot: each expert says what it thinks of such a person."
+        self.say(said or (hint if snapshot.rows else "No row is learned yet."))
 
 
 def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Model]) -> Any:
