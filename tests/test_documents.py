@@ -1,5 +1,7 @@
 """What the documents say is what the code does."""
 
+import doctest
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +17,7 @@ from promo.models.default import EXPERTS, MIXTURE
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 README = (ROOT / "README.md").read_text()
+EXAMPLES = [path for path in sorted(ROOT.glob("promo/**/*.py")) if ">>> " in path.read_text()]
 ANALYSIS = (ROOT / "ANALYSIS.md").read_text()
 
 
@@ -120,6 +123,13 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
             exec(views, names := {"trainer": trainer})
             names["travel"].slider.page = 40
             wait_for(lambda: names["travel"].page == 40)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_in_docstrings(path):
+    """Every example in a module's documentation gives what it shows."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
 def test_there_is_one_version():

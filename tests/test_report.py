@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import doctest
 import html
 import io
 import json
@@ -21,7 +20,7 @@ from promo.cli import main
 from promo.errors import PromoError, StoreMismatch
 from promo.line import Line
 from promo.models.default import FULL, default_models
-from promo.report import TABLES, figures, report, svg, tables, write_csv, write_report
+from promo.report import TABLES, report, write_csv, write_report
 from promo.report.contents import contents
 from promo.store import Event, Reader, Store
 from test_browser import ARGUMENTS, complaint
@@ -318,12 +317,6 @@ def test_a_table_as_csv_reads_back_equal(path, table):
 
 def _typed(cell, value):
     return None if value is None and cell == "" else type(value)(cell)
-
-
-@pytest.mark.parametrize("module", [words, svg, tables, figures])
-def test_examples(module):
-    """The examples in the documentation hold."""
-    assert doctest.testmod(module).failed == 0
 
 
 def test_every_kind_of_event_has_words():
