@@ -13,6 +13,7 @@ from comms import wait_for, written_down
 from promo import __version__
 from promo.cli import parser
 from promo.models.default import EXPERTS, MIXTURE
+from promo.world import WORLDS
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
@@ -89,13 +90,16 @@ def test_every_command_of_the_readme_parses():
     assert named == {"lab", "app", "api", "run", "scale", "fork", "show", "report"}
 
 
-@pytest.mark.parametrize("command", ["run", "fork"])
-def test_the_help_names_every_expert(command, capsys, monkeypatch):
-    """What `--models` may name is in the help, all of it."""
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [("run", [*EXPERTS, MIXTURE]), ("fork", [*EXPERTS, MIXTURE]), ("api", WORLDS)],
+)
+def test_the_help_names_all_there_is(command, names, capsys, monkeypatch):
+    """The experts that `--models` may name, and the worlds, are in the help: all of them."""
     monkeypatch.setenv("COLUMNS", "1000")  # no name is broken
     with pytest.raises(SystemExit):
         parser().parse_args([command, "--help"])
-    assert {*re.findall(r"[a-z-]+", capsys.readouterr().out)} >= {*EXPERTS, MIXTURE}
+    assert {*re.findall(r"[a-z-]+", capsys.readouterr().out)} >= {*names}
 
 
 def test_the_readme_names_every_table_of_the_store():

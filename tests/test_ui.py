@@ -1,5 +1,6 @@
 """Tests of `promo.ui` without a browser: real widgets, real trainers, comms that write down."""
 
+import dataclasses
 import html
 import math
 import os
@@ -859,6 +860,16 @@ def test_a_changed_rate_has_a_mark_and_a_label(trainer):
         assert not [
             (a, b) for a, b in combinations(told, 2) if a[1] == b[1] and abs(a[0] - b[0]) < width
         ]
+
+
+def test_the_sentence_counts_the_changes_of_its_model(trainer):
+    """How often the rate was changed is of the model shown, whoever else has one."""
+    figure = ui.LossFigure()
+    trainer.run(1)
+    others = ((5, "another", 0.1), (6, "another", 0.2))
+    for own, told in (((), "never changed"), (((7, RATE, 0.3),), "changed once")):
+        figure.update(dataclasses.replace(trainer.snapshot, rate_changes=others + own))
+        assert told in figure.note.value
 
 
 def test_a_rate_changed_twice_at_rest_reads_as_the_last(trainer):

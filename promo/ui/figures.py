@@ -213,11 +213,12 @@ class LossFigure(Figure):
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
         area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
         floor = f"the best possible {best[-1]:.4f}, " if len(best) else ""
+        changes = sum(model == self._model for _, model, _ in snapshot.rate_changes)
         self.say(
             f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats, lately "
             f"{[*loss[-1:], *lately][-1]:.4f}, {floor}accuracy {accuracy:.1%}, area under the ROC "
-            f"curve {area}. Learning rate {snapshot.learning_rates[self._model]:.3g}, changed "
-            f"{_times(len(snapshot.rate_changes))}.{self._told_of(others, other)}"
+            f"curve {area}. Learning rate {snapshot.learning_rates[self._model]:.3g}, "
+            f"{_changed(changes)}.{self._told_of(others, other)}"
         )
 
     def _draw_other(self) -> tuple[Floats, Floats]:
@@ -280,5 +281,6 @@ def _signed(value: float) -> str:
     return f"{'+' if value >= 0 else '-'} {abs(value):.2f}"
 
 
-def _times(count: int) -> str:
-    return {0: "not once", 1: "once", 2: "twice"}.get(count, f"{count} times")
+def _changed(times: int) -> str:
+    told = {0: "never changed", 1: "changed once", 2: "changed twice"}
+    return told.get(times, f"changed {times} times")
