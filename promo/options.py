@@ -30,7 +30,9 @@ def trainer(
 
     before, names = begun(path), arguments.models
     if before and names and {*names} != {*before.names}:
-        raise StoreMismatch(f"{path} holds {', '.join(before.names)}; other models, another file")
+        raise StoreMismatch(
+            f"{path} was begun with {', '.join(before.names)}; other models need another file"
+        )
     check_rate(arguments.learning_rate, names or (before.names if before else USUAL))
     stream = _stream(arguments, service, before, follow=arguments.follow)
     models, settings = (
