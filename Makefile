@@ -28,7 +28,7 @@ test: setup ## run every test: code, notebooks (nbval) and browser
 	@chromium=$$($(BIN)/python tools/chromium.py --install) && \
 	  PROMO_CHROMIUM="$$chromium" PROMO_REQUIRE_BROWSER=1 $(BIN)/pytest --nbval $(SIDE_BY_SIDE) $(ARGS)
 
-check: setup ## check format, lint, types and the fast tests, in under a minute
+check: setup ## check format, lint, types and the fast tests, in a few minutes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

@@ -274,7 +274,8 @@ def main() -> int:
     for name, part in parts.items():
         if not options.parts or name in options.parts:
             for result in part():
-                print(f"{result.what}: {result.figure}, bar {result.bar}. {result.words}")
+                bar = f", bar {result.bar}" if result.bar else ""
+                print(f"{result.what}: {result.figure}{bar}. {result.words}")
                 sys.stdout.flush()
                 missed |= result.reached is False
     return int(missed)

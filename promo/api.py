@@ -192,8 +192,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        why = str(error.strerror).partition(" (")[0]  # the address again, in Python's words
         raise ServiceError(
-            f"cannot listen on {host}, port {port}: {error}; choose another port, or stop its user"
+            f"cannot listen on {host}, port {port}: {why}; choose another, or stop who has it"
         ) from error
     # Connections inherit it. asyncio would only set it on sockets that it made itself, and
     # without it an answer's body waits 40 ms for the client to acknowledge the header.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -100,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
         "regression, causal stories. SGD and river's trees do not merge; they are off.",
     )
     _add_stream(scale)
-    scale.add_argument("--scheduler", metavar="ADDRESS", help="to join, as in tcp://host:8786")
+    scale.add_argument(
+        "--scheduler", type=_address, metavar="ADDRESS", help="to join, as in tcp://host:8786"
+    )
     scale.add_argument("--workers", type=_count, default=2, help="to start here instead (2)")
     scale.add_argument("--parquet", type=Path, metavar="FOLDER", help="for the rows, by workers")
     scale.set_defaults(run=_run, trainer=options.scaled_trainer)
@@ -198,6 +201,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _address(text: str) -> str:
+    if not re.fullmatch(r".+:\d+/?", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected an address, as tcp://host:8786")
+    return text
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parser().parse_args(argv)
@@ -242,8 +251,10 @@ def _root() -> Path:
 def _service_for_kernels(url: str | None) -> Iterator[None]:
     """Have every kernel started meanwhile read one service, which we say."""
     from promo.address import without_login
+    from promo.stream import PageStream
 
     with _service(url) as service:
+        PageStream(service.url)  # refuses what is no address
         os.environ["PROMO_API_URL"] = service.url
         os.environ["PROMO_API_SOURCE"] = service.source
         print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
@@ -361,10 +372,7 @@ def _fork(arguments: argparse.Namespace) -> int:
     models = settings = None  # those of the store, whatever they are
     with Store.read_only(path) as source:
         before = Begun.of(source)
-        names = arguments.models or before.names
-        if rate is not None and SGDLogistic.name not in names:
-            told = ", ".join(names)
-            raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {told}")
+        options.check_rate(rate, arguments.models or before.names)
         if arguments.models or rate is not None:
             models, settings = before.models(arguments.models)
         rates = {} if rate is None else {SGDLogistic.name: rate}

@@ -132,7 +132,7 @@ def read_recipe(path: str | Path) -> Recipe:
             (found,) = connection.execute("SELECT world, rows, seed FROM recipe")
     except (sqlite3.Error, ValueError) as error:
         raise ServiceError(
-            f"{path} is no data set of promo ({error}); choose another file, or delete this one"
+            f"{path} is no data set of promo ({error}); choose another file"
         ) from error
     if version != DATA_VERSION:
         raise ServiceError(

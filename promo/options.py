@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promo.errors import PromoError
+from promo.errors import PromoError, StoreMismatch
 
 if TYPE_CHECKING:
     from promo.begun import Begun
@@ -28,9 +28,13 @@ def trainer(
     from promo.store import Store
     from promo.trainer import Trainer
 
-    before = begun(path)
+    before, names = begun(path), arguments.models
+    if before and names and {*names} != {*before.names}:
+        raise StoreMismatch(
+            f"{path} was begun with {', '.join(before.names)}; other models need another file"
+        )
+    check_rate(arguments.learning_rate, names or (before.names if before else USUAL))
     stream = _stream(arguments, service, before, follow=arguments.follow)
-    names = arguments.models
     models, settings = (
         before.models(names) if before else default_models(names or USUAL, stream.source)
     )
@@ -39,6 +43,15 @@ def trainer(
     if arguments.learning_rate is not None:
         learner.set_learning_rate(SGDLogistic.name, arguments.learning_rate)
     return learner
+
+
+def check_rate(rate: float | None, names: Sequence[str]) -> None:
+    """Refuse a learning rate where nobody among the experts goes by it."""
+    from promo.models.sgd import SGDLogistic
+
+    if rate is not None and SGDLogistic.name not in names:
+        told = ", ".join(names)
+        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {told}")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Tests of `promo.models.comoments`: equal to rational arithmetic, however rows are dealt."""
 
-import doctest
 from fractions import Fraction
 from functools import reduce
 
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pages import cuts, employees
-from promo.models import comoments
 from promo.models.comoments import CoMoments
 from promo.models.moments import Moments
 
@@ -38,11 +36,6 @@ def assert_same(found, columns, tolerance=1e-10):
     assert found.moments.n == columns.shape[1]
     for ours, theirs, size in zip(found.higher, exact(columns), sizes, strict=True):
         assert abs(ours - float(theirs)) <= tolerance * size
-
-
-def test_examples_in_docstrings():
-    """Every example in the module's documentation gives what it shows."""
-    assert doctest.testmod(comoments).failed == 0
 
 
 @given(cuts(ROWS), st.randoms(), scales)

@@ -1,6 +1,5 @@
 """Tests of `promo.dataset`."""
 
-import doctest
 import os
 import sqlite3
 import stat
@@ -43,11 +42,6 @@ def make_in_child(path, rows):
 def others(path):
     """Return what lies beside the data set, its lock aside."""
     return {entry.name for entry in path.parent.iterdir()} - {path.name, f".{path.name}.lock"}
-
-
-def test_examples_in_docstrings():
-    """Every example in the module's documentation gives what it shows."""
-    assert doctest.testmod(promo.dataset).failed == 0
 
 
 def test_employees_are_the_worlds_to_the_bit(dataset):

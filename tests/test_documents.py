@@ -1,5 +1,7 @@
 """What the documents say is what the code does."""
 
+import doctest
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -10,11 +12,14 @@ import pytest
 from clocks import wait_for
 from promo import __version__
 from promo.cli import parser
+from promo.models.default import EXPERTS, MIXTURE
+from promo.world import WORLDS
 
 ROOT = Path(__file__).parent.parent
 ROWS = 2000
 TESTS = ROOT / "tests"
 README = (ROOT / "README.md").read_text()
+EXAMPLES = [path for path in sorted(ROOT.glob("promo/**/*.py")) if ">>> " in path.read_text()]
 ANALYSIS = (ROOT / "ANALYSIS.md").read_text()
 
 
@@ -86,6 +91,18 @@ def test_every_command_of_the_readme_parses():
     assert named == {"lab", "app", "api", "run", "scale", "fork", "show", "report"}
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [("run", [*EXPERTS, MIXTURE]), ("fork", [*EXPERTS, MIXTURE]), ("api", WORLDS)],
+)
+def test_the_help_names_all_there_is(command, names, capsys, monkeypatch):
+    """The experts that `--models` may name, and the worlds, are in the help: all of them."""
+    monkeypatch.setenv("COLUMNS", "1000")  # no name is broken
+    with pytest.raises(SystemExit):
+        parser().parse_args([command, "--help"])
+    assert {*re.findall(r"[a-z-]+", capsys.readouterr().out)} >= {*names}
+
+
 def test_the_readme_names_every_table_of_the_store():
     """The README's list of tables is the schema's."""
     schema = (ROOT / "promo" / "store" / "schema.sql").read_text()
@@ -107,6 +124,13 @@ def test_the_python_of_the_readme_runs(api, tmp_path, monkeypatch):
         exec(views, names := {"trainer": trainer, "ui": ui})
         names["travel"].slider.page = 40
         wait_for(lambda: names["travel"].page == 40)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_in_docstrings(path):
+    """Every example in a module's documentation gives what it shows."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
 def test_there_is_one_version():

@@ -1,6 +1,5 @@
 """The faulty server of `promo.faults` and `promo.faulty`, and the line that it attacks."""
 
-import doctest
 import http.client
 import json
 import math
@@ -21,7 +20,6 @@ from hypothesis import strategies as st
 
 from clocks import STOP_S, at_most, wait_for
 from crash import open_trainer
-from promo import faults
 from promo.api import DATA_PATH, create_app
 from promo.dataset import Recipe, ensure_data
 from promo.embedded import EmbeddedAPI
@@ -82,11 +80,6 @@ def outcome(url, page=0, timeout=10):
 
 
 # -- the plan ---------------------------------------------------------------------------------
-
-
-def test_the_examples_of_the_plan():
-    """What the docstrings of `promo.faults` show is so."""
-    assert doctest.testmod(faults).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,16 @@
 """Tests of `promo.models.peeking`: who cries wolf, and that the quick way is the honest one."""
 
-import doctest
-
 import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from promo.models import anytime, peeking
+from promo.models import anytime
 from promo.models.peeking import peek
 
 
 @pytest.fixture(scope="module")
 def many():
     return peek(streams=2000, rows=5000, seed=20)
-
-
-def test_examples_in_docstrings():
-    """Every example in the module's documentation gives what it shows."""
-    assert doctest.testmod(peeking).failed == 0
 
 
 def test_the_sequence_keeps_its_promise(many):

@@ -132,9 +132,13 @@ def test_the_surface_is_the_experts_and_moves_with_it(trainer):
 
 
 def test_a_click_on_a_person_asks_every_expert(trainer):
-    """The sentence has the chance by every expert at the point that was clicked."""
+    """Where there are people to click on, the sentence has what every expert says of one."""
     figure = ui.SurfaceFigure(trainer)
+    settled(figure, trainer)
+    assert text_of(figure.note.value) == "No row is learned yet."
     trainer.run(60)
+    settled(figure, trainer)
+    assert text_of(figure.note.value).startswith("Click on a dot")
     figure._pick(None, {"data": {"x": 1.25, "y": -0.5}})
     settled(figure, trainer)
     said = text_of(figure.note.value)

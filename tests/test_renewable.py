@@ -1,6 +1,5 @@
 """Tests of `promo.models.renewable`: the likelihood's maximum, in one pass."""
 
-import doctest
 import math
 
 import numpy as np
@@ -43,11 +42,6 @@ def penalised(x, y):
     beta = optimize.minimize(loss, np.zeros(x.shape[1]), jac=slope, method="BFGS", tol=1e-9).x
     p = 1 / (1 + np.exp(-x @ beta))
     return beta, np.eye(x.shape[1]) + (x * (p * (1 - p))[:, None]).T @ x
-
-
-def test_examples_in_docstrings():
-    """Every example in the module's documentation gives what it shows."""
-    assert doctest.testmod(renewable).failed == 0
 
 
 @given(st.integers(0, 2**32), st.integers(0, 400), st.sampled_from([0.2, 1.0, 4.0]))

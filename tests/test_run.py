@@ -257,11 +257,13 @@ def test_failures_are_one_line(failure, url, tmp_path):
     [
         *(["--pages", "0"], ["--size", "-1"], ["--learning-rate", "nan"], ["--fast"]),
         *(["--models", "gpt"], ["--models", "mixture"], ["--models", ""]),
+        *(["--scheduler", "here"], ["--scheduler", "tcp://here"]),
     ],
 )
 def test_wrong_options_are_usage_errors(options, tmp_path):
     """An option that makes no sense is a usage error, exit code 2, with the option named."""
-    code, output, said = promo("run", "--db", tmp_path / "promo.db", *options)
+    command = "scale" if "--scheduler" in options else "run"
+    code, output, said = promo(command, "--db", tmp_path / "promo.db", *options)
     assert (code, output) == (2, "")
     assert options[0] in said
     assert "Traceback" not in said
@@ -343,4 +345,21 @@ def test_experts_are_chosen_once(url, tmp_path):
     weights = query(db, "SELECT value FROM metric WHERE model = 'mixture' AND name LIKE 'weight%'")
     assert len(weights) == 3 * PAGES
     code, _, said = promo("run", "--api", url, "--db", db, "--models", "base-rate")
-    assert (code, "models" in said, said.count("\n")) == (1, True, 1)
+    assert (code, "other models" in said, said.count("\n")) == (1, True, 1)
+
+
+@pytest.mark.parametrize("command", ["lab", "app"])
+def test_what_is_no_address_is_refused(command):
+    """`promo lab` and `promo app` say so in one line, and do not begin."""
+    code, _, said = promo(command, "--no-browser", "--port", "0", "--api", "nowhere")
+    assert code == 1
+    assert said == "promo: 'nowhere' is not the address of an API: give http://host:port\n"
+
+
+def test_a_rate_that_nobody_goes_by_is_refused(url, tmp_path):
+    """`--learning-rate` without sgd-logistic is one line, before a store is made of it."""
+    db = tmp_path / "promo.db"
+    options = ["--models", "base-rate", "--learning-rate", "0.1"]
+    code, _, said = promo("run", "--api", url, "--db", db, *options)
+    assert (code, "is of sgd-logistic" in said, said.count("\n")) == (1, True, 1)
+    assert not db.exists()

@@ -1,6 +1,5 @@
 """Tests of the algebra of `promo.scale`: chunks of pages, added up, are what one machine learns."""
 
-import doctest
 import pickle
 import random
 from dataclasses import replace
@@ -14,7 +13,6 @@ from promo.errors import PromoError, StoreError
 from promo.line import Line
 from promo.models.default import default_models
 from promo.models.logistic import RenewableLogistic
-from promo.scale import reader
 from promo.scale.chunk import Chunk
 from promo.scale.line import ScaledLine
 from promo.scale.reader import Plan
@@ -180,11 +178,6 @@ def test_what_does_not_merge_is_refused(tmp_path):
     with pytest.raises(PromoError, match=r"sgd-logistic does not merge.*merging=True"):
         ScaledLine(store, models)
     store.close()
-
-
-def test_the_examples():
-    """What the docstring of the plan shows is so."""
-    assert doctest.testmod(reader).failed == 0
 
 
 @pytest.mark.parametrize("in_flight", [1, 3, 8, 64])

@@ -1,6 +1,5 @@
 """Tests of `promo.stream.session` and `promo.address`: what may come in, what may not go out."""
 
-import doctest
 import shutil
 import ssl
 import subprocess
@@ -13,7 +12,6 @@ from functools import cache
 import pytest
 import tenacity
 
-from promo import address
 from promo.cli import main
 from promo.embedded import api_from_environment
 from promo.errors import RequestRefused, StreamError, StreamTimeout
@@ -27,11 +25,6 @@ LOGIN = "me:s%C3%BC%40fe"  # sü@fe
 @pytest.fixture(autouse=True)
 def _retry_fast(monkeypatch):
     monkeypatch.setattr(wire, "_backoff", tenacity.wait_random(0.005, 0.02))
-
-
-def test_the_examples_of_the_address():
-    """What the docstrings of `promo.address` show is so."""
-    assert doctest.testmod(address).failed == 0
 
 
 # -- endless answers --------------------------------------------------------------------------

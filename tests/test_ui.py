@@ -1,5 +1,6 @@
 """Tests of `promo.ui` without a browser: real widgets, real trainers, comms that write down."""
 
+import dataclasses
 import html
 import math
 import os
@@ -28,6 +29,7 @@ from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.ui.controls import status_line
+from promo.ui.plot import extend
 from promo.ui.switch import COLLIDER, NULL
 from promo.ui.table import as_html
 from servers import ScriptedServer, contract_server, employees
@@ -302,6 +304,19 @@ def test_after_start_over_the_axes_have_the_range_of_a_new_board(trainer):
     for figure in figures:
         figure.update(trainer.snapshot)
     assert ranges() == at_first
+
+
+@pytest.mark.parametrize("end", [1, 9, 27_000, 10**6, 10**9])
+def test_the_numbers_of_rows_keep_apart(end):
+    """However many rows: from 0 on, at most seven numbers with one distance, none off the axis."""
+    for figure in (ui.LossFigure(), ui.CoefficientFigure(), ui.BestRateFigure()):
+        along = figure.figure.axes[0]
+        extend(along.scale, end)
+        ticks = along.tick_values
+        assert ticks[0] == 0
+        assert along.scale.max / 2 < ticks[-1] <= along.scale.max
+        assert 3 <= len(ticks) <= 7
+        np.testing.assert_allclose(np.diff(ticks), ticks[1])
 
 
 def test_the_legend_names_the_bands_that_are_drawn(trainer):
@@ -838,6 +853,16 @@ def test_a_changed_rate_has_a_mark_and_a_label(trainer):
         assert not [
             (a, b) for a, b in combinations(told, 2) if a[1] == b[1] and abs(a[0] - b[0]) < width
         ]
+
+
+def test_the_sentence_counts_the_changes_of_its_model(trainer):
+    """How often the rate was changed is of the model shown, whoever else has one."""
+    figure = ui.LossFigure()
+    trainer.run(1)
+    others = ((5, "another", 0.1), (6, "another", 0.2))
+    for own, told in (((), "never changed"), (((7, RATE, 0.3),), "changed once")):
+        figure.update(dataclasses.replace(trainer.snapshot, rate_changes=others + own))
+        assert told in figure.note.value
 
 
 def test_a_rate_changed_twice_at_rest_reads_as_the_last(trainer):

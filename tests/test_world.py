@@ -1,7 +1,5 @@
 """Tests of `promo.world`."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,11 +23,6 @@ def slopes(world: World, *, controlled: bool) -> np.ndarray:
     sample = world.sample(200_000, seed=1)
     columns = [np.ones(200_000), sample.competence, sample.promoted][: 3 if controlled else 2]
     return np.linalg.lstsq(np.column_stack(columns), sample.network_ability, rcond=None)[0]
-
-
-def test_examples_in_docstrings():
-    """Every example in the module's documentation gives what it shows."""
-    assert doctest.testmod(promo.world).failed == 0
 
 
 @worlds

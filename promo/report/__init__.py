@@ -19,17 +19,20 @@ __all__ = ["TABLES", "Drawing", "drawings", "report", "write_csv", "write_report
 
 
 def write_report(db: str | Path, out: str | Path) -> Path:
-    """Write the report of a store to a file, over one that is there, and return its path.
+    """Write the report of a store to a file, over an HTML file that is there; return its path.
 
     Raises
     ------
     PromoError
-        The store cannot be read, or the file cannot be written.
+        The store cannot be read, the file cannot be written, or it is there and no HTML file.
     """
     with Reader(db) as reader:
         page = report(reader)
+    out = Path(out)
+    if out.is_file() and out.suffix not in (".html", ".htm"):  # a store, by a slip of the hand
+        raise PromoError(f"cannot write {out}: it is there, and no .html; choose another name")
     try:
-        Path(out).write_text(page, encoding="utf-8")
+        out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise PromoError(f"cannot write {out}: {error.strerror}") from error
-    return Path(out)
+    return out

@@ -43,13 +43,15 @@ def check_files(path: Path) -> None:
     Raises
     ------
     StoreError
-        The file, or the file that a link leads to, is a device, a pipe or the like; or what lies
+        The file, or what a link leads to, is a folder, a device, a pipe or the like; or what lies
         beside it leads elsewhere, so that writing the store would write there.
     """
     with explained(path):
         real = Path(os.path.realpath(path))
         if real.exists() and not real.is_file() and not real.is_dir():
             raise StoreError(f"{path} is no file but a device, a pipe or a socket; choose another")
+        if real.is_dir():
+            raise StoreError(f"cannot open {path}: it is a folder; name a file in it")
         for end in _BESIDE:
             beside = real.with_name(f"{real.name}{end}")
             with suppress(FileNotFoundError):

@@ -11,7 +11,18 @@ from promo.models.looks import COLLIDER, NULL
 from promo.models.verdict import in_words, negligible_slope, safe_to_stop
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
-from promo.ui.plot import DASHED, NOWHERE, POINTS, Figure, Floats, axis, extend, fit, move
+from promo.ui.plot import (
+    DASHED,
+    NOWHERE,
+    POINTS,
+    Figure,
+    Floats,
+    axis,
+    extend,
+    fit,
+    move,
+    over_rows,
+)
 from promo.ui.style import GREEN, GREY, VERMILLION, headed, key
 from promo.ui.switch import ColliderSwitch
 
@@ -53,7 +64,7 @@ class CoefficientFigure(Figure):
             if beside:
                 self.others[formula] = BesideLine(beside, scales)
         axes = [
-            axis(self._x, "rows", fmt="~s"),
+            over_rows(self._x),
             axis(self._y, "slope on competence", vertical=True, fmt="+.3~f"),
         ]
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]

@@ -12,7 +12,7 @@ from promo.models.best import BestPossible
 from promo.report.figures import loss_path, signed, straight
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
-from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fit, move
+from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fit, move, over_rows
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
@@ -179,7 +179,7 @@ class LossFigure(Figure):
             + NEW_RATE
         )
         axes = [
-            axis(self._x, "rows", fmt="~s"),
+            over_rows(self._x),
             axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
         ]
         marks = [self.coin, self.floor, self.rates.lines, self.recent, self.line]
@@ -207,11 +207,12 @@ class LossFigure(Figure):
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
         area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
         floor = f"the best possible {best[-1]:.4f}, " if len(best) else ""
+        changes = sum(model == self._model for _, model, _ in snapshot.rate_changes)
         self.say(
             f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats, lately "
             f"{[*loss[-1:], *lately][-1]:.4f}, {floor}accuracy {accuracy:.1%}, area under the ROC "
-            f"curve {area}. Learning rate {snapshot.learning_rates[self._model]:.3g}, changed "
-            f"{_times(len(snapshot.rate_changes))}.{self._told_of(others, other)}"
+            f"curve {area}. Learning rate {snapshot.learning_rates[self._model]:.3g}, "
+            f"{_changed(changes)}.{self._told_of(others, other)}"
         )
 
     def _draw_other(self) -> tuple[Floats, Floats]:
@@ -249,5 +250,6 @@ def _recent(rows: Floats, mean: Floats) -> tuple[Floats, Floats]:
     return rows[lag:][some], (total[lag:] - total[:-lag])[some] / new[some]
 
 
-def _times(count: int) -> str:
-    return {0: "not once", 1: "once", 2: "twice"}.get(count, f"{count} times")
+def _changed(times: int) -> str:
+    told = {0: "never changed", 1: "changed once", 2: "changed twice"}
+    return told.get(times, f"changed {times} times")

@@ -89,6 +89,23 @@ def axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "") 
     )
 
 
+def over_rows(scale: bq.Scale) -> bq.Axis:
+    """Return the axis of rows: whenever its scale moves it has round ticks that keep apart.
+
+    Examples
+    --------
+    >>> rows = bq.LinearScale(min=0, max=10)
+    >>> axis = over_rows(rows)
+    >>> rows.max = 27_000
+    >>> axis.tick_values.tolist()
+    [0.0, 5000.0, 10000.0, 15000.0, 20000.0, 25000.0]
+    """
+    along = axis(scale, "rows", fmt="~s")
+    tick(along)
+    scale.observe(lambda _: tick(along), "max")
+    return along
+
+
 def move(mark: bq.Mark, x: Floats, y: Floats) -> None:
     """Move a mark: x of shape (n,), y of shape (n,) or, of a band, (2, n)."""
     if isinstance(mark, bq.Lines) and x.shape[-1] < 2:
@@ -126,15 +143,7 @@ def extend(scale: bq.Scale, end: float) -> None:
 
 
 def tick(along: bq.Axis) -> None:
-    """Put round ticks on an axis, so few that their numbers keep apart; as its scale stands now.
-
-    Examples
-    --------
-    >>> rows = axis(bq.LinearScale(min=0, max=27_000), "rows")
-    >>> tick(rows)
-    >>> rows.tick_values.tolist()
-    [0.0, 5000.0, 10000.0, 15000.0, 20000.0, 25000.0]
-    """
+    """Put round ticks on an axis, so few that their numbers keep apart; as its scale stands now."""
     values = np.array([value for value, _ in ticks(along.scale.min, along.scale.max)])
     if along.tick_values is None or not np.array_equal(along.tick_values, values):
         along.tick_values = values

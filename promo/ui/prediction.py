@@ -30,7 +30,7 @@ from promo.ui.opinions import (
     grid,
     opinions,
 )
-from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move
+from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, over_rows
 from promo.ui.style import GREY, INK, PURPLE, headed, key, row_layout, sheet, table
 
 _CELLS = 48
@@ -168,7 +168,7 @@ class ExpertsFigure(Figure):
         self.names = widgets.HTML()
         legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
         axes = [
-            axis(self._x, "rows", fmt="~s"),
+            over_rows(self._x),
             axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
         ]
         self.other = BesideLine(beside, scales) if beside else None
@@ -258,7 +258,7 @@ class WeightsFigure(Figure):
         }  # fmt: skip
         legend = "".join(_key(name, styles[name]) for name in self._names)
         axes = [
-            axis(self._x, "rows", fmt="~s"),
+            over_rows(self._x),
             axis(self._y, "weight in the mixture", vertical=True, fmt=".0%"),
         ]
         super().__init__("Whom does the mixture trust?", legend, [*self.lines.values()], axes)
@@ -269,7 +269,7 @@ class WeightsFigure(Figure):
         rows = history[Mixture.name, "rows"]
         for name, line in self.lines.items():
             move(line, rows, history[Mixture.name, f"weight of {name}"])
-        self._x.max = max(float(rows[-1]) if len(rows) else 0.0, 1.0)
+        extend(self._x, max([1.0, *rows[-1:].tolist()]))
         weights = {n: snapshot.metric(Mixture.name, f"weight of {n}") for n in self._names}
         best = max(weights, key=lambda name: weights[name])
         self.say(f"The next row is predicted with {weights[best]:.1%} of the weight on {best}.")
@@ -429,7 +429,8 @@ class SurfaceFigure(Figure):
         move(self.boundary, *contour(xs, ys, proba - 0.5))
         edges = [contour(xs, ys, bound - 0.5) for bound in bounds] or [(np.empty(0), np.empty(0))]
         move(self.band, *(np.concatenate(each) for each in zip(*edges, strict=True)))
-        self.say(said or "Click on a dot: each expert says what it thinks of such a person.")
+        hint = "Click on a dot: each expert says what it thinks of such a person."
+        self.say(said or (hint if snapshot.rows else "No row is learned yet."))
 
 
 def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Model]) -> Any:

@@ -13,7 +13,7 @@ from promo.models.logistic import RenewableLogistic
 from promo.models.race import DIVERGED, RATES, runner
 from promo.models.sgd import SGDLogistic
 from promo.snapshot import Snapshot
-from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fit, move
+from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fit, move, over_rows
 from promo.ui.style import BLUE, GREEN, GREY, SKY, VERMILLION, key, row_layout
 
 YOURS, EXACT = SGDLogistic.name, RenewableLogistic().name
@@ -211,7 +211,7 @@ class PathsFigure(_Raced):
             + key("yours", GREY, dash="2,3")
         )
         axes = [
-            axis(self._x, "rows", fmt="~s"),
+            over_rows(self._x),
             axis(self._y, "weight of competence", vertical=True, fmt=".1f"),
         ]
         marks = [self.all, self.yours, self.best, self.exact]
@@ -270,7 +270,7 @@ class BestRateFigure(_Raced):
         )  # fmt: skip
         rates = axis(up, "learning rate", vertical=True, fmt="~g")
         rates.tick_values = _TICKS
-        axes = [axis(self._x, "rows", fmt="~s"), rates]
+        axes = [over_rows(self._x), rates]
         own = [] if switch else [self.switch.widget]
         legend = key("best of twelve rates by its last 1,000 to 2,000 rows", BLUE)
         super().__init__("When does the best rate move?", legend, [self.line], axes, own)
