@@ -343,7 +343,8 @@ def _choose(trainer: Answering) -> widgets.Dropdown:
 class SurfaceFigure(Figure):
     """P(promoted) over the plane by one expert, its even odds, and the people it speaks of.
 
-    Click on a person: below stands what each expert says of people like that.
+    Click on a person: below stands what each expert says of people like that. `WhatIfCard` answers
+    the same by the keyboard.
 
     Parameters
     ----------
@@ -416,7 +417,7 @@ class SurfaceFigure(Figure):
         move(self.boundary, *contour(xs, ys, proba - 0.5))
         edges = [contour(xs, ys, bound - 0.5) for bound in bounds] or [(np.empty(0), np.empty(0))]
         move(self.band, *(np.concatenate(each) for each in zip(*edges, strict=True)))
-        self.say(said or "Click on a dot: each expert says what it thinks of such a person.")
+        self.say(said or "Click on a dot, or ask <b>What if?</b>: each expert says what it thinks.")
 
 
 def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Model]) -> Any:
