@@ -29,6 +29,21 @@ def stores_in(folder: Path) -> list[Begun]:
     return [found for found in map(stored, files) if found]
 
 
+def check(url: str, source: str, path: Path) -> None:
+    """Raise what would keep `open_stream` from opening, as far as it shows without opening.
+
+    Raises
+    ------
+    PromoError
+        The address leads nowhere, or the store holds another stream.
+    """
+    before = stored(path)
+    if before and before.source != source:
+        told = f"{path.name} holds {before.source}, not {source}"
+        raise StoreMismatch(f"{told}; choose that source, or a new store")
+    PageStream(url, source=source).check()
+
+
 def open_stream(
     url: str, source: str, path: Path, names: Sequence[str] = FULL, alpha: float = ALPHA
 ) -> Trainer | Following:

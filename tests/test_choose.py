@@ -113,18 +113,36 @@ def test_another_world_models_and_store(form):
     wait_for(lambda: not world.is_running())
 
 
-def test_what_cannot_be_opened_is_told_and_the_form_stays(form, api):
-    """A store of another source, a world of no rows that can be: a sentence, and another try."""
+def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):
+    """Impossible rows, a store of another source, an address of nobody: a sentence, another try."""
+    first, children = form.trainer, {*psutil.Process().children()}
     form.fold.value = True
     form.source.value, form.rows.value = "a made-up world", -5
     form.open.click()
     wait_for(lambda: "rows is -5" in form.note.value)
-    assert "No stream is open" in form.summary.value
-    assert form.trainer is None
+    form.rows.value = 300
+    form.open.click()
+    wait_for(lambda: "a.db holds world:collider?rows=2000" in text_of(form.note.value))
+    wait_for(lambda: {*psutil.Process().children()} == children)  # the world has ended again
+    form.source.value, form.address.value = "another address", "http://127.0.0.1:9"
+    form.store.value = ""
+    form.open.click()
+    wait_for(lambda: "annot reach" in form.note.value)
+    assert form.trainer is first
+    assert first.run(3).rows == 30
     form.source.value = "the API that runs"
     form.open.click()
-    wait_for(lambda: form.trainer is not None and not form.fold.value)
-    assert form.trainer.store.source == api.source
+    wait_for(lambda: form.trainer is not first and not form.fold.value)
+    assert form.note.value == ""
+
+
+def test_a_first_stream_that_cannot_be_opened_leaves_the_form(api, tmp_path):
+    """Nothing is open, which is said, and the form is there for another try."""
+    (tmp_path / "a.db").write_text("no store")
+    choose = ui.Choose(api, tmp_path / "a.db", board)
+    assert choose.trainer is None
+    assert choose.fold.value
+    assert "No stream is open" in choose.summary.value
 
 
 def test_who_comes_second_watches_and_may_open_their_own(form, api, tmp_path):

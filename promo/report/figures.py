@@ -198,14 +198,16 @@ def _letters(story: Story) -> str:
 def percent(share: float) -> str:
     """Return a share for people: never 0% or 100% of what only comes close.
 
+    A share of 0 is one that has become too small for a float.
+
     Examples
     --------
-    >>> percent(0.99999), percent(0.25), percent(1e-9)
-    ('> 99.9%', '25.0%', '< 0.1%')
+    >>> percent(0.99999), percent(0.25), percent(1e-9), percent(0.0)
+    ('> 99.9%', '25.0%', '< 0.1%', '< 0.1%')
     """
     if 0.9995 <= share < 1:
         return "> 99.9%"
-    return f"{share:.1%}" if share >= 0.0005 or share == 0 else "< 0.1%"
+    return f"{share:.1%}" if share >= 0.0005 else "< 0.1%"
 
 
 # -- the plots' parts -----------------------------------------------------------------------

@@ -18,18 +18,13 @@ from promo.ui.exports import Exports
 from promo.ui.figures import LossFigure, SampleFigure
 from promo.ui.fork import Fork
 from promo.ui.lessons import PeekingFigure, SelectionFigure
-from promo.ui.prediction import (
-    CalibrationFigure,
-    ExpertsFigure,
-    Leaderboard,
-    SurfaceFigure,
-    WeightsFigure,
-)
+from promo.ui.prediction import CalibrationFigure, ExpertsFigure, Leaderboard, WeightsFigure
 from promo.ui.publisher import Publisher, close_all, close_views
 from promo.ui.quality import DataQuality
 from promo.ui.race import BestRateFigure, PathsFigure, RaceFigure, RaceSwitch
 from promo.ui.sandbox import DoFigure, WorldFigure
 from promo.ui.stories import StoriesFigure
+from promo.ui.surface import SurfaceFigure
 from promo.ui.switch import ColliderSwitch
 from promo.ui.table import CoefficientTable
 from promo.ui.timetravel import TimeTravel

@@ -17,7 +17,7 @@ from promo.dataset import Recipe
 from promo.embedded import EmbeddedAPI, ExternalAPI
 from promo.following import Following
 from promo.models.anytime import ALPHA
-from promo.opening import open_stream, stored, stores_in
+from promo.opening import check, open_stream, stored, stores_in
 from promo.snapshot import Snapshot
 from promo.stream.look import look
 from promo.trainer import Trainer
@@ -31,6 +31,7 @@ _WIDE = {"description_width": "initial"}
 _RUNS, _WORLD, _ADDRESS = "the API that runs", "a made-up world", "another address"
 _ALPHAS = (0.1, ALPHA, 0.01)
 _NEW = ""
+_PRICES = "Beside each expert: µs a row, in pages of 10 and of 1,000 rows"
 
 
 class Choose:
@@ -38,8 +39,9 @@ class Choose:
 
     *Open* has `opened` make the publisher and the board; both it and what takes time before, such
     as to start an API, happen in the thread of this view's publisher. What stood there before is
-    closed first: what it has committed stays in its store. A store that another process writes is
-    shown as it grows, and a button opens one of the reader's own.
+    closed once source and store are known to be good: what it has committed stays in its store. A
+    store that another process writes is shown as it grows, and a button opens one of the reader's
+    own.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ class Choose:
         opened: Callable[[Trainer | Following], Board],
     ) -> None:
         self._api, self._folder, self._make = api, path.parent, opened
-        self._own: EmbeddedAPI | None = None  # the world that this form has started
+        self._own: EmbeddedAPI | ExternalAPI | None = None  # of the stream that is open
         self._asked: Callable[[], None] | None = None
         self._looked_at, self._unfolded = "", False
         self.trainer: Trainer | Following | None = None
@@ -100,7 +102,7 @@ class Choose:
             [self.verdict],
             [self.store, self.name, self.alpha],
             [self.experts.widget],
-            [widgets.HTML(_says("Beside each expert: µs a row, in pages of 10 and of 1,000 rows"))],
+            [widgets.HTML(f'<div class="promo-legend">{_PRICES}</div>')],
             [self.open, self.note],
         ]
         self._form = widgets.VBox([widgets.HBox(row, layout=row_layout()) for row in rows])
@@ -181,15 +183,18 @@ class Choose:
         """Open the store with what is filled in; say below the button why that failed."""
         self.note.value, self.open.disabled = _says("Opening …"), True
         try:
-            self.close()
             api = self._service()
+            check(api.url, api.source, path)
+            self.close()
+            self._own = api
             names, alpha = self.experts.names, self.alpha.value
             self.trainer = open_stream(api.url, api.source, path, names, alpha)
             self.place.children = (self._make(self.trainer),)
         except Exception as error:  # said here; the reader may choose again
             self.fold.value = True
             self.note.value = _says(str(error) or repr(error), failed=True)
-            self.summary.value = _says("No stream is open.")
+            if self.trainer is None:
+                self.summary.value = _says("No stream is open.")
         else:
             self.fold.value, self.note.value = False, ""
             self._summarise(self.trainer)
@@ -203,8 +208,7 @@ class Choose:
         if self.source.value == _ADDRESS:
             url = self.address.value.strip().rstrip("/")
             return ExternalAPI(url, without_login(url))
-        self._own = EmbeddedAPI(self.world.value, self.rows.value, self.seed.value)
-        return self._own
+        return EmbeddedAPI(self.world.value, self.rows.value, self.seed.value)
 
     def _summarise(self, trainer: Trainer | Following) -> None:
         reads = isinstance(trainer, Following)
@@ -229,7 +233,7 @@ class Choose:
             close_board(board)
         if self.trainer is not None:
             self.trainer.close()
-        if self._own is not None:
+        if self._own is not None and self._own is not self._api:
             self._own.close()
         self.trainer = self._own = None
 

@@ -31,6 +31,10 @@ _CSS = """
   .promo-dashboard .widget-hbox:has(.bqplot) + .promo-sentence { position: absolute;
     clip-path: inset(50%); } }
 .promo-dashboard .promo-figure:has(.widget-toggle-buttons) .promo-note { min-height: 5.4em; }
+@container (max-width: 520px) {
+  .promo-dashboard .promo-figure:has(.widget-toggle-buttons) .promo-note { min-height: 6.75em; } }
+@container (max-width: 440px) {
+  .promo-dashboard .promo-figure:has(.widget-toggle-buttons) .promo-note { min-height: 8.1em; } }
 .promo-dashboard .promo-figure .bqplot { height: var(--promo-plot) !important; }
 .promo-dashboard .promo-figure .bqplot .axis text { font-size: var(--promo-small) !important; }
 .promo-dashboard .promo-figure > .widget-dropdown { position: absolute; top: 0; right: 0;

@@ -17,7 +17,7 @@ from promo.trainer import Trainer
 from promo.ui.download import Download
 from promo.ui.style import headed, row_layout, sheet
 
-MOST_BYTES = 5_000_000  # that go through the browser; a larger table is written beside the store
+MOST_BYTES = 20_000_000  # that go through the browser; a larger table is written beside the store
 _FIGURES = (
     ("Who gets promoted?", "sample"),
     ("How well do we predict?", "loss"),

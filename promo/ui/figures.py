@@ -19,7 +19,7 @@ _CHANGES = 50  # of a learning rate that are marked, the newest
 _BEST, _BEST_LOSS = BestPossible.name, (BestPossible.name, "log_loss")
 NONE = np.empty(0), np.empty(0)
 _LABELS = 6  # of learning rates, the newest; bqplot's Label fails when their number changes
-_APART, _LINE = 0.2, 0.09  # of the axes: width and height of a label in a small figure
+_APART, _LINE = 0.2, 0.12  # of the axes: width and height of a label in a small figure
 NEW_RATE = key("new rate", VERMILLION, dash="2,3")
 
 

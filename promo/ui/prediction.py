@@ -1,4 +1,4 @@
-"""Predicting promotion: the leaderboard, the mixture's weights, calibration, surface."""
+"""Predicting promotion: the leaderboard, the experts' losses and weights, calibration."""
 
 from __future__ import annotations
 
@@ -25,15 +25,11 @@ from promo.ui.opinions import (
     STYLES,
     Answer,
     Answering,
-    contour,
     experts_of,
-    grid,
-    opinions,
 )
 from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, over_rows
-from promo.ui.style import GREY, INK, PURPLE, headed, key, row_layout, sheet, table
+from promo.ui.style import GREY, PURPLE, headed, key, row_layout, sheet, table
 
-_CELLS = 48
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
 _COLUMNS = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
@@ -287,7 +283,7 @@ class CalibrationFigure(Figure):
 
     def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
-        self.expert = _choose(trainer)
+        self.expert = choose_expert(trainer)
         self.lately = widgets.Checkbox(
             description="lately", indent=False, layout=widgets.Layout(width="auto")
         )
@@ -341,108 +337,8 @@ def _calibration(name: str, lately: bool, models: Sequence[Model]) -> tuple[str,
     return f"{name}{', lately' * lately}", tally.calibration(board.names.index(name))
 
 
-def _choose(trainer: Answering) -> widgets.Dropdown:
+def choose_expert(trainer: Answering) -> widgets.Dropdown:
+    """Return a list of the experts to choose from: the mixture at first, if there is one."""
     names = names_of(trainer)
     first = Mixture.name if Mixture.name in names else names[0]
     return widgets.Dropdown(options=names, value=first, description="Expert", style=_WIDE)
-
-
-class SurfaceFigure(Figure):
-    """P(promoted) over the plane by one expert, its even odds, and the people it speaks of.
-
-    Click on a person: below stands what each expert says of people like that.
-
-    Parameters
-    ----------
-    trainer
-        Whose experts are asked.
-    title
-        Of the figure.
-    """
-
-    rest_s = 1.0
-
-    def __init__(self, trainer: Answering, title: str = "Where are the chances?") -> None:
-        self._trainer, self._answer = trainer, Answer()
-        self._picked: tuple[float, float] | None = None
-        self.expert = _choose(trainer)
-        x, y = bq.LinearScale(min=-4, max=4), bq.LinearScale(min=-4, max=4)
-        colour = bq.ColorScale(colors=["#D55E00", "#f7f7f7", "#0072B2"], min=0, max=1)
-        scales = {"x": x, "y": y}
-        nothing = np.array([-4.0, 4.0])
-        self.map = bq.HeatMap(
-            x=nothing, y=nothing, color=np.full((2, 2), 0.5), scales={**scales, "color": colour}
-        )
-        self.not_promoted, self.promoted = (
-            bq.Scatter(
-                x=NOWHERE, y=NOWHERE, scales=scales, colors=["#ffffff"], stroke="#444444",
-                marker=marker, default_size=size, opacities=[0.8], stroke_width=1,
-            )
-            for marker, size in (("cross", 30), ("circle", 20))
-        )  # fmt: skip
-        self.boundary, self.band = (
-            bq.Scatter(x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], default_size=size)
-            for size in (12, 3)
-        )
-        for people in (self.promoted, self.not_promoted):
-            people.on_element_click(self._pick)
-        legend = (
-            key("promoted", INK, marker="circle")
-            + key("not promoted", INK, marker="cross")
-            + key("surely promoted", "#0072B2")
-            + key("surely not", "#D55E00")
-            + "<span>dotted: even odds, 95% band</span>"
-        )
-        axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
-        for each in axes:
-            each.tick_values = np.arange(-4.0, 5.0, 2.0)
-        marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
-        super().__init__(title, legend, marks, axes, [self.expert])
-
-    def _pick(self, _: Any, target: dict[str, Any]) -> None:
-        self._picked = float(target["data"]["x"]), float(target["data"]["y"])
-
-    @property
-    def choice(self) -> object:
-        """The expert, the point picked, and whether they are shown."""
-        about = self.expert.value, self._picked
-        return about, self._answer.is_about(about)
-
-    @property
-    def answers(self) -> int:
-        """How many answers have come."""
-        return self._answer.count
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Draw the newest answer, and ask again."""
-        ability, competence, promoted = snapshot.sample[:, -300:]
-        for people, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
-            move(people, competence[chosen], ability[chosen])
-        about = self.expert.value, self._picked
-        question = partial(_surface, *about)
-        answer = self._answer.to(about, snapshot.rows, lambda: self._trainer.ask(question))
-        if answer is None:
-            return
-        xs, ys, proba, bounds, said = answer
-        with self.map.hold_sync():
-            self.map.x, self.map.y, self.map.color = xs, ys, proba
-        move(self.boundary, *contour(xs, ys, proba - 0.5))
-        edges = [contour(xs, ys, bound - 0.5) for bound in bounds] or [(np.empty(0), np.empty(0))]
-        move(self.band, *(np.concatenate(each) for each in zip(*edges, strict=True)))
-        hint = "Click on a dot: each expert says what it thinks of such a person."
-        self.say(said or (hint if snapshot.rows else "No row is learned yet."))
-
-
-def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Model]) -> Any:
-    expert = next(each for each in experts_of(models) if each.name == name)
-    xs, ys, rows = grid((-4, 4), (-4, 4), _CELLS)
-    shape = (_CELLS, _CELLS)
-    proba = expert.predict_proba(rows).reshape(shape)
-    bounds = []
-    if hasattr(expert, "interval_proba"):
-        bounds = [each.reshape(shape) for each in expert.interval_proba(rows)]
-    said = ""
-    if picked:
-        told = "; ".join(f"{o.name} {o.proba:.0%}" for o in opinions(models, *picked))
-        said = f"Competence {picked[0]:+.2f}, network ability {picked[1]:+.2f}: {told}."
-    return xs, ys, proba, bounds, said
