@@ -373,7 +373,7 @@ def _fork(arguments: argparse.Namespace) -> int:
     models = settings = None  # those of the store, whatever they are
     with Store.read_only(path) as source:
         before = Begun.of(source)
-        options.check_rate(rate, arguments.models or before.names)
+        options.check_rate(rate, arguments.models or source.states)
         if arguments.models or rate is not None:
             models, settings = before.models(arguments.models)
         rates = {} if rate is None else {SGDLogistic.name: rate}
