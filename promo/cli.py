@@ -256,8 +256,9 @@ def _service_for_kernels(url: str | None) -> Iterator[None]:
     with _service(url) as service:
         PageStream(service.url)  # refuses what is no address
         os.environ["PROMO_API_URL"] = service.url
-        os.environ["PROMO_API_SOURCE"] = service.source
-        print(f"promo: employees from {without_login(service.url)} ({service.source})", flush=True)
+        url = without_login(service.url)
+        os.environ["PROMO_API_SOURCE"] = f"{url} {service.source}"
+        print(f"promo: employees from {url} ({service.source})", flush=True)
         yield
 
 
@@ -372,7 +373,7 @@ def _fork(arguments: argparse.Namespace) -> int:
     models = settings = None  # those of the store, whatever they are
     with Store.read_only(path) as source:
         before = Begun.of(source)
-        options.check_rate(rate, arguments.models or before.names)
+        options.check_rate(rate, arguments.models or source.states)
         if arguments.models or rate is not None:
             models, settings = before.models(arguments.models)
         rates = {} if rate is None else {SGDLogistic.name: rate}

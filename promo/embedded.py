@@ -120,13 +120,15 @@ def api_from_environment(
 ) -> EmbeddedAPI | ExternalAPI:
     """Return the service that `PROMO_API_URL` names, or else start one.
 
-    `PROMO_API_SOURCE` is the named service's identity for stores; its URL without a login
-    stands in for it.
+    Its identity for stores is its URL without a login; or what follows that and a space in
+    `PROMO_API_SOURCE`, which so says nothing of another service that is named later.
     The parameters are those of `EmbeddedAPI`, of no effect on a service that already runs.
     """
     url = os.environ.get("PROMO_API_URL", "").rstrip("/")
     if url:
-        return ExternalAPI(url, os.environ.get("PROMO_API_SOURCE") or without_login(url))
+        told = without_login(url)
+        of, _, source = os.environ.get("PROMO_API_SOURCE", "").partition(" ")
+        return ExternalAPI(url, source if source and of.rstrip("/") == told else told)
     return EmbeddedAPI(world, rows, seed, data)
 
 

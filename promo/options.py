@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ def trainer(
     before, names = begun(path), arguments.models
     if before and names and {*names} != {*before.names}:
         raise StoreMismatch(
-            f"{path} was begun with {', '.join(before.names)}; other models need another file"
+            f"{path} was not begun with {', '.join(names)}; other models need another file"
         )
     check_rate(arguments.learning_rate, names or (before.names if before else USUAL))
     stream = _stream(arguments, service, before, follow=arguments.follow)
@@ -45,13 +45,12 @@ def trainer(
     return learner
 
 
-def check_rate(rate: float | None, names: Sequence[str]) -> None:
+def check_rate(rate: float | None, names: Collection[str]) -> None:
     """Refuse a learning rate where nobody among the experts goes by it."""
     from promo.models.sgd import SGDLogistic
 
     if rate is not None and SGDLogistic.name not in names:
-        told = ", ".join(names)
-        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among {told}")
+        raise PromoError(f"--learning-rate is of {SGDLogistic.name}, which is not among the models")
 
 
 @contextmanager

@@ -238,12 +238,14 @@ def test_data_sets_keep_apart(tmp_path, monkeypatch):
     ("environment", "source"),
     [
         ({"PROMO_API_URL": "http://api.example:5000/"}, "http://api.example:5000"),
-        ({"PROMO_API_URL": "http://api.example:5000", "PROMO_API_SOURCE": "theirs"}, "theirs"),
+        ({"PROMO_API_SOURCE": "http://api.example:5000 theirs"}, "theirs"),
+        ({"PROMO_API_SOURCE": "http://127.0.0.1:5000 ours"}, "http://api.example:5000"),
     ],
 )
 def test_the_environment_names_a_service(monkeypatch, environment, source):
-    """With `PROMO_API_URL` set nothing is started; the source is given, or the URL."""
+    """With `PROMO_API_URL` set nothing is started; the source is given for that URL, or the URL."""
     monkeypatch.delenv("PROMO_API_SOURCE", raising=False)
+    monkeypatch.setenv("PROMO_API_URL", "http://api.example:5000")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     before = children()

@@ -63,7 +63,10 @@ def growth(seconds):
 def test_recovery_is_quick(worn, api, record_property):
     """Killed again and again, `promo run` has a new page within 2 s of its start."""
     path, times = worn[0], []
-    environment = os.environ | {"PROMO_API_URL": api.url, "PROMO_API_SOURCE": api.source}
+    environment = os.environ | {
+        "PROMO_API_URL": api.url,
+        "PROMO_API_SOURCE": f"{api.url} {api.source}",
+    }
     for _ in range(RECOVERIES):
         before = newest(path)
         with at_most(2.0, times):

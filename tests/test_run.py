@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from clocks import wait_for
+from promo.models.experts import BaseRate
 from promo.opening import open_stream
+from promo.store import Store
+from promo.stream import PageStream
+from promo.trainer import Trainer
 from servers import employees
 
 ROWS, PAGES = 125, 13
@@ -150,6 +154,17 @@ def test_a_fork_that_is_refused_is_one_line(options, reason, whole, tmp_path):
     assert (code, output, said.count("\n")) == (1, "", 1)
     assert reason in said
     assert not (tmp_path / "b.db").exists()
+
+
+def test_a_fork_gives_no_rate_to_who_was_not_there(url, tmp_path):
+    """Models that a store's settings do not name are not taken for sgd-logistic."""
+    db, stream = tmp_path / "a.db", PageStream(url)
+    store = Store(db, source=stream.source, page_size=stream.page_size)
+    with Trainer(stream, store, [BaseRate()]) as trainer:
+        trainer.run(3)
+    options = ["--page", 1, "--out", tmp_path / "b.db", "--learning-rate", 1]
+    code, _, said = promo("fork", "--db", db, *options)
+    assert (code, "is of sgd-logistic" in said, said.count("\n")) == (1, True, 1)
 
 
 def test_interrupted_after_a_commit(tmp_path):

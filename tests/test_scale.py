@@ -257,7 +257,6 @@ def promo(*arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PROMO_API_SOURCE": SOURCE},
     )
     try:
         yield process

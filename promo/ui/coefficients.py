@@ -22,6 +22,7 @@ from promo.ui.plot import (
     fit,
     move,
     over_rows,
+    sparse,
 )
 from promo.ui.style import GREEN, GREY, VERMILLION, headed, key
 from promo.ui.switch import ColliderSwitch
@@ -65,7 +66,7 @@ class CoefficientFigure(Figure):
                 self.others[formula] = BesideLine(beside, scales)
         axes = [
             over_rows(self._x),
-            axis(self._y, "slope on competence", vertical=True, fmt="+.3~f"),
+            sparse(axis(self._y, "slope on competence", vertical=True, fmt="+.3~f")),
         ]
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
         marks += [mark for other in self.others.values() for mark in other.marks]
@@ -92,12 +93,10 @@ class CoefficientFigure(Figure):
                 mark.visible = chosen
         if not snapshot.rows:
             self.empty("No row is learned yet.")
-            self.tick()
             return
         move(self.zero, np.array([0.0, end]), np.zeros(2))
         extend(self._x, end)
         fit(self._y, np.array([end]), shown)
-        self.tick()
         claims = [self._claim(snapshot, formula) for formula in self.switch.formulas]
         self.say(" ".join(claims) + self._told_of_other())
 

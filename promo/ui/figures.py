@@ -12,7 +12,19 @@ from promo.models.best import BestPossible
 from promo.report.figures import loss_path, signed, straight
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
-from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fit, move, over_rows
+from promo.ui.plot import (
+    DASHED,
+    NOWHERE,
+    OFF,
+    Figure,
+    Floats,
+    axis,
+    extend,
+    fit,
+    move,
+    over_rows,
+    sparse,
+)
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
 _CHANGES = 50  # of a learning rate that are marked, the newest
@@ -180,7 +192,7 @@ class LossFigure(Figure):
         )
         axes = [
             over_rows(self._x),
-            axis(self._y, "log loss (nats)", vertical=True, fmt=".3f"),
+            sparse(axis(self._y, "log loss (nats)", vertical=True, fmt=".3f")),
         ]
         marks = [self.coin, self.floor, self.rates.lines, self.recent, self.line]
         marks += [self.rates.labels, *(self.other.marks if self.other else [])]

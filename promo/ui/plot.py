@@ -39,7 +39,6 @@ class Figure:
         beside: widgets.Widget | None = None,
     ) -> None:
         self.note = widgets.HTML().add_class("promo-sentence")
-        self._axes = axes
         self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
@@ -71,11 +70,6 @@ class Figure:
                 scale.min, scale.max = low, high
         self.say(sentence)
 
-    def tick(self) -> None:
-        """Put round ticks on the axes, few enough for the smallest figure; scales come first."""
-        for each in self._axes:
-            tick(each)
-
 
 def axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "") -> bq.Axis:
     """Return an axis whose label keeps clear of its numbers."""
@@ -90,19 +84,30 @@ def axis(scale: bq.Scale, label: str, *, vertical: bool = False, fmt: str = "") 
 
 
 def over_rows(scale: bq.Scale) -> bq.Axis:
-    """Return the axis of rows: whenever its scale moves it has round ticks that keep apart.
+    """Return the axis of rows."""
+    return sparse(axis(scale, "rows", fmt="~s"))
+
+
+def sparse(along: bq.Axis) -> bq.Axis:
+    """Give an axis round ticks, few enough for the smallest figure, however its scale moves.
 
     Examples
     --------
-    >>> rows = bq.LinearScale(min=0, max=10)
-    >>> axis = over_rows(rows)
-    >>> rows.max = 27_000
-    >>> axis.tick_values.tolist()
+    >>> rows = over_rows(bq.LinearScale(min=0, max=10))
+    >>> rows.scale.max = 27_000
+    >>> rows.tick_values.tolist()
     [0.0, 5000.0, 10000.0, 15000.0, 20000.0, 25000.0]
     """
-    along = axis(scale, "rows", fmt="~s")
-    tick(along)
-    scale.observe(lambda _: tick(along), "max")
+
+    def tick(_: object = None) -> None:
+        low, high = along.scale.min, along.scale.max
+        if low < high:  # or else one end has moved, and the other is about to
+            values = np.array([value for value, _ in ticks(low, high)])
+            if along.tick_values is None or not np.array_equal(along.tick_values, values):
+                along.tick_values = values
+
+    along.scale.observe(tick, ["min", "max"])
+    tick()
     return along
 
 
@@ -140,10 +145,3 @@ def extend(scale: bq.Scale, end: float) -> None:
     """
     step = 10.0 ** (floor(log10(end)) - 1)
     scale.max = step * ceil(end / step)
-
-
-def tick(along: bq.Axis) -> None:
-    """Put round ticks on an axis, so few that their numbers keep apart; as its scale stands now."""
-    values = np.array([value for value, _ in ticks(along.scale.min, along.scale.max)])
-    if along.tick_values is None or not np.array_equal(along.tick_values, values):
-        along.tick_values = values

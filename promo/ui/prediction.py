@@ -27,8 +27,25 @@ from promo.ui.opinions import (
     Answering,
     experts_of,
 )
+<<<<<<< HEAD
 from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, over_rows
 from promo.ui.style import GREY, PURPLE, headed, key, row_layout, sheet, table
+=======
+from promo.ui.plot import (
+    DASHED,
+    NOWHERE,
+    OFF,
+    POINTS,
+    Figure,
+    axis,
+    extend,
+    fit,
+    move,
+    over_rows,
+    sparse,
+)
+from promo.ui.style import GREY, INK, PURPLE, headed, key, row_layout, sheet, table
+>>>>>>> h2
 
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
@@ -165,7 +182,7 @@ class ExpertsFigure(Figure):
         legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
         axes = [
             over_rows(self._x),
-            axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f"),
+            sparse(axis(self._y, "log loss so far (nats)", vertical=True, fmt=".3f")),
         ]
         self.other = BesideLine(beside, scales) if beside else None
         marks = [self.drifts, self.rates.lines, *self.lines.values(), self.rates.labels]
@@ -197,7 +214,6 @@ class ExpertsFigure(Figure):
         )
         if not len(rows):
             self.empty("Nothing is predicted yet.")
-            self.tick()
             return
         end = max(1.0, rows[-1])
         if self.other and run and other:
@@ -206,7 +222,6 @@ class ExpertsFigure(Figure):
             end = max(end, *others_rows[-1:])
         extend(self._x, 1.08 * end)  # room for the label of a new rate
         fit(self._y, rows, shown)
-        self.tick()
         self._mark_drifts(snapshot)
         self.rates.update(snapshot)
         told = f"Nats a row, the lowest first: {_ranked(losses)}."
