@@ -24,8 +24,6 @@ os.environ["IPYTHONDIR"] = str(_FOLDER / "ipython")  # no start-up files, no sha
 
 # Children inherit what is ignored: SIGHUP under nohup, SIGINT in the background of a script.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell has it so in its background
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

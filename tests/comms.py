@@ -8,6 +8,8 @@ import numpy as np
 from comm.base_comm import BaseComm
 from ipywidgets import HTML
 
+ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
+
 
 class Comm(BaseComm):
     """Writes down what is sent to the browser, buffers copied as they were."""
@@ -25,6 +27,13 @@ def arrays_sent():
         state = data.get("state", {})
         for (name, *_), buffer in zip(data.get("buffer_paths", ()), buffers, strict=True):
             yield name, np.frombuffer(buffer, state[name]["dtype"]).reshape(state[name]["shape"])
+
+
+def check_arrays():
+    """All arrays that were sent are float64 and finite."""
+    for name, array in arrays_sent():
+        assert array.dtype == np.float64, name
+        assert np.isfinite(array).all(), name
 
 
 def tree(widget):

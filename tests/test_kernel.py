@@ -82,6 +82,15 @@ class Kernel:
         message["header"]["subshell_id"] = subshell_id
         self.client.shell_channel.send(message)
 
+    def meet(self, widgets, subshell_id):
+        """Have these widgets heard over one shell, so in order.
+
+        ipykernel takes a message where the widget's last answer came from.
+        """
+        for widget in widgets:
+            self.tell(widget, {"method": "request_state"}, subshell_id)
+        self.run("")
+
     def click(self, button, subshell_id=None):
         """Press a button."""
         click = {"method": "custom", "content": {"event": "click"}}
@@ -222,6 +231,7 @@ CIRCLE = ("competence -> promoted", "promoted -> competence")
 def test_the_switch_and_the_story_take_effect(kernel, over):
     """A toggle and check boxes are heard over either shell; figure, message and store say so."""
     subshell_id = kernel.subshell() if over == "subshell" else None
+    kernel.meet(("write", *CIRCLE), subshell_id)
     kernel.click("step", subshell_id)
     wait_for(lambda: kernel.page() == 0)
     kernel.set("promoted", subshell_id, index=1)
@@ -245,9 +255,7 @@ def test_the_switch_and_the_story_take_effect_while_a_cell_runs(kernel, tmp_path
     """Over a subshell the figure follows, and a story is written down, with a cell under way."""
     subshell_id, flag = kernel.subshell(), tmp_path / "go on"
     asked = ("promoted", "write", *CIRCLE)
-    for widget in asked:  # ipykernel takes a message where the widget's last answer came from
-        kernel.tell(widget, {"method": "request_state"}, subshell_id)
-    kernel.run("")
+    kernel.meet(asked, subshell_id)
     busy = kernel.client.execute(
         f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.01)"
     )

@@ -1,13 +1,12 @@
 """Tests of the views of the learning-rate race, without a browser."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from clocks import wait_for
-from comms import arrays_sent, text_of
+from comms import ODD_TEXT, check_arrays, text_of
 from crash import open_trainer
 from promo import ui
 from promo.models.best import BestPossible, known_world
@@ -15,10 +14,9 @@ from promo.models.board import Board
 from promo.models.logistic import RenewableLogistic
 from promo.models.race import DIVERGED, METHODS, RATES, Race, runner
 from promo.models.sgd import SGDLogistic
+from promo.ui.plot import OFF
 
 ROWS = 12_000
-OFF = -1e9
-ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
 YOURS, EXACT = "sgd-logistic", "renewable-logistic"
 pytestmark = pytest.mark.usefixtures("comms")
 
@@ -40,13 +38,6 @@ def snapshots(api, tmp_path_factory):
     """Snapshots before the first page, and after 1, 2, 20 and 300 pages."""
     with opened(tmp_path_factory.mktemp("store") / "promo.db", api) as trainer:
         return [trainer.snapshot, *(trainer.run(pages) for pages in (1, 1, 18, 280))]
-
-
-def check_arrays():
-    """All arrays that were sent are float64 and finite."""
-    for name, array in arrays_sent():
-        assert array.dtype == np.float64, name
-        assert np.isfinite(array).all(), name
 
 
 def curve(snapshot, method, kind):

@@ -15,7 +15,7 @@ from ipywidgets import HTML
 from ipywidgets.widgets.widget import _instances as registry
 
 from clocks import wait_for
-from comms import Comm, arrays_sent, text_of, texts_of, tree
+from comms import ODD_TEXT, Comm, check_arrays, text_of, texts_of, tree
 from crash import open_trainer
 from promo import ui
 from promo.batch import Batch
@@ -35,7 +35,6 @@ from promo.world import WORLDS
 SHOWN = {"without": [NULL], "with": [COLLIDER], "both": [NULL, COLLIDER]}
 ROWS = 12_000
 NOWHERE = -1e9
-ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
 pytestmark = pytest.mark.usefixtures("comms")
 
 
@@ -58,13 +57,6 @@ def drawn(mark):
     if not mark.visible or np.max(mark.x, initial=NOWHERE) == NOWHERE:
         return np.empty(0), np.empty((*mark.y.shape[:-1], 0))
     return mark.x, mark.y
-
-
-def check_arrays():
-    """All arrays that were sent are float64 and finite."""
-    for name, array in arrays_sent():
-        assert array.dtype == np.float64, name
-        assert np.isfinite(array).all(), name
 
 
 # -- the collider switch -----------------------------------------------------------------------

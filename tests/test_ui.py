@@ -20,7 +20,7 @@ from ipywidgets import HTML, Box, Button, VBox, Widget
 from ipywidgets.widgets.widget import _instances as registry
 
 from clocks import wait_for
-from comms import Comm, arrays_sent, shown, text_of, texts_of, tree
+from comms import Comm, check_arrays, shown, text_of, texts_of, tree
 from promo import ui
 from promo.models.default import default_models
 from promo.models.regressions import Regressions
@@ -768,9 +768,7 @@ def check(figures, table, snapshot):
     before = [(mark, mark.x, mark.y) for figure in figures for mark in figure.figure.marks]
     for view in [*figures, table]:
         view.update(snapshot)
-    for name, array in arrays_sent():
-        assert array.dtype == np.float64, name
-        assert np.isfinite(array).all(), name
+    check_arrays()
     for mark, x, y in before:
         assert x.shape[-1] == y.shape[-1]
         assert x.shape[-1] <= (251 if isinstance(mark, bq.Lines) else 1000)

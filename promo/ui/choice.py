@@ -11,7 +11,7 @@ from promo.models.default import EXPERTS, FULL, MIXTURE, MIXTURE_US, price_us
 from promo.snapshot import Snapshot
 from promo.ui.board import Board
 from promo.ui.publisher import close_board
-from promo.ui.style import sheet
+from promo.ui.style import headed, sheet
 
 
 class ExpertBoxes:
@@ -93,10 +93,8 @@ class ExpertChoice:
         self.widget = self._laid_out()
 
     def _laid_out(self) -> widgets.VBox:
-        head = widgets.HTML(
-            '<div class="promo-title">Who is to predict?</div><div class="promo-legend">µs a row '
-            "to predict, to learn and to tell, in pages of 10 and of 1,000 rows</div>"
-        )
+        legend = "µs a row to predict, to learn and to tell, in pages of 10 and of 1,000 rows"
+        head = widgets.HTML(headed("Who is to predict?", legend))
         box = widgets.VBox([sheet(), head, self._experts.widget, self.open, self.note])
         box.add_class("promo")
         return widgets.VBox([box, self.place])
