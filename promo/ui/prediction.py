@@ -27,10 +27,6 @@ from promo.ui.opinions import (
     Answering,
     experts_of,
 )
-<<<<<<< HEAD
-from promo.ui.plot import DASHED, NOWHERE, OFF, POINTS, Figure, axis, extend, fit, move, over_rows
-from promo.ui.style import GREY, PURPLE, headed, key, row_layout, sheet, table
-=======
 from promo.ui.plot import (
     DASHED,
     NOWHERE,
@@ -44,8 +40,7 @@ from promo.ui.plot import (
     over_rows,
     sparse,
 )
-from promo.ui.style import GREY, INK, PURPLE, headed, key, row_layout, sheet, table
->>>>>>> h2
+from promo.ui.style import GREY, PURPLE, headed, key, row_layout, sheet, table
 
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
