@@ -74,8 +74,8 @@ def scaled_trainer(
     settings |= {"parquet": True} if arguments.parquet else {}
     options = {"parquet": arguments.parquet, "accept_changes": arguments.accept_changes}
     with (
-        Store(path, source=stream.source, page_size=stream.page_size, settings=settings) as store,
         Cluster(arguments.scheduler, workers=arguments.workers) as cluster,
+        Store(path, source=stream.source, page_size=stream.page_size, settings=settings) as store,
         ScaledTrainer(stream, store, models, cluster, **options) as learner,
     ):
         yield learner

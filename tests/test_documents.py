@@ -12,7 +12,7 @@ import pytest
 from clocks import wait_for
 from promo import __version__
 from promo.cli import parser
-from promo.models.default import EXPERTS, MIXTURE
+from promo.models.default import EXPERTS, MIXTURE, default_models
 from promo.world import WORLDS
 
 ROOT = Path(__file__).parent.parent
@@ -119,7 +119,9 @@ def test_the_python_of_the_readme_runs(api, tmp_path, monkeypatch):
     example, views = blocks(README, "python")
     exec(example.replace("http://127.0.0.1:5000", api.url), names := {})
     stream = names["stream"]
-    store = Store("promo.db", source=stream.source, page_size=stream.page_size)
+    assert names["settings"] == default_models()[1]  # so promo run goes on with it
+    settings = names["settings"]
+    store = Store("promo.db", source=stream.source, page_size=stream.page_size, settings=settings)
     with Trainer(stream, store, names["models"]) as trainer:
         exec(views, names := {"trainer": trainer, "ui": ui})
         names["travel"].slider.page = 40

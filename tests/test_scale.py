@@ -480,6 +480,7 @@ def test_a_scheduler_that_is_not_there(api, tmp_path):
     assert process.returncode == 1
     assert said.startswith(f"promo: cannot reach the scheduler {address}")
     assert len(said.splitlines()) == 1
+    assert not (tmp_path / "promo.db").exists()
 
 
 def test_a_cluster_of_others_is_joined(api, cluster, tmp_path, clean):
