@@ -125,10 +125,11 @@ def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):
     wait_for(lambda: "a.db holds world:collider?rows=2000" in text_of(form.note.value))
     wait_for(lambda: {*psutil.Process().children()} == children)  # the world has ended again
     form.source.value, form.address.value = "another address", "http://127.0.0.1:9"
-    form.store.value = ""
+    form.store.value, form.name.value = "", "mine"
     form.open.click()
     wait_for(lambda: "annot reach" in form.note.value)
-    assert form.trainer is first
+    wait_while_opening(form)
+    assert (form.trainer, form.name.value) == (first, "mine")
     assert first.run(3).rows == 30
     form.source.value = "the API that runs"
     form.open.click()

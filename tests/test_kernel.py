@@ -245,6 +245,7 @@ def test_the_switch_and_the_story_take_effect(kernel, over):
     wait_for(lambda: "in a circle" in kernel.run("", "editor.message.value"))
     kernel.click("write", subshell_id)
     kernel.set(CIRCLE[1], subshell_id, value=False)
+    wait_for(lambda: "in a circle" not in kernel.run("", "editor.message.value"))  # heard first
     kernel.click("write", subshell_id)
     wait_for(lambda: kernel.stories() == [[["competence", "promoted"]]])
     wait_for(lambda: "after 10 rows had been seen" in kernel.run("", "editor.message.value"))

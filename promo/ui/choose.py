@@ -195,12 +195,13 @@ class Choose:
             self.note.value = _says(str(error) or repr(error), failed=True)
             if self.trainer is None:
                 self.summary.value = _says("No stream is open.")
+                self._list(path)
         else:
             self.fold.value, self.note.value = False, ""
             self._summarise(self.trainer)
+            self._list(path)
         finally:
             self.open.disabled = False
-            self._list(path)
 
     def _service(self) -> EmbeddedAPI | ExternalAPI:
         if self.source.value == _RUNS:
