@@ -8,8 +8,8 @@ import anywidget
 import traitlets
 
 # Rest before the next frame, in times what the last took. Flat out, the stream needs the cores, and
-# a frame is of few views: painting gets a fifth of one core at most.
-_REST, _REST_FLAT_OUT = 1.0, 4.0
+# a frame is of few views: painting gets a ninth of one core at most.
+_REST, _REST_FLAT_OUT = 1.0, 8.0
 _UNANSWERED_S = 0.25
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
