@@ -128,6 +128,7 @@ class PageReader:
         self._final = -1  # a short page with rows after it: its next reading is its last
         self._asked_again = False  # an empty page was met and asked for once more
         self._wake_at = 0.0
+        self._waited_for = page  # the last page that was not there when its turn came
         self._end: float  # pages after it are not asked for
         self._pass = 0
         self._seek(page, position)
@@ -152,9 +153,7 @@ class PageReader:
                 return None
             batch = self._advance(page)
             if batch is not None:
-                # More is fetched while this one is put to use: asked for several at a time, as
-                # that wakes the server once.
-                self._send_tickets(least=(len(self._lanes) + 1) // 2)
+                self._ask_ahead()
                 return batch
         raise StopIteration
 
@@ -200,6 +199,7 @@ class PageReader:
             now = time.monotonic()
             if now >= self._wake_at:
                 self._send_tickets()
+            self._waited_for = self._page
             self._wait(max(0.0, min(_TICK_S, give_up - now)))
             if now >= give_up and self._page not in self._ready:
                 return None
@@ -210,6 +210,15 @@ class PageReader:
             self.close()
             raise outcome
         return outcome
+
+    def _ask_ahead(self) -> None:
+        """Have pages fetched while this one is put to use.
+
+        Several at a time, as that wakes the server once; but each at once where pages were waited
+        for of late, as of a server far away.
+        """
+        window = len(self._lanes)
+        self._send_tickets(1 if self._page - self._waited_for <= window else (window + 1) // 2)
 
     def _send_tickets(self, least: int = 1) -> None:
         """Ask for what the window has room for, unless that is less than so many pages."""

@@ -7,9 +7,10 @@ import time
 import anywidget
 import traitlets
 
-# Rest before the next frame, in times what the last took. Flat out, the stream needs the cores, and
-# a frame is of few views: painting gets a ninth of one core at most.
-_REST, _REST_FLAT_OUT = 1.0, 8.0
+# Rest before the next frame, in times what the last took. Flat out, the stream needs the cores:
+# painting gets a thirteenth of one, but after a frame as long as the first is, a fifth.
+_REST, _REST_FLAT_OUT = 1.0, 12.0
+_REST_ENOUGH_S, _REST_LEAST = 1.0, 4.0
 _UNANSWERED_S = 0.25
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
@@ -105,5 +106,11 @@ class Frames(anywidget.AnyWidget):
             return since_s >= _UNANSWERED_S
         if self.painted < self.frame:
             return since_s > _LOST_S
-        rest = _REST_FLAT_OUT if flat_out else _REST
-        return since_s > (1 + rest) * self.took_ms / 1000
+        return since_s > self._rested_s(flat_out)
+
+    def _rested_s(self, flat_out: bool) -> float:
+        took_s = self.took_ms / 1000
+        if not flat_out:
+            return (1 + _REST) * took_s
+        enough_s = max(_REST_ENOUGH_S, _REST_LEAST * took_s)
+        return took_s + min(_REST_FLAT_OUT * took_s, enough_s)
