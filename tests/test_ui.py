@@ -62,9 +62,9 @@ def trainer(make):
 def fake_trainer(rate=0.01, **more):
     """Return what `Controls` and `Publisher` look at, and nothing behind it."""
     snapshot = SimpleNamespace(
-        page=None, rows=0, page_size=10, total_pages=None, pages_per_s=0.0, seconds_left=None,
-        totals={"rejected": 0, "conflicting": 0}, learning_rates={RATE: rate}, rate_changes=(),
-        message="",
+        page=None, rows=0, page_size=10, total_pages=None, pages_per_s=0.0, page_s={},
+        seconds_left=None, totals={"rejected": 0, "conflicting": 0}, learning_rates={RATE: rate},
+        rate_changes=(), message="",
     )  # fmt: skip
     told = []
     commands = ("play", "pause", "step", "stop", "start_over", "set_speed", "set_learning_rate")
@@ -426,8 +426,8 @@ class View:
 class Picture:
     """A snapshot of a pace, equal to no other."""
 
-    def __init__(self, pages_per_s):
-        self.pages_per_s = pages_per_s
+    def __init__(self, pages_per_s, page_s=0.0):
+        self.pages_per_s, self.page_s = pages_per_s, {"fetch": 1.0, "learn": page_s}
 
 
 def test_only_the_newest_snapshot_is_shown():
@@ -522,12 +522,12 @@ def answer(publisher, **state):
 @pytest.fixture
 def paced():
     """Publish a stream that never rests, in one view."""
-    trainer, view = fake_trainer(status="running", pages_per_s=1000.0), View()
+    trainer, view = fake_trainer(status="running", pages_per_s=1000.0, page_s=0.0), View()
     trainer.snapshot, halt = Picture(1000.0), threading.Event()
 
     def run():
         while not halt.wait(0.002):
-            trainer.snapshot = Picture(trainer.pages_per_s)
+            trainer.snapshot = Picture(trainer.pages_per_s, trainer.page_s)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -563,13 +563,19 @@ def test_the_next_frame_waits_for_the_one_before(paced):
 
 
 @pytest.mark.parametrize(
-    ("pages_per_s", "took_ms", "low", "high"),
-    [(10.0, 50.0, 10, 20), (1000.0, 50.0, 1, 4), (1000.0, 15.0, 5, 11), (1000.0, 200.0, 1, 2)],
+    ("pages_per_s", "page_s", "took_ms", "low", "high"),
+    [
+        (10.0, 0.001, 50.0, 10, 20),
+        (400.0, 0.001, 50.0, 10, 20),  # at a limit that leaves time
+        (600.0, 0.001, 50.0, 1, 4),
+        (600.0, 0.001, 15.0, 5, 11),
+        (60.0, 0.0, 200.0, 1, 2),  # learned by another process
+    ],
 )
-def test_the_rest_after_a_frame(paced, pages_per_s, took_ms, low, high):
+def test_the_rest_after_a_frame(paced, pages_per_s, page_s, took_ms, low, high):
     """As long as the frame took, so that eyes can follow; flat out twelve times, or a second."""
     publisher, view, trainer = paced
-    trainer.pages_per_s = pages_per_s
+    trainer.pages_per_s, trainer.page_s = pages_per_s, page_s
     wait_for(lambda: view.seen and view.seen[-1].pages_per_s == pages_per_s)
     ends = time.monotonic() + 2.0
     before = len(view.seen)

@@ -18,7 +18,8 @@ from promo.ui.access import Access
 from promo.ui.frames import Frames
 
 FRAMES_PER_S = 10.0
-_FLAT_OUT = 50.0  # pages per second: slower, the stream leaves the cores idle and eyes can follow
+_FLAT_OUT = 0.5  # of the time: a stream that takes less leaves cores to the browser
+_UNKNOWN_S = 0.01  # what a page takes that another process learns
 _TICK_S = 0.05
 
 
@@ -102,7 +103,7 @@ class Publisher:
             words = (status, self.trainer.message, *asked)
             runs = status == "running" or any(other.status == "running" for other in others)
             drawn = [turned, *others] if runs and turned is not None else []
-            flat_out = any(snapshot.pages_per_s > _FLAT_OUT for snapshot in drawn)
+            flat_out = any(map(_is_flat_out, drawn))
             if not self.frames.is_due(hurry=words != said or not runs, flat_out=flat_out):
                 continue
             in_turn = flat_out and self.frames.answered and words == said
@@ -172,6 +173,12 @@ class Publisher:
 
 _OPEN: list[Publisher] = []
 BOARDS: list[Any] = []  # of boards, each with its `views`
+
+
+def _is_flat_out(snapshot: Snapshot) -> bool:
+    """Whether a stream takes the time that there is, rather than wait for pages or its turn."""
+    page_s = sum(snapshot.page_s.get(what, 0.0) for what in ("learn", "commit"))
+    return snapshot.pages_per_s * (page_s or _UNKNOWN_S) > _FLAT_OUT
 
 
 def _beside(view: View) -> Snapshot | None:
