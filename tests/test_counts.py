@@ -85,7 +85,7 @@ def test_a_page_makes_few_system_calls(tmp_path):
 
 @pytest.mark.usefixtures("comms")
 def test_a_frame_is_few_messages(course):
-    """A frame of the figures is 40 messages and 70 kB at most, with the history full."""
+    """A frame of the figures is 46 messages and 70 kB at most, with the history full."""
     line, learn = course
     switch = ui.ColliderSwitch()
     figures = [ui.SampleFigure(), ui.LossFigure(), ui.CoefficientFigure(switch)]
@@ -100,5 +100,5 @@ def test_a_frame_is_few_messages(course):
             view.update(snapshot)
         arrays = sum(len(buffer) for *_, buffers in Comm.sent for buffer in buffers)
         text = sum(len(str(data)) for _, _, data, _ in Comm.sent)
-        assert 0 < len(Comm.sent) <= 40
+        assert 0 < len(Comm.sent) <= 46
         assert arrays + text <= 70_000
