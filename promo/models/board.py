@@ -20,6 +20,7 @@ from promo.models.results import NAN, Coefficient, Metric, ModelState, from_colu
 from promo.models.scores import Count, bounded
 
 BINS = 64  # of probability: on them rest ROC AUC and calibration
+_CURVE = 16  # bins of a calibration curve
 BLOCK = 1000  # rows; "recent" is the block under way and the one before: 1,000 to 2,000 rows
 _SCORES = ("log_loss", "brier", "accuracy", "roc_auc")
 _LEAD = ("behind", "behind_low", "behind_high", "excess")
@@ -109,9 +110,8 @@ class Tally:
 
         Of each bin the probability in its middle, the share promoted (NaN of no rows), its rows.
         """
-        bins = 16
-        others, ones = self.bins[:, at].reshape(2, bins, -1).sum(axis=2).astype(np.float64)
-        middle = (np.arange(bins) + 0.5) / bins
+        others, ones = self.bins[:, at].reshape(2, _CURVE, -1).sum(axis=2).astype(np.float64)
+        middle = (np.arange(_CURVE) + 0.5) / _CURVE
         return np.array([middle, _ratio(ones, ones + others), ones + others])
 
     def saved(self) -> _Saved:

@@ -48,10 +48,10 @@ def check_files(path: Path) -> None:
     """
     with explained(path):
         real = Path(os.path.realpath(path))
-        if real.exists() and not real.is_file() and not real.is_dir():
-            raise StoreError(f"{path} is no file but a device, a pipe or a socket; choose another")
         if real.is_dir():
             raise StoreError(f"cannot open {path}: it is a folder; name a file in it")
+        if real.exists() and not real.is_file():
+            raise StoreError(f"{path} is no file but a device, a pipe or a socket; choose another")
         for end in _BESIDE:
             beside = real.with_name(f"{real.name}{end}")
             with suppress(FileNotFoundError):

@@ -23,6 +23,7 @@ from promo.store.connection import check_files, connect, explained
 
 APPLICATION_ID = 0x70726F6D  # "prom", in the header of the file
 SCHEMA_VERSION = 1
+_AT_ONCE = 1000  # rows of a batch that is read back
 
 
 class Cursor(NamedTuple):
@@ -248,8 +249,8 @@ class Reader:
         `until` is how many in all, if not all there are.
         """
         end = self.rows if until is None else min(until, self.rows)
-        for first in range(0, end, 1000):  # as rowid has no gaps
-            found = self.data("rowid > ? AND rowid <= ?", first, min(first + 1000, end))
+        for first in range(0, end, _AT_ONCE):  # as rowid has no gaps
+            found = self.data("rowid > ? AND rowid <= ?", first, min(first + _AT_ONCE, end))
             _, ids, *columns = zip(*found, strict=True)
             yield Batch.of(*columns, ids=ids)
 

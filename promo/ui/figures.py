@@ -207,13 +207,12 @@ class LossFigure(Figure):
         move(self.line, rows, loss)
         move(self.recent, lately_rows, lately)
         others, other = self._draw_other()
-        if len(rows):
-            end = max(1.0, *rows[-1:].tolist(), *others[-1:].tolist())
-            extend(self._x, 1.08 * end)  # room for the label of a change just made
-        self.rates.update(snapshot)
         if not len(rows):
+            self.rates.update(snapshot)
             self.empty("Nothing is predicted yet.")
             return
+        extend(self._x, 1.08 * max(1.0, rows[-1], *others[-1:]))  # room for a new rate's label
+        self.rates.update(snapshot)
         shown = [loss, best, other, lately[len(lately) // 10 :], np.full(2, log(2))]
         fit(self._y, rows, shown, headroom=0.2)
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
