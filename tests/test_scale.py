@@ -471,6 +471,19 @@ def test_the_command(api, tmp_path):
     assert pages_in(path) == 201
 
 
+def test_ctrl_c_is_for_the_driver_alone():
+    """A terminal sends it to workers too: they go on, also those in place of dead ones."""
+    with Cluster(workers=1) as cluster:
+        for _ in range(2):
+            wait_for(lambda: cluster.threads == 1)
+            (worker,) = workers_of(cluster).values()
+            worker.send_signal(signal.SIGINT)
+            time.sleep(0.5)  # for it to end, if it would
+            assert workers_of(cluster).popitem()[1] == worker
+            worker.kill()
+            wait_for(lambda: cluster.threads == 0)
+
+
 def test_a_scheduler_that_is_not_there(api, tmp_path):
     """It is one line, and says where it was looked for."""
     address = "tcp://127.0.0.1:9"

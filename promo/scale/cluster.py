@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from typing import Any, Self
 
 from distributed import Client, LocalCluster, Security
@@ -159,17 +162,36 @@ class Cluster:
 
 
 def _started(workers: int, security: Security | None) -> Any:
-    return _local_cluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        security=security,
-        silence_logs=logging.CRITICAL,
-        scheduler_kwargs={
-            "allowed_failures": _DEATHS,
-            "worker_ttl": _HEARD_OF_S,
-            "dashboard": False,
-            "dashboard_address": "127.0.0.1:0",  # else health and figures are on every interface
-        },
-    )
+    with _deaf_to_interrupts():
+        return _local_cluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            security=security,
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={
+                "allowed_failures": _DEATHS,
+                "worker_ttl": _HEARD_OF_S,
+                "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",  # else health is on every interface
+            },
+        )
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start what must not end by Ctrl-C of its own: a terminal sends that to workers as well.
+
+    The mask of signals is inherited by the threads started here, so by the processes which they
+    start, now and in place of those that die. One sent to us meanwhile comes at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which undoes the mask in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
