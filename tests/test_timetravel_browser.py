@@ -84,6 +84,19 @@ def numbers(board):
     return board.locator(LINES).evaluate_all("all => all.map(e => e.getAttribute('d'))"), told
 
 
+def resting(board):
+    """Return the numbers once they have stayed the same: what the models are asked comes later."""
+    seen = []
+
+    def same():
+        board.wait_for_timeout(100)
+        seen.append(numbers(board))
+        return seen[-8:] == 8 * seen[-1:]
+
+    wait_for(same)
+    return seen[-1]
+
+
 def page_shown(board):
     found = re.search(r"the figures show page ([\d,]+) \(counted from 0\)", status(board))
     return found and int(found[1].replace(",", ""))
@@ -95,8 +108,7 @@ def test_a_hand_goes_back_while_the_stream_runs(board, shots):
     play(board, 20)
     page = drag_to(board, 0.4)
     assert 60 < page < 110
-    board.wait_for_timeout(300)  # for what is asked of the models
-    before, at = numbers(board), page_of(board)
+    before, at = resting(board), page_of(board)
     wait_for(lambda: page_of(board) > at + 10)
     assert status(board).startswith("running")
     assert numbers(board) == before

@@ -75,6 +75,26 @@ def status(page):
     return text_of(page["controls"].status.value)
 
 
+
+def test_the_hand_moves_on_while_a_page_is_read(page, monkeypatch):
+    """The status line tells the page that the figures come to show."""
+    travel = page["travel"]
+    turn_to = travel._turn_to
+
+    def turn(number, live):
+        seen = turn_to(number, live)
+        if number % 2 == 0:
+            travel.slider.page = number + 1
+        return seen
+
+    monkeypatch.setattr(travel, "_turn_to", turn)
+    for number in range(20, 40, 2):
+        travel.slider.page = number
+        wait_for(lambda wanted=number + 1: page["seen"].pages[-1:] == [wanted])
+        told = f"the figures show page {number + 1} "
+        wait_for(lambda told=told: told in status(page), deadline_s=5)
+
+
 def shown(page):
     """Return what the reader sees of numbers: the sentence, the table, what the models say."""
     texts = page["loss"].note.value, page["table"].table.value, page["what_if"].table.value

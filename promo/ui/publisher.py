@@ -100,7 +100,8 @@ class Publisher:
                 (getattr(view, "choice", None), getattr(view, "problem", ""))
                 for view in self._working
             ]
-            words = (status, self.trainer.message, *asked)
+            past = None if turned is live else turned
+            words = (status, self.trainer.message, past, *asked)
             runs = status == "running" or any(other.status == "running" for other in others)
             drawn = [turned, *others] if runs and turned is not None else []
             flat_out = any(map(_is_flat_out, drawn))
