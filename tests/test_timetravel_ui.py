@@ -75,7 +75,6 @@ def status(page):
     return text_of(page["controls"].status.value)
 
 
-
 def test_the_hand_moves_on_while_a_page_is_read(page, monkeypatch):
     """The status line tells the page that the figures come to show."""
     travel = page["travel"]

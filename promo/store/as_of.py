@@ -26,14 +26,12 @@ _VIEWS = """
         AND at <= (SELECT committed_at FROM main.page WHERE page = {page});
     CREATE TEMP TABLE model (name, page, rows, state, updated_at)
 """
+_MODEL = """
+    INSERT INTO temp.model SELECT ?1, ?2, ?3, ?4, committed_at FROM main.page WHERE page = ?2
+"""
 # A checkpoint has the states, and not how many rows each model had learned: its metric says so
 # where those are not all there were.
-_MODEL = """
-    INSERT INTO temp.model SELECT ?1, ?2, coalesce(
-        (SELECT CAST(value AS INTEGER) FROM main.metric
-         WHERE page = ?2 AND model = ?1 AND name = 'rows'), ?3), ?4, committed_at
-    FROM main.page WHERE page = ?2
-"""
+_ROWS = "SELECT model, CAST(value AS INTEGER) FROM main.metric WHERE page = ? AND name = 'rows'"
 
 
 def turn_back(connection: sqlite3.Connection, page: int) -> None:
@@ -53,9 +51,12 @@ def turn_back(connection: sqlite3.Connection, page: int) -> None:
     for statement in _VIEWS.format(page=page, rows=rows).split(";"):
         connection.execute(statement)
     states = msgspec.json.decode(found[0], type=dict[str, msgspec.Raw])
-    connection.executemany(
-        _MODEL, [(name, page, rows, bytes(state).decode()) for name, state in states.items()]
-    )
+    learned = dict(connection.execute(_ROWS, (page,)))
+    lines = [
+        (name, page, learned.get(name, rows), bytes(state).decode())
+        for name, state in states.items()
+    ]
+    connection.executemany(_MODEL, lines)
 
 
 def _why_not(connection: sqlite3.Connection, page: int) -> str:

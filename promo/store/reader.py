@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -201,24 +203,34 @@ class Reader:
 
     def coefficients(self, page: int | None = None) -> list[Coefficient]:
         """Return all coefficients at a page that is kept; at the newest unless given."""
-        rows = self.query(_KEPT.format(", ".join(Coefficient._fields), "coefficient"), page)
-        return [Coefficient._make(_nan(row)) for row in rows]
+        return [Coefficient._make(_nan(row)) for row in self._at("coefficient", page)]
 
     def metrics(self, page: int | None = None) -> list[Metric]:
         """Return all metrics at a page that is kept; at the newest unless given."""
-        rows = self.query(_KEPT.format(", ".join(Metric._fields), "metric"), page)
-        return [Metric._make(_nan(row)) for row in rows]
+        return [Metric._make(_nan(row)) for row in self._at("metric", page)]
+
+    def _at(self, table: _History, page: int | None) -> list[tuple[Any, ...]]:
+        return self.query(_AT.format(_FIELDS[table], table), self.page if page is None else page)
 
     def kept(self) -> Iterator[tuple[int, list[Coefficient], list[Metric]]]:
         """Yield every page that is kept, ascending, as `coefficients` and `metrics` return it."""
-        pages = self.query(f"SELECT DISTINCT page FROM metric ORDER BY page LIMIT {2 * MAX_PAGES}")
-        if len(pages) == 2 * MAX_PAGES:
-            raise ValueError(f"metrics of {len(pages):,} pages or more, expected {MAX_PAGES:,}")
-        for [page] in pages:
-            yield page, self.coefficients(page), self.metrics(page)
+        pages = f"SELECT DISTINCT page FROM metric LIMIT {2 * MAX_PAGES}"
+        if len(self.query(pages)) == 2 * MAX_PAGES:
+            raise ValueError(f"metrics of {2 * MAX_PAGES:,} pages or more, expected {MAX_PAGES:,}")
+        coefficients = {page: [*lines] for page, lines in self._by_page("coefficient")}
+        for page, metrics in self._by_page("metric"):
+            yield (
+                page,
+                [Coefficient._make(_nan(line)) for _, *line in coefficients.get(page, ())],
+                [Metric._make(_nan(line)) for _, *line in metrics],
+            )
+
+    def _by_page(self, table: _History) -> Iterator[tuple[int, Iterator[tuple[Any, ...]]]]:
+        lines = self.scan(f"SELECT page, {_FIELDS[table]} FROM {table} ORDER BY page, rowid")
+        return groupby(chain.from_iterable(lines), key=itemgetter(0))
 
     def series(
-        self, table: Literal["coefficient", "metric"], model: str, term: str
+        self, table: _History, model: str, term: str
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the kept pages, ascending, and estimate or value at each; both of shape (n,)."""
         key, column = ("term", "estimate") if table == "coefficient" else ("name", "value")
@@ -269,8 +281,14 @@ def our_schema() -> frozenset[tuple[str, ...]]:
 
 
 _SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 100"
-_KEPT = "SELECT {} FROM {} WHERE page = coalesce(?, (SELECT max(page) FROM page))"
+_History = Literal["coefficient", "metric"]
+_FIELDS = {"coefficient": ", ".join(Coefficient._fields), "metric": ", ".join(Metric._fields)}
+# Lines stand in the order of pages: what is sought backwards is found soon, if it is the newest.
+_AT = (
+    "SELECT {0} FROM {1} WHERE page = ?1 AND rowid > coalesce("
+    "(SELECT rowid FROM {1} WHERE page < ?1 ORDER BY rowid DESC LIMIT 1), 0) ORDER BY rowid"
+)
 
 
-def _nan(row: tuple[Any, ...]) -> Iterator[Any]:
+def _nan(row: Iterable[Any]) -> Iterator[Any]:
     return (float("nan") if value is None else value for value in row)

@@ -34,6 +34,9 @@ CREATE TABLE model (
     state TEXT NOT NULL,
     updated_at TEXT NOT NULL
 ) STRICT;
+-- The next three keep the newest page and a history. Unless the newest is one of those that stay,
+-- the next page is written over it, by rowid: a key of page and names would take twice as long. So
+-- lines stand in the order of pages.
 CREATE TABLE coefficient (
     model TEXT NOT NULL,
     term TEXT NOT NULL,
@@ -47,19 +50,16 @@ CREATE TABLE coefficient (
     av_p_value REAL,
     av_low REAL,
     av_high REAL,
-    hc1_std_error REAL,
-    PRIMARY KEY (page, model, term)
-) STRICT, WITHOUT ROWID;
+    hc1_std_error REAL
+) STRICT;
 CREATE TABLE metric (
     model TEXT NOT NULL,
     name TEXT NOT NULL,
     page INTEGER NOT NULL,
-    value REAL,
-    PRIMARY KEY (page, model, name)
-) STRICT, WITHOUT ROWID;
--- INT here so that the newest line can be rewritten in place under its next page.
+    value REAL
+) STRICT;
 CREATE TABLE checkpoint (
-    page INT PRIMARY KEY NOT NULL,
+    page INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     states TEXT NOT NULL
 ) STRICT;

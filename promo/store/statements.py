@@ -20,8 +20,8 @@ UPSERT_PAGE = """
         digest = excluded.digest,
         committed_at = excluded.committed_at
 """
-MOVE_CHECKPOINT = "UPDATE checkpoint SET page = ?, rows = ?, states = ? WHERE page = ?"
-INSERT_CHECKPOINT = "INSERT INTO checkpoint VALUES (?, ?, ?)"
+HISTORIES = ("coefficient", "metric", "checkpoint")  # the bounded tables
+PUT_CHECKPOINT = "INSERT OR REPLACE INTO checkpoint (rowid, page, rows, states) VALUES (?, ?, ?, ?)"
 UPSERT_QUARANTINE = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?)"
 AT_ONCE = 100  # rows of one statement: SQLite takes 32,766 values in one, some builds fewer
 
@@ -36,7 +36,7 @@ def insert_data(rows: int) -> str:
 def upsert_model(*names: str) -> str:
     """Return the statement for these states: the page, the time, all rows, all states."""
     return f"""
-        INSERT INTO model (name, page, updated_at, rows, state)
+        INSERT INTO model (page, updated_at, name, rows, state)
         VALUES {_values([(name,) for name in names], 2, 2)}
         ON CONFLICT (name) DO UPDATE SET
             page = excluded.page,
@@ -47,40 +47,48 @@ def upsert_model(*names: str) -> str:
 
 
 @lru_cache
-def upsert_coefficient(models: tuple[str, ...], terms: tuple[str, ...]) -> str:
-    """Return the statement for these coefficients of a page: the page, then each number of all."""
+def put_coefficients(models: tuple[str, ...], terms: tuple[str, ...]) -> str:
+    """Return the statement for these coefficients of a page.
+
+    Its values: the first rowid, the page, then each number of all. What stands there is replaced,
+    which without any other key is to overwrite it.
+    """
     _, _, *numbers = Coefficient._fields
-    values = _values([*zip(models, terms, strict=True)], 1, len(numbers))
-    columns = ", ".join(("model", "term", "page", *numbers))
+    values = _values([*zip(models, terms, strict=True)], 2, len(numbers), rowids=True)
+    columns = ", ".join(("rowid", "page", "model", "term", *numbers))
     return f"INSERT OR REPLACE INTO coefficient ({columns}) VALUES {values}"
 
 
 @lru_cache
-def upsert_metric(models: tuple[str, ...], names: tuple[str, ...]) -> str:
-    """Return the statement for these metrics of a page: the page, then all values."""
-    values = _values([*zip(models, names, strict=True)], 1, 1)
-    return f"INSERT OR REPLACE INTO metric (model, name, page, value) VALUES {values}"
+def put_metrics(models: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """Return the statement for these metrics of a page, as `put_coefficients` does."""
+    values = _values([*zip(models, names, strict=True)], 2, 1, rowids=True)
+    return f"INSERT OR REPLACE INTO metric (rowid, page, model, name, value) VALUES {values}"
 
 
-def _values(names: Sequence[tuple[str, ...]], shared: int, own: int) -> str:
-    """Write rows: names as they are, then the places of values that rows share, and of their own.
+def _values(
+    names: Sequence[tuple[str, ...]], shared: int, own: int, *, rowids: bool = False
+) -> str:
+    """Write lines: places of values that they share, names as they are, values of their own.
 
-    Names stand in the text, since binding a string costs as much as writing a number. They are
-    in the order of the table, which it grows in best. Values of their own are bound column by
-    column, each as the names came.
+    Names stand in the text, since binding a string costs as much as writing a number. Values of
+    their own are bound column by column. Where the first value shared is a rowid, that is the first
+    line's, and those of the others follow.
 
     Examples
     --------
     >>> _values([("a", "rows"), ("a", "it's")], 1, 2)
-    "('a', 'it''s', ?1, ?3, ?5), ('a', 'rows', ?1, ?2, ?4)"
+    "(?1, 'a', 'rows', ?2, ?4), (?1, 'a', 'it''s', ?3, ?5)"
+    >>> _values([("a",), ("b",)], 2, 1, rowids=True)
+    "(?1 + 0, ?2, 'a', ?3), (?1 + 1, ?2, 'b', ?4)"
     """
-    rows = len(names)
-    same = [f"?{at}" for at in range(1, shared + 1)]
-    lines = []
-    quoted = [tuple(map(_quoted, texts)) for texts in names]
-    for row, texts in sorted(enumerate(quoted), key=lambda line: line[1]):
+    rows, lines = len(names), []
+    for row, texts in enumerate(names):
+        same = [f"?{at}" for at in range(1, shared + 1)]
+        if rowids:
+            same[0] += f" + {row}"
         places = [f"?{shared + 1 + column * rows + row}" for column in range(own)]
-        lines.append(f"({', '.join((*texts, *same, *places))})")
+        lines.append(f"({', '.join((*same, *map(_quoted, texts), *places))})")
     return ", ".join(lines)
 
 

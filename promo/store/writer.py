@@ -162,7 +162,17 @@ class Store(Reader):
         last = "(SELECT coalesce(max(last_id), -1) FROM page)"
         self._max_id = self.query(highest.format(last))[0][0]
         self._last_page = self.page
-        self._told: int | None = self.query("SELECT max(page) FROM checkpoint")[0][0]
+        newest = self.query("SELECT page FROM checkpoint ORDER BY rowid DESC LIMIT 1")
+        self._told: int | None = newest[0][0] if newest else None
+        self._newest = {table: self._lines_of_newest(table) for table in sql.HISTORIES}
+        self._version = self.query(_VERSION)
+
+    def _lines_of_newest(self, table: str) -> range:
+        """Return the rowids of the newest page in one of the bounded tables."""
+        [[last]] = self.query(f"SELECT coalesce(max(rowid), 0) FROM {table}")
+        before = f"SELECT rowid FROM {table} WHERE page != ? ORDER BY rowid DESC LIMIT 1"
+        found = self.query(before, self._told)
+        return range(found[0][0] + 1 if found else 1, last + 1)
 
     def reopen(self) -> None:
         """After any error: close, open again, and read back what is committed.
@@ -242,6 +252,8 @@ class Store(Reader):
     def together(self) -> Iterator[None]:
         """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
         with explained(self.path), transaction(self._connection):
+            if self.query(_VERSION) != self._version:  # VACUUM from elsewhere counts rowids anew
+                self._read_back()
             yield
 
     def add_page(self, batch: Batch, sifted: Sifted) -> None:
@@ -333,7 +345,7 @@ class Store(Reader):
         metrics: Sequence[Metric],
     ) -> None:
         """Write what models have learned anew, of `rows` rows, by a page that is stored already."""
-        with explained(self.path), transaction(self._connection):
+        with self.together():
             self._insert_learned(page, rows, states, coefficients, metrics, _now())
         self._told = page
 
@@ -347,15 +359,27 @@ class Store(Reader):
         now: str,
     ) -> None:
         self._upsert_states(states, page, now)
-        for upsert, results in (
-            (sql.upsert_coefficient, coefficients),
-            (sql.upsert_metric, metrics),
+        for table, put, results in (
+            ("coefficient", sql.put_coefficients, coefficients),
+            ("metric", sql.put_metrics, metrics),
         ):
-            if columns := [*zip(*results, strict=True)]:
-                models, names, *numbers = columns
-                self._connection.execute(upsert(models, names), (page, *chain(*numbers)))
+            models, names, *numbers = [*zip(*results, strict=True)] or ((), ())
+            first = self._place(table, len(models), page)
+            if models:
+                self._connection.execute(put(models, names), (first, page, *chain(*numbers)))
         together = msgspec.json.encode({s.name: msgspec.Raw(s.state) for s in states})
-        self._insert_checkpoint(page, rows, together.decode())
+        first = self._place("checkpoint", 1, page)
+        self._connection.execute(sql.PUT_CHECKPOINT, (first, page, rows, together.decode()))
+
+    def _place(self, table: str, lines: int, page: int) -> int:
+        """Return the first rowid for lines of a page: over the page before, unless that is kept."""
+        last, newest = self._told, self._newest[table]
+        kept = last is not None and last != page and last % stride(page, MAX_PAGES) == 0
+        first = newest.stop if kept else newest.start
+        self._newest[table] = range(first, first + lines)
+        if first + lines < newest.stop:
+            self._connection.execute(f"DELETE FROM {table} WHERE rowid >= ?", (first + lines,))
+        return first
 
     def record(
         self, kind: str, detail: Mapping[str, Any], states: Iterable[ModelState] = ()
@@ -385,31 +409,17 @@ class Store(Reader):
             names, *values = columns
             self._connection.execute(sql.upsert_model(*names), (page, now, *chain(*values)))
 
-    def _insert_checkpoint(self, page: int, rows: int, states: str) -> None:
-        last = self._told
-        if last is not None and (last == page or last % stride(page, MAX_PAGES)):
-            # It fills a page of the file by itself: moving it keeps that page in its place.
-            moved = self._connection.execute(sql.MOVE_CHECKPOINT, (page, rows, states, last))
-            if moved.rowcount:
-                return
-        self._connection.execute(sql.INSERT_CHECKPOINT, (page, rows, states))
-
     def _thin(self, page: int) -> None:
-        """Drop the pages of the bounded tables that `History` drops now that `page` has come.
-
-        After the new page was written, so that a leaf of a table is not emptied to be filled anew.
-        """
-        last = self._told
-        if last is None or last == page:
-            return
+        """Drop the pages of the bounded tables that `History` drops as its stride doubles."""
         step = stride(page, MAX_PAGES)
-        execute = self._connection.execute
-        if step > stride(last, MAX_PAGES):
-            for table in ("coefficient", "metric", "checkpoint"):
-                execute(f"DELETE FROM {table} WHERE page % ? != 0 AND page != ?", (step, page))
-        elif last % step:
-            execute("DELETE FROM coefficient WHERE page = ?", (last,))
-            execute("DELETE FROM metric WHERE page = ?", (last,))
+        if self._told is not None and step > stride(self._told, MAX_PAGES):
+            for table in sql.HISTORIES:
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE page % ? != 0 AND page != ?", (step, page)
+                )
+
+
+_VERSION = "PRAGMA data_version"  # another one, after another connection has written
 
 
 def _now() -> str:
