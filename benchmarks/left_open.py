@@ -6,6 +6,9 @@ Every so often, after a collection of garbage: JavaScript heap, DOM nodes and ev
 page, memory of the browser's processes and of the kernel, and what a frame and a page have taken
 since. Flat is what is within 10 % of what it was when the page had settled. With `--hidden` the
 page says that it is: then it is sent nothing. (Playwright lets no page be hidden in truth.)
+
+In between nobody is attached to the browser: for a debugger it keeps all that the page is sent,
+which grows by as much.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import psutil
+from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.browser import run_all, running_lab
 from benchmarks.measure import ROOT
@@ -30,6 +36,7 @@ from tools import chromium
 FLAT = 0.10
 SETTLING = 0.25  # of the time, five minutes at most
 _ROWS_PER_S = 12_000  # no stream in sight of a browser is faster here: it never ends
+_SIZE = "--window-size=1280,800"
 _HIDE = """() => {
   Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -71,7 +78,7 @@ def watch(
 ) -> Iterator[Sample]:
     """Play in JupyterLab in Chromium for so long, or until so many rows; yield samples.
 
-    At the end a picture of the page is taken, if wanted.
+    With each a picture of the page is taken, if wanted.
 
     Raises
     ------
@@ -87,30 +94,29 @@ def watch(
         TemporaryDirectory() as folder,
         EmbeddedAPI(data=f"{folder}/world.db", rows=there, port=0, deadline_s=300.0) as api,
         running_lab(Path(folder), api.url, notebook) as lab,
-        chromium.launched(path) as browser,
+        _left_alone(path, Path(folder) / "browser") as visit,
     ):
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(lab.url)
-        run_all(page)
-        page.locator(".promo-status").scroll_into_view_if_needed()
-        session = page.context.new_cdp_session(page)
-        session.send("Performance.enable")
-        page.get_by_role("button", name="Play", exact=True).click()
-        page.locator(".promo-status b.running").wait_for()
-        if hidden:
-            page.evaluate(_HIDE)
+        with visit() as page:
+            page.goto(lab.url)
+            run_all(page)
+            page.locator(".promo-status").scroll_into_view_if_needed()
+            page.get_by_role("button", name="Play", exact=True).click()
+            page.locator(".promo-status b.running").wait_for()
+            if hidden:
+                page.evaluate(_HIDE)
         with lab.client() as ask:
             kernel = psutil.Process(ask(_BEGIN))
             began = at = time.monotonic()
             learned, seen = 0, 0
             while at - began < seconds and (not rows or learned < rows):
-                page.wait_for_timeout(1000 * min(every_s, began + seconds - at))
+                time.sleep(min(every_s, began + seconds - at))
                 now, frame, visible, frame_ms = ask(_LOOK)
                 earlier, at = at, time.monotonic()
                 assert visible is not hidden, "the page does not know whether it can be seen"
-                session.send("HeapProfiler.collectGarbage")
-                told = session.send("Performance.getMetrics")["metrics"]
-                metrics = {metric["name"]: metric["value"] for metric in told}
+                with visit() as page:
+                    metrics = _metrics(page)
+                    if picture:
+                        page.screenshot(path=picture)
                 yield Sample(
                     at - began,
                     now,
@@ -124,8 +130,41 @@ def watch(
                     1e4 * (at - earlier) / (now - learned),
                 )
                 learned, seen = now, frame
-            if picture:
-                page.screenshot(path=picture)
+
+
+@contextmanager
+def _left_alone(path: str, folder: Path) -> Iterator[Callable[[], AbstractContextManager[Page]]]:
+    """Start a Chromium, whose data go to a folder; give the way to look at its page for a while."""
+    ours = ("--headless", "--remote-debugging-port=0", f"--user-data-dir={folder}", _SIZE)
+    process = subprocess.Popen(
+        [path, *chromium.ARGUMENTS, *ours, "about:blank"], stderr=subprocess.DEVNULL
+    )
+    try:
+        says = folder / "DevToolsActivePort"
+        while not (says.exists() and (port := says.read_text().split("\n")[0])):
+            time.sleep(0.1)
+        with sync_playwright() as playwright:
+
+            @contextmanager
+            def visit() -> Iterator[Page]:
+                browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+                try:
+                    yield browser.contexts[0].pages[0]
+                finally:
+                    browser.close()  # which is to detach from it
+
+            yield visit
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _metrics(page: Page) -> dict[str, float]:
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    session.send("HeapProfiler.collectGarbage")
+    told = session.send("Performance.getMetrics")["metrics"]
+    return {metric["name"]: metric["value"] for metric in told}
 
 
 def _renderers() -> list[psutil.Process]:
