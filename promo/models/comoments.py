@@ -67,7 +67,8 @@ class CoMoments(msgspec.Struct, frozen=True):
             return self
         if not mine.n:
             return other
-        together, gap = mine + its, mine.gap(its)
+        gap = mine.gap(its)
+        together = mine.merged(its, gap)
         if not (self.higher and other.higher):
             return CoMoments(together, ())
         share = its.n / together.n

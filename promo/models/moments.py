@@ -86,8 +86,11 @@ class Moments(msgspec.Struct, frozen=True):
             return self
         if not self.n:
             return other
+        return self.merged(other, self.gap(other))
+
+    def merged(self, other: Moments, gap: tuple[float, ...]) -> Moments:
+        """Return the sum with another, as `+` does, given the `gap` to it; both have rows."""
         n = self.n + other.n
-        gap = self.gap(other)
         share, weight = other.n / n, self.n * (other.n / n)
         lines = zip(self.scatter, other.scatter, gap, strict=True)
         return Moments(
@@ -118,19 +121,14 @@ def with_group(zeros: Moments, ones: Moments) -> Moments:
     >>> with_group(*groups).mean, with_group(*groups).scatter
     ((4.0, 0.5), ((20.0, 4.0), (4.0, 1.0)))
     """
-    total = zeros + ones
-    if not total.n:
-        return Moments(0, (*total.origin, 0.0), (*total.offset, 0.0), _bordered(total, (), 0.0))
-    weight = zeros.n * (ones.n / total.n)
-    gap = zeros.gap(ones) if weight else (0.0,) * len(total.origin)
-    between = tuple(g * weight for g in gap)
-    share = ones.n / total.n
-    return Moments(
-        total.n, (*total.origin, 0.0), (*total.offset, share), _bordered(total, between, weight)
-    )
-
-
-def _bordered(total: Moments, border: tuple[float, ...], corner: float) -> Matrix:
-    border = border or (0.0,) * len(total.origin)
-    lines = tuple((*line, b) for line, b in zip(total.scatter, border, strict=True))
-    return (*lines, (*border, corner))
+    if zeros.n and ones.n:
+        gap = zeros.gap(ones)
+        total = zeros.merged(ones, gap)
+    else:
+        gap, total = (0.0,) * len(zeros.origin), zeros + ones
+    share = ones.n / total.n if total.n else 0.0
+    weight = zeros.n * share
+    border = [g * weight for g in gap]
+    lines = [(*line, b) for line, b in zip(total.scatter, border, strict=True)]
+    scatter = (*lines, (*border, weight))
+    return Moments(total.n, (*total.origin, 0.0), (*total.offset, share), scatter)

@@ -202,10 +202,8 @@ class Stories:
         p = (2 * stdtr(free, -abs(statistics))).tolist()
         av = anytime.p_value(statistics, free, n, g).tolist()
         one, all_ = float(ndtri(1 - alpha / 2)), float(anytime.asymptotic_radius(n, alpha, g))
-        (low, high), (av_low, av_high) = (
-            zip(*(_fisher(r, f, z) for r, f in zip(found, df, strict=True)), strict=True)
-            for z in (one, all_)
-        )
+        intervals = [_fisher(r, f, one, all_) for r, f in zip(found, df, strict=True)]
+        low, high, av_low, av_high = zip(*intervals, strict=True)
         models, hc1 = repeat(self.name, len(found)), repeat(nan, len(found))
         look, looks = (low, high), (av, av_low, av_high)
         return from_columns(Coefficient, models, _TERMS, found, errors, t, p, *look, *looks, hc1)
@@ -329,9 +327,9 @@ def _log_bayes_factor(n: int, causes: int, r_squared: float) -> float:
     return ((n - 1 - causes) * log1p(n) - (n - 1) * log1p(n * (1 - r_squared))) / 2
 
 
-def _fisher(r: float, df: float, radius: float) -> tuple[float, float]:
-    """Return Fisher's interval, `radius` standard errors about the transform of r."""
+def _fisher(r: float, df: float, *radii: float) -> list[float]:
+    """Return Fisher's intervals, so many standard errors about the transform of r, end to end."""
     if not (df > 1 and abs(r) < 1):
-        return nan, nan
-    middle, reach = atanh(r), radius / sqrt(df - 1)
-    return tanh(middle - reach), tanh(middle + reach)
+        return [nan, nan] * len(radii)
+    middle, root = atanh(r), sqrt(df - 1)
+    return [tanh(middle + side * radius / root) for radius in radii for side in (-1, 1)]
