@@ -8,6 +8,7 @@ which keeps what the client of the API received and learned.
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -42,6 +43,7 @@ BEGIN SELECT RAISE(ABORT, 'ids of employees are dense: the next is max(id) + 1')
 """
 
 
+_SOURCE = re.compile(r"world:([^?]+)\?rows=([0-9]{1,19})&seed=([0-9]{1,19})")
 TOTAL_QUERY = "SELECT coalesce(max(id) + 1, 0) FROM employee"
 PAGE_QUERY = """
 SELECT id, competence, network_ability, promoted FROM employee
@@ -66,6 +68,20 @@ class Recipe(NamedTuple):
         'world:collider?rows=100&seed=7'
         """
         return f"world:{self.world}?rows={self.rows}&seed={self.seed}"
+
+    @classmethod
+    def of(cls, source: str) -> Self | None:
+        """Return the recipe of a world that we make, given its `source`; None for another one's.
+
+        Examples
+        --------
+        >>> Recipe.of("world:collider?rows=100&seed=7")
+        Recipe(world='collider', rows=100, seed=7)
+        """
+        found = _SOURCE.fullmatch(source)
+        if found is None or found[1] not in WORLDS:
+            return None
+        return cls(found[1], int(found[2]), int(found[3]))
 
     def check(self) -> Self:
         """Return the recipe itself; raise `ServiceError` when no data set can be made of it."""

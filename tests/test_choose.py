@@ -111,6 +111,13 @@ def test_another_world_models_and_store(form):
     assert form.trainer.store.path == first.store.path
     wait_for(lambda: form.experts.boxes["mixture"].value)  # as the store was begun
     wait_for(lambda: not world.is_running())
+    form.store.value = str(found.path)  # whose source is chosen with it
+    wait_for(lambda: form.source.value == "a made-up world" and form.open.description == "Go on")
+    assert (form.world.value, form.rows.value, form.seed.value) == ("chain", 300, 2021)
+    form.open.click()
+    wait_while_opening(form)
+    assert form.trainer.store.source == found.source
+    assert form.trainer.snapshot.rows == 300
 
 
 def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):

@@ -63,6 +63,7 @@ class Choose:
         self._own: EmbeddedAPI | ExternalAPI | None = None  # of the stream that is open
         self._asked: Callable[[], None] | None = None
         self._looked_at, self._unfolded = "", False
+        self._listed = _NEW  # the store that the fields were last filled in for
         self.trainer: Trainer | Following | None = None
         self._build(path)
         self.place = widgets.VBox()
@@ -135,6 +136,9 @@ class Choose:
         self.address.layout.display = "" if self.source.value == _ADDRESS else "none"
         self.check.layout.display = "none" if self.source.value == _WORLD else ""
         before = self._before
+        if before and self.store.value != self._listed:  # the reader has chosen it
+            self._fill_in(before.source)
+        self._listed = self.store.value
         self.name.layout.display = "none" if before else ""
         for widget in (self.alpha, *self.experts.boxes.values()):
             widget.disabled = before is not None
@@ -224,8 +228,19 @@ class Choose:
         options = [("a new one", _NEW), *((_told(each), str(each.path)) for each in found)]
         self.store.options = options
         if str(path) in dict(options).values():
-            self.store.value = str(path)
+            self.store.value = self._listed = str(path)
         self.name.value = _free(path).name
+
+    def _fill_in(self, source: str) -> None:
+        """Choose the source of a store that exists."""
+        recipe = Recipe.of(source)
+        if source == self._api.source:
+            self.source.value = _RUNS
+        elif recipe:
+            self.source.value = _WORLD
+            self.world.value, self.rows.value, self.seed.value = recipe
+        else:
+            self.source.value, self.address.value = _ADDRESS, source
 
     def close(self) -> None:
         """Close the board that was opened, its trainer, and the world that was started for it."""

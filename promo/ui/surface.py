@@ -44,8 +44,9 @@ class SurfaceFigure(Figure):
         scales = {"x": x, "y": y}
         nothing = np.array([-4.0, 4.0])
         self.map = bq.HeatMap(
-            x=nothing, y=nothing, color=np.full((2, 2), 0.5), scales={**scales, "color": colour}
-        )
+            x=nothing, y=nothing, color=np.full((2, 2), 0.5),
+            scales={**scales, "color": colour}, visible=False,
+        )  # fmt: skip
         self.not_promoted, self.promoted = (
             bq.Scatter(
                 x=NOWHERE, y=NOWHERE, scales=scales, colors=["#ffffff"], stroke="#444444",
@@ -98,6 +99,7 @@ class SurfaceFigure(Figure):
             return
         xs, ys, proba, bounds, said = answer
         with self.map.hold_sync():
+            self.map.visible = snapshot.rows > 0  # without rows it is even odds everywhere
             self.map.x, self.map.y, self.map.color = xs, ys, proba
         move(self.boundary, *contour(xs, ys, proba - 0.5))
         edges = [contour(xs, ys, bound - 0.5) for bound in bounds] or [(np.empty(0), np.empty(0))]
