@@ -160,6 +160,32 @@ def test_it_plays_and_nothing_moves(board):
     assert board.problems == []
 
 
+def held(board):
+    """Return DOM nodes, event listeners and MB of JavaScript heap that cannot be collected."""
+    session = board.context.new_cdp_session(board)
+    session.send("Performance.enable")
+    session.send("HeapProfiler.collectGarbage")
+    told = session.send("Performance.getMetrics")["metrics"]
+    session.detach()
+    found = {metric["name"]: metric["value"] for metric in told}
+    return found["Nodes"], found["JSEventListeners"], found["JSHeapUsedSize"] / 1e6
+
+
+@pytest.mark.browser
+def test_left_open_it_holds_on_to_nothing(board):
+    """Frame after frame: nodes, listeners and heap stay within a twentieth of what they were.
+
+    An hour of it is `python -m benchmarks.left_open`, whose figures are in docs/reliability.md.
+    """
+    play(board)
+    page = page_of(board)
+    wait_for(lambda: page_of(board) > page + 100)
+    before = held(board)
+    wait_for(lambda: page_of(board) > page + 450)
+    assert [b <= 1.05 * a for a, b in zip(before, held(board), strict=True)] == 3 * [True]
+    rest(board)
+
+
 @pytest.mark.browser
 def test_another_stream_is_chosen(board):
     """A faulty address has its verdict; a world of 300 rows is opened, and plays to its end."""

@@ -508,22 +508,6 @@ def test_flat_out_views_take_turns():
     publisher.close()
 
 
-def test_a_change_of_status_is_for_those_that_are_live():
-    """Pressed Play, the status line says so at once: figures have nothing new to show yet."""
-    trainer, controls, figure = fake_trainer(), View(), View()
-    controls.live = True
-    publisher = ui.Publisher(trainer, [controls, figure], frames_per_s=50)
-    wait_for(lambda: figure.seen)
-    for status in ("running", "retrying", "paused"):
-        before = len(controls.seen)
-        trainer.status = status
-        wait_for(lambda before=before: len(controls.seen) > before)
-    assert len(figure.seen) == 1
-    figure.choice = "another"
-    wait_for(lambda: len(figure.seen) == 2)
-    publisher.close()
-
-
 def feed(trainer, publisher):
     """Bring a page, and have the browser paint what came before."""
     trainer.snapshot = Picture(1000.0)

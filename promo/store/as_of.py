@@ -18,9 +18,9 @@ from promo.history import stride
 _VIEWS = """
     CREATE TEMP VIEW data AS SELECT rowid, * FROM main.data WHERE rowid <= {rows};
     CREATE TEMP VIEW page AS SELECT * FROM main.page WHERE page <= {page};
-    CREATE TEMP VIEW coefficient AS SELECT * FROM main.coefficient WHERE page <= {page};
-    CREATE TEMP VIEW metric AS SELECT * FROM main.metric WHERE page <= {page};
-    CREATE TEMP VIEW checkpoint AS SELECT * FROM main.checkpoint WHERE page <= {page};
+    CREATE TEMP VIEW coefficient AS SELECT rowid, * FROM main.coefficient WHERE page <= {page};
+    CREATE TEMP VIEW metric AS SELECT rowid, * FROM main.metric WHERE page <= {page};
+    CREATE TEMP VIEW checkpoint AS SELECT rowid, * FROM main.checkpoint WHERE page <= {page};
     CREATE TEMP VIEW quarantine AS SELECT * FROM main.quarantine WHERE page <= {page};
     CREATE TEMP VIEW event AS SELECT * FROM main.event WHERE page < {page} OR page = {page}
         AND at <= (SELECT committed_at FROM main.page WHERE page = {page});

@@ -331,7 +331,7 @@ class Store(Reader):
             for table in tables:
                 names = [name for _, name, *_ in self.query(f"PRAGMA main.table_info({table})")]
                 columns, places = ", ".join(names), ", ".join("?" * len(names))
-                order = "ORDER BY rowid" if table == "data" else ""
+                order = "ORDER BY rowid" if table in ("data", *sql.HISTORIES) else ""
                 rows = other._connection.execute(f"SELECT {columns} FROM {table} {order}")
                 connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
         self._read_back()

@@ -158,8 +158,6 @@ class Controls:
 class Watching:
     """The status line of a store that another process writes: there is nothing to press."""
 
-    live = True
-
     def __init__(self, trainer: Following) -> None:
         self._trainer = trainer
         self.status = widgets.HTML()

@@ -47,12 +47,11 @@ class Publisher:
 
     A view that fails must not stop the others: it is left out from then on and says why, as does
     `errors`. Where a view has a `choice`, which is what the reader has asked of it, or a `problem`,
-    a change of it is shown by all views, like a new snapshot; a change of the trainer's status, by
-    those that are `live`. Where a view has a run `beside`, or counts the `answers` to what it asks
-    the models, news of those are shown as a new snapshot is. One that has `turned` says which
-    snapshot is shown instead of the newest, save to those that are `live`. One that has `frames` is
-    given those of the publisher. The `news` of a view, if it has any, are announced to those who
-    do not see it.
+    a change of it is shown like one of the trainer. Where it has a run `beside`, or counts the
+    `answers` to what it asks the models, news of those are shown as a new snapshot is. One that has
+    `turned` says which snapshot is shown instead of the newest, save to those that are `live`. One
+    that has `frames` is given those of the publisher. The `news` of a view, if it has any, are
+    announced to those who do not see it.
 
     A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
     what a cell which runs again had opened.
@@ -93,7 +92,7 @@ class Publisher:
         _OPEN.append(self)
 
     def _run(self) -> None:
-        said: tuple[object, object] = (), ()
+        said: tuple[object, ...] = ()
         while not self._halt.wait(self._tick_s):
             live, status = self.trainer.snapshot, self.trainer.status
             turned, others = self._turned(live), [*filter(None, map(_beside, self._working))]
@@ -101,22 +100,20 @@ class Publisher:
                 (getattr(view, "choice", None), getattr(view, "problem", ""))
                 for view in self._working
             ]
-            words, past = (status, self.trainer.message), None if turned is live else turned
-            wishes = past, *asked
+            past = None if turned is live else turned
+            words = (status, self.trainer.message, past, *asked)
             runs = status == "running" or any(other.status == "running" for other in others)
             drawn = [turned, *others] if runs and turned is not None else []
             flat_out = any(map(_is_flat_out, drawn))
-            hurry = (words, wishes) != said or not runs
-            if not self.frames.is_due(hurry=hurry, flat_out=flat_out):
+            if not self.frames.is_due(hurry=words != said or not runs, flat_out=flat_out):
                 continue
-            in_turn = flat_out and self.frames.answered and wishes == said[1]
-            said = words, wishes
-            self._show(words, wishes, live, turned, in_turn=in_turn)
+            in_turn = flat_out and self.frames.answered and words == said
+            said = words
+            self._show(words, live, turned, in_turn=in_turn)
 
     def _show(
         self,
         words: object,
-        wishes: object,
         live: Snapshot | None,
         turned: Snapshot | None,
         *,
@@ -126,10 +123,8 @@ class Publisher:
         now = time.monotonic()
         behind: list[_Behind] = []
         for view in self._working:
-            is_live = getattr(view, "live", False)
-            snapshot = live if is_live else turned
-            told = words if is_live else None
-            news: object = told, wishes, snapshot, _beside(view), getattr(view, "answers", 0)
+            snapshot = live if getattr(view, "live", False) else turned
+            news: object = (words, snapshot, _beside(view), getattr(view, "answers", 0))
             shown, at = self._shown.get(view, _NEVER)
             rests = in_turn and now < at + getattr(view, "rest_s", 0.0)
             if news != shown and not rests:
