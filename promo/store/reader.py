@@ -226,7 +226,7 @@ class Reader:
             )
 
     def _by_page(self, table: _History) -> Iterator[tuple[int, Iterator[tuple[Any, ...]]]]:
-        lines = self.scan(f"SELECT page, {_FIELDS[table]} FROM {table} ORDER BY page, rowid")
+        lines = self.scan(f"SELECT page, {_FIELDS[table]} FROM {table} ORDER BY 1, 2, 3")
         return groupby(chain.from_iterable(lines), key=itemgetter(0))
 
     def series(
@@ -286,7 +286,7 @@ _FIELDS = {"coefficient": ", ".join(Coefficient._fields), "metric": ", ".join(Me
 # Lines stand in the order of pages: what is sought backwards is found soon, if it is the newest.
 _AT = (
     "SELECT {0} FROM {1} WHERE page = ?1 AND rowid > coalesce("
-    "(SELECT rowid FROM {1} WHERE page < ?1 ORDER BY rowid DESC LIMIT 1), 0) ORDER BY rowid"
+    "(SELECT rowid FROM {1} WHERE page < ?1 ORDER BY rowid DESC LIMIT 1), 0) ORDER BY 1, 2"
 )
 
 

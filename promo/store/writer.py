@@ -162,17 +162,15 @@ class Store(Reader):
         last = "(SELECT coalesce(max(last_id), -1) FROM page)"
         self._max_id = self.query(highest.format(last))[0][0]
         self._last_page = self.page
-        newest = self.query("SELECT page FROM checkpoint ORDER BY rowid DESC LIMIT 1")
-        self._told: int | None = newest[0][0] if newest else None
+        self._told: int | None = self.query("SELECT max(page) FROM checkpoint")[0][0]
         self._newest = {table: self._lines_of_newest(table) for table in sql.HISTORIES}
-        self._version = self.query(_VERSION)
+        self._version = self.query(sql.VERSION)
 
     def _lines_of_newest(self, table: str) -> range:
         """Return the rowids of the newest page in one of the bounded tables."""
         [[last]] = self.query(f"SELECT coalesce(max(rowid), 0) FROM {table}")
-        before = f"SELECT rowid FROM {table} WHERE page != ? ORDER BY rowid DESC LIMIT 1"
-        found = self.query(before, self._told)
-        return range(found[0][0] + 1 if found else 1, last + 1)
+        before = f"SELECT coalesce(max(rowid), 0) FROM {table} WHERE page != ?"
+        return range(self.query(before, self._told)[0][0] + 1, last + 1)
 
     def reopen(self) -> None:
         """After any error: close, open again, and read back what is committed.
@@ -252,7 +250,7 @@ class Store(Reader):
     def together(self) -> Iterator[None]:
         """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
         with explained(self.path), transaction(self._connection):
-            if self.query(_VERSION) != self._version:  # VACUUM from elsewhere counts rowids anew
+            if self.query(sql.VERSION) != self._version:  # VACUUM from elsewhere counts rowids anew
                 self._read_back()
             yield
 
@@ -374,7 +372,7 @@ class Store(Reader):
     def _place(self, table: str, lines: int, page: int) -> int:
         """Return the first rowid for lines of a page: over the page before, unless that is kept."""
         last, newest = self._told, self._newest[table]
-        kept = last is not None and last != page and last % stride(page, MAX_PAGES) == 0
+        kept = last not in (None, page) and last % stride(page, MAX_PAGES) == 0
         first = newest.stop if kept else newest.start
         self._newest[table] = range(first, first + lines)
         if first + lines < newest.stop:
@@ -414,12 +412,8 @@ class Store(Reader):
         step = stride(page, MAX_PAGES)
         if self._told is not None and step > stride(self._told, MAX_PAGES):
             for table in sql.HISTORIES:
-                self._connection.execute(
-                    f"DELETE FROM {table} WHERE page % ? != 0 AND page != ?", (step, page)
-                )
-
-
-_VERSION = "PRAGMA data_version"  # another one, after another connection has written
+                gone = f"DELETE FROM {table} WHERE page % ? != 0 AND page != ?"
+                self._connection.execute(gone, (step, page))
 
 
 def _now() -> str:
