@@ -89,7 +89,10 @@ class Moments(msgspec.Struct, frozen=True):
         return self.merged(other, self.gap(other))
 
     def merged(self, other: Moments, gap: tuple[float, ...]) -> Moments:
-        """Return the sum with another, as `+` does, given the `gap` to it; both have rows."""
+        """Return the sum with another, as `+` does, given the `gap` to it, shape (d,).
+
+        Both must have rows.
+        """
         n = self.n + other.n
         share, weight = other.n / n, self.n * (other.n / n)
         lines = zip(self.scatter, other.scatter, gap, strict=True)

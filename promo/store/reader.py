@@ -209,7 +209,7 @@ class Reader:
         """Return all metrics at a page that is kept; at the newest unless given."""
         return [Metric._make(_nan(row)) for row in self._at("metric", page)]
 
-    def _at(self, table: _History, page: int | None) -> list[tuple[Any, ...]]:
+    def _at(self, table: _Told, page: int | None) -> list[tuple[Any, ...]]:
         return self.query(_AT.format(_FIELDS[table], table), self.page if page is None else page)
 
     def kept(self) -> Iterator[tuple[int, list[Coefficient], list[Metric]]]:
@@ -225,12 +225,12 @@ class Reader:
                 [Metric._make(_nan(line)) for _, *line in metrics],
             )
 
-    def _by_page(self, table: _History) -> Iterator[tuple[int, Iterator[tuple[Any, ...]]]]:
+    def _by_page(self, table: _Told) -> Iterator[tuple[int, Iterator[tuple[Any, ...]]]]:
         lines = self.scan(f"SELECT page, {_FIELDS[table]} FROM {table} ORDER BY 1, 2, 3")
         return groupby(chain.from_iterable(lines), key=itemgetter(0))
 
     def series(
-        self, table: _History, model: str, term: str
+        self, table: _Told, model: str, term: str
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the kept pages, ascending, and estimate or value at each; both of shape (n,)."""
         key, column = ("term", "estimate") if table == "coefficient" else ("name", "value")
@@ -281,7 +281,7 @@ def our_schema() -> frozenset[tuple[str, ...]]:
 
 
 _SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 100"
-_History = Literal["coefficient", "metric"]
+_Told = Literal["coefficient", "metric"]
 _FIELDS = {"coefficient": ", ".join(Coefficient._fields), "metric": ", ".join(Metric._fields)}
 # Lines stand in the order of pages: what is sought backwards is found soon, if it is the newest.
 _AT = (

@@ -23,7 +23,7 @@ UPSERT_PAGE = """
 HISTORIES = ("coefficient", "metric", "checkpoint")  # the bounded tables
 PUT_CHECKPOINT = "INSERT OR REPLACE INTO checkpoint (rowid, page, rows, states) VALUES (?, ?, ?, ?)"
 UPSERT_QUARANTINE = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?)"
-VERSION = "PRAGMA data_version"  # another one after another connection has written
+DATA_VERSION = "PRAGMA data_version"  # another one after another connection has written
 AT_ONCE = 100  # rows of one statement: SQLite takes 32,766 values in one, some builds fewer
 
 

@@ -164,7 +164,7 @@ class Store(Reader):
         self._last_page = self.page
         self._told: int | None = self.query("SELECT max(page) FROM checkpoint")[0][0]
         self._newest = {table: self._lines_of_newest(table) for table in sql.HISTORIES}
-        self._version = self.query(sql.VERSION)
+        self._version = self.query(sql.DATA_VERSION)
 
     def _lines_of_newest(self, table: str) -> range:
         """Return the rowids of the newest page in one of the bounded tables."""
@@ -250,7 +250,7 @@ class Store(Reader):
     def together(self) -> Iterator[None]:
         """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
         with explained(self.path), transaction(self._connection):
-            if self.query(sql.VERSION) != self._version:  # VACUUM from elsewhere counts rowids anew
+            if self.query(sql.DATA_VERSION) != self._version:  # VACUUM renumbers rowids
                 self._read_back()
             yield
 
