@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from promo.errors import StoreMismatch
 from promo.models.anytime import ALPHA
 from promo.models.default import EXPERTS, MIXTURE, USUAL, default_models
 from promo.models.results import Model
@@ -55,6 +56,27 @@ class Begun(NamedTuple):
             settings.get("merging") is True,
             settings.get("parquet") is True,
         )
+
+    def check(self, *, merging: bool = False, parquet: bool = False) -> None:
+        """Refuse to go on with models that all merge, or rows in Parquet, where it is otherwise.
+
+        Raises
+        ------
+        StoreMismatch
+            It was not begun for that; the message says for what.
+        """
+        if merging and not self.merging:
+            told = (
+                f"was begun with what does not merge ({', '.join(self.names)}): promo run goes on "
+                "with it; promo scale does with what promo run --merging has begun"
+            )
+        elif self.parquet and not parquet:
+            told = "has its rows in Parquet files: promo scale goes on with it, given --parquet"
+        elif parquet and not self.parquet:
+            told = "has its rows in itself: leave --parquet out, or choose another store"
+        else:
+            return
+        raise StoreMismatch(f"{self.path} {told}")
 
     def models(
         self, names: Sequence[str] | None = None

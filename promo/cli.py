@@ -89,8 +89,12 @@ def parser() -> argparse.ArgumentParser:
         "renewable-logistic-quadratic, mixture; at a price, naive-bayes, hoeffding-tree, "
         "nearest-neighbours, random-forest"
     )
-    run.add_argument(
+    which = run.add_mutually_exclusive_group()
+    which.add_argument(
         "--models", type=_names, metavar="NAMES", help=f"experts of a new store, {experts}"
+    )
+    which.add_argument(
+        "--merging", action="store_true", help="only what promo scale can go on with"
     )
     run.set_defaults(run=_run, trainer=options.trainer)
 
@@ -101,11 +105,20 @@ def parser() -> argparse.ArgumentParser:
         "regression, causal stories. SGD and river's trees do not merge; they are off.",
     )
     _add_stream(scale)
-    scale.add_argument(
+    where = scale.add_mutually_exclusive_group()
+    where.add_argument(
         "--scheduler", type=_address, metavar="ADDRESS", help="to join, as in tcp://host:8786"
     )
-    scale.add_argument("--workers", type=_count, default=2, help="to start here instead (2)")
-    scale.add_argument("--parquet", type=Path, metavar="FOLDER", help="for the rows, by workers")
+    where.add_argument("--workers", type=_count, help="to start here instead (2)")
+    scale.add_argument(
+        "--in-flight", type=_count, default=64, metavar="N", help="pages asked for at once (64)"
+    )
+    scale.add_argument(
+        "--pages-per-s", type=_pace, metavar="X", help="at most, by all workers together"
+    )
+    scale.add_argument(
+        "--parquet", type=Path, metavar="FOLDER", help="for the rows, instead of the store"
+    )
     scale.set_defaults(run=_run, trainer=options.scaled_trainer)
 
     fork = commands.add_parser("fork", help="begin a second run where another stood at a page")
@@ -170,6 +183,16 @@ def _rate(text: str) -> float:
         return check_learning_rate(float(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text}: expected a number in (0, 1e6]") from error
+
+
+def _pace(text: str) -> float:
+    from promo.pace import SpeedLimit
+
+    try:
+        SpeedLimit(pace := float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: expected a positive number") from error
+    return pace
 
 
 def _names(text: str) -> list[str]:

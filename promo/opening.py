@@ -57,8 +57,8 @@ def open_stream(
         The address leads nowhere, or the store holds another stream or cannot be opened.
     """
     before = stored(path)
-    if before and before.parquet:
-        raise StoreMismatch(f"{path} has its rows in Parquet files: promo scale goes on with it")
+    if before:
+        before.check()
     size = before.page_size if before else CONTRACT_PAGE_SIZE
     stream = PageStream(url, source=source, size=None if size == CONTRACT_PAGE_SIZE else size)
     stream.check()

@@ -23,7 +23,7 @@ def trainer(
 ) -> Trainer:
     """Return the trainer of `promo run`, on the store as it stands."""
     from promo.begun import begun
-    from promo.models.default import USUAL, default_models
+    from promo.models.default import MERGING, USUAL, default_models
     from promo.models.sgd import SGDLogistic
     from promo.store import Store
     from promo.trainer import Trainer
@@ -33,10 +33,15 @@ def trainer(
         raise StoreMismatch(
             f"{path} was not begun with {', '.join(names)}; other models need another file"
         )
-    check_rate(arguments.learning_rate, names or (before.names if before else USUAL))
+    if before:
+        before.check(merging=arguments.merging)
+    usual = MERGING if arguments.merging else USUAL
+    check_rate(arguments.learning_rate, names or (before.names if before else usual))
     stream = _stream(arguments, service, before, follow=arguments.follow)
     models, settings = (
-        before.models(names) if before else default_models(names or USUAL, stream.source)
+        before.models(names)
+        if before
+        else default_models(names or USUAL, stream.source, merging=arguments.merging)
     )
     store = Store(path, source=stream.source, page_size=stream.page_size, settings=settings)
     learner = Trainer(stream, store, models, accept_changes=arguments.accept_changes)
@@ -64,20 +69,28 @@ def scaled_trainer(
     from promo.store import Store
 
     try:
-        from promo.scale import Cluster, ScaledTrainer
+        from promo.scale import WAITING, Cluster, ScaledTrainer
+        from promo.scale.rows import make_folder
     except ImportError as error:
         raise PromoError("promo scale needs Dask: pip install 'promo[scale]'") from error
     before = begun(path)
+    if before:
+        before.check(merging=True, parquet=arguments.parquet is not None)
     stream = _stream(arguments, service, before)
     alpha = before.alpha if before else ALPHA
     models, settings = default_models(source=stream.source, alpha=alpha, merging=True)
     settings |= {"parquet": True} if arguments.parquet else {}
-    options = {"parquet": arguments.parquet, "accept_changes": arguments.accept_changes}
+    if arguments.parquet:
+        make_folder(arguments.parquet, new=before is None or before.page is None)
+    own = ("in_flight", "pages_per_s", "parquet", "accept_changes")
+    options = {name: getattr(arguments, name) for name in own}
     with (
-        Cluster(arguments.scheduler, workers=arguments.workers) as cluster,
+        Cluster(arguments.scheduler, workers=arguments.workers or 2) as cluster,
         Store(path, source=stream.source, page_size=stream.page_size, settings=settings) as store,
         ScaledTrainer(stream, store, models, cluster, **options) as learner,
     ):
+        if not cluster.threads:
+            print(f"promo: {WAITING}", file=sys.stderr)
         yield learner
 
 

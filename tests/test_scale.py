@@ -1,6 +1,7 @@
 """Tests of `promo.scale` on clusters of worker processes, against our API on real sockets."""
 
 import asyncio
+import gc
 import json
 import os
 import random
@@ -16,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import tenacity
-from distributed import Security
+from distributed import LocalCluster, Security
 from pyarrow import dataset
 
 from clocks import at_most, wait_for
@@ -24,11 +25,12 @@ from comms import arrays_sent, shown, text_of, texts_of
 from promo import ui
 from promo.api import DATA_PATH, create_app
 from promo.dataset import Recipe, ensure_data
-from promo.errors import PromoError, RequestRefused, StoreError, StoreMismatch
+from promo.errors import ClusterError, PromoError, RequestRefused, StoreError, StoreMismatch
 from promo.faults import Plan, parse
 from promo.faulty import Faulty
 from promo.models.default import default_models
-from promo.scale import Cluster, ScaledTrainer
+from promo.scale import WAITING, Cluster, ScaledTrainer
+from promo.scale import cluster as promo_cluster
 from promo.store import Reader, Store
 from promo.stream import PageStream, wire
 from promo.trainer import Trainer
@@ -176,7 +178,7 @@ def test_begun_by_either_gone_on_with_by_the_other(api, cluster, tmp_path, clean
 
 
 def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
-    """Files hold the rows that the store then lacks; one machine is told that it cannot go on."""
+    """Files hold all rows, the store those of page 0; one machine is told that it cannot go on."""
     path, folder = tmp_path / "promo.db", tmp_path / "rows"
     run(path, api.url, cluster, 50, parquet=folder)
     tables, snapshot = run(path, api.url, cluster, parquet=folder)
@@ -184,15 +186,23 @@ def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
     assert tables["page"] == clean["page"]
     assert exact(tables)["of"] == exact(clean)["of"]
     with Reader(path) as reader:
-        stored = {row[1]: row[1:] for row in reader.data()}
+        assert len([*reader.data()]) == 10
     found = dataset.dataset(folder).to_table().sort_by("id").to_pylist()
     names = ("id", "network_ability", "competence", "promoted")
-    rows = sorted([*stored.values(), *(tuple(row[name] for name in names) for row in found)])
+    rows = [tuple(row[name] for name in names) for row in found]
     assert rows == sorted(tuple(row) for row in clean["data"])
     assert all(row["page"] == row["id"] // 10 for row in found)
     assert not [*folder.glob(".*")]
     with pytest.raises(StoreMismatch, match="settings"):
         opened(Trainer, path, api.url)
+    with pytest.raises(StoreMismatch, match="rows of another run"):
+        opened(ScaledTrainer, tmp_path / "other.db", api.url, cluster, parquet=folder)
+    with opened(ScaledTrainer, path, api.url, cluster, parquet=folder) as trainer:
+        trainer.start_over()
+        wait_for(lambda: trainer.snapshot.page is None)
+        assert not [*folder.iterdir()]
+        trainer.run(40)
+    assert dataset.dataset(folder).to_table().num_rows == 400
     stream = PageStream(api.url, source=SOURCE)
     models, settings = default_models(source=SOURCE, merging=True)
     settings |= {"parquet": True}
@@ -471,6 +481,45 @@ def test_the_command(api, tmp_path):
     assert pages_in(path) == 201
 
 
+def test_the_limits_are_options(api, tmp_path):
+    """Pages in flight and per second stay below what the command line says."""
+    api.latency_s = 0.01
+    limits = ("--in-flight", 4, "--pages-per-s", 60)
+    options = ("--api", api.url, "--db", tmp_path / "promo.db", "--workers", 1, "--pages", 120)
+    with promo("scale", *options, *limits) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert 2 <= api.most <= 4
+    assert api.times[-1] - api.times[0] > 120 / 60 * 0.7
+
+
+def test_what_one_machine_began_with_what_merges(api, tmp_path):
+    """`promo run --merging` begins what `promo scale` goes on with; of others it says why not."""
+    path, options = tmp_path / "promo.db", ("--api", api.url, "--pages", 20)
+    for command in (("run", "--merging"), ("scale", "--workers", 1)):
+        with promo(*command, *options, "--db", path) as process:
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert pages_in(path) == 40
+    (tmp_path / "file").touch()
+    other, file = ("--db", tmp_path / "sgd.db"), tmp_path / "file"
+    for code, said_is, command in (
+        (0, "", ("run", *other)),
+        (1, "does not merge (sgd-logistic): promo run goes on", ("scale", *other)),
+        (1, "does not merge (sgd-logistic)", ("run", "--merging", *other)),
+        (1, "has its rows in itself", ("scale", "--db", path, "--parquet", tmp_path / "rows")),
+        (1, "cannot be a folder", ("scale", "--db", tmp_path / "new.db", "--parquet", file)),
+        (2, "not allowed with", ("scale", *other, "--scheduler", "tcp://a:1", "--workers", "2")),
+        (2, "expected a positive number", ("scale", *other, "--pages-per-s", "0")),
+    ):
+        with promo(*command, *options) as process:
+            _, said = process.communicate(timeout=60)
+        assert (process.returncode, said_is in said) == (code, True), said
+        assert code != 1 or len(said.splitlines()) == 1
+    assert not (tmp_path / "new.db").exists()
+    assert not (tmp_path / "rows").exists()
+
+
 def test_ctrl_c_is_for_the_driver_alone():
     """A terminal sends it to workers too: they go on, also those in place of dead ones."""
     with Cluster(workers=1) as cluster:
@@ -494,6 +543,32 @@ def test_a_scheduler_that_is_not_there(api, tmp_path):
     assert said.startswith(f"promo: cannot reach the scheduler {address}")
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "promo.db").exists()
+
+
+@pytest.mark.parametrize("scheme", ["tcp://", "http://"])
+def test_what_is_no_scheduler(api, monkeypatch, capfd, scheme):
+    """Whatever else answers there, or an address of another kind, is one sentence."""
+    monkeypatch.setattr(promo_cluster, "_CONNECT_S", 0.5)
+    with pytest.raises(ClusterError, match=r"is no scheduler|unknown address scheme"):
+        Cluster(api.url.replace("http://", scheme))
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_workers_may_come_later(api, tmp_path, clean):
+    """Without any the status line says what it waits for; once they have come it goes on."""
+    local = LocalCluster(n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address="")
+    with (
+        local,
+        Cluster(local.scheduler_address) as joined,
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined) as trainer,
+    ):
+        trainer.play()
+        wait_for(lambda: trainer.snapshot.message == WAITING)
+        local.scale(1)
+        wait_for(lambda: trainer.status == "finished")
+        assert trainer.snapshot.message == ""
+        assert dump(trainer.store) == clean
 
 
 def test_a_cluster_of_others_is_joined(api, cluster, tmp_path, clean):

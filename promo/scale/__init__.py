@@ -5,6 +5,6 @@ Beside the line from page to figure, and into the same store. What merges (`chun
 """
 
 from promo.scale.cluster import Cluster, WorkerFacts
-from promo.scale.trainer import ScaledTrainer
+from promo.scale.trainer import WAITING, ScaledTrainer
 
-__all__ = ["Cluster", "ScaledTrainer", "WorkerFacts"]
+__all__ = ["WAITING", "Cluster", "ScaledTrainer", "WorkerFacts"]

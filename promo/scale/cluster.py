@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from multiprocessing import resource_tracker
 from typing import Any, Self
 
 from distributed import Client, LocalCluster, Security
+from distributed.comm.addressing import get_address_host_port, parse_address
 
 from promo.errors import ClusterError
 from promo.scale.work import Done
@@ -24,6 +26,7 @@ from promo.scale.work import Done
 _client: Any = Client  # Dask says few of its types
 _local_cluster: Any = LocalCluster
 _CONNECT_S = 10.0
+_GREETING = 2**20  # bytes: a scheduler's first message is some hundred
 _HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
 _GIVEN_UP_S = 20.0  # after which Dask has dropped a worker that has not come back: at 15 s
 _DEATHS = 1000  # of workers over one task, until Dask gives it up
@@ -80,6 +83,8 @@ class Cluster:
     ) -> None:
         self._own = None if scheduler else _started(workers, security)
         try:
+            if scheduler:
+                _check(scheduler)
             self.client = _client(
                 scheduler or self._own,
                 security=security,
@@ -159,6 +164,24 @@ class Cluster:
         """Start workers that Dask has given up because they were slow to come back."""
         if self._own is not None:
             self._own.scale(len(self._own.worker_spec))
+
+
+def _check(address: str) -> None:
+    """Raise OSError or ValueError unless a scheduler answers, as far as it shows without TLS.
+
+    It is the first to speak, and begins with the length of what it says. Dask takes the first
+    bytes of whatever answers for such a length, and asks for that much memory.
+    """
+    where = get_address_host_port(address)
+    if parse_address(address)[0] != "tcp":
+        return
+    with socket.create_connection(where, _CONNECT_S) as line:
+        try:
+            length = line.recv(8, socket.MSG_WAITALL)
+        except TimeoutError:
+            length = b""
+    if len(length) < 8 or int.from_bytes(length, "little") > _GREETING:
+        raise OSError("what answers there is no scheduler of Dask")
 
 
 def _started(workers: int, security: Security | None) -> Any:

@@ -11,14 +11,17 @@ from typing import Any
 from promo.batch import Batch
 from promo.errors import StoreMismatch, StreamError
 from promo.models.results import Model
+from promo.reader import Retry
 from promo.scale.cluster import Cluster, WorkerFacts
 from promo.scale.line import ScaledLine
 from promo.scale.reader import MOST_PAGES, ROWS, ChunkReader, Plan
+from promo.scale.rows import files_in, make_folder, write_rows
 from promo.snapshot import Status
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 
+WAITING = "the cluster has no workers; the stream goes on when some have come"
 _LAST_S = 0.5  # for which Stop commits what has come already
 
 
@@ -49,9 +52,10 @@ class ScaledTrainer(Trainer):
         After which a chunk is asked of another worker; by default the deadline of a page and half
         a minute.
     parquet
-        A folder, which every worker reaches, for the rows: `data` stays empty then, and the driver
-        has less to do. Files are named by the page and row that they begin with; those of pages
-        beyond the ledger are of work that was not committed.
+        A folder, which every worker and this process reach, for all rows: `data` then has those of
+        the first page alone, and the driver less to do. Files are named by the page and row that
+        they begin with; those of pages beyond the ledger are of work that was not committed.
+        Starting over deletes them.
     speed, accept_changes
         As in `Trainer`.
 
@@ -61,7 +65,9 @@ class ScaledTrainer(Trainer):
         The stream is to wait for new rows at its end.
     StoreMismatch
         As `Trainer`; also if the store's rows are in Parquet files and these are not to be, or the
-        other way round.
+        other way round, or the folder has those of another run.
+    StoreError
+        There can be no such folder.
     ClusterError
         One of the models does not merge.
     """
@@ -81,7 +87,7 @@ class ScaledTrainer(Trainer):
         speed: float | None = None,
         accept_changes: bool = False,
     ) -> None:
-        self.cluster = cluster
+        self.cluster, self._alone = cluster, False
         self.plan = Plan(
             chunk or max(1, min(ROWS // stream.page_size, MOST_PAGES)),
             in_flight,
@@ -96,12 +102,20 @@ class ScaledTrainer(Trainer):
         """What each worker has done, by name."""
         return self.cluster.workers
 
+    @property
+    def message(self) -> str:
+        """As a trainer's; also that there are no workers."""
+        alone = self._alone and self._status == "running"
+        return super().message or (WAITING if alone else "")
+
     def _open_line(self, store: Store, models: Sequence[Model]) -> ScaledLine:
         if self.stream.follow:
             raise StreamError("workers do not wait for new rows at the end: take follow=False")
         if store.settings.get("parquet", False) != bool(self.plan.parquet):
             where = "in the store" if self.plan.parquet else "in Parquet files"
             raise StoreMismatch(f"{store.path} was begun with its rows {where}; choose another")
+        if self.plan.parquet:
+            make_folder(self.plan.parquet, new=store.page is None)
         self._scaled = ScaledLine(store, models)
         return self._scaled
 
@@ -118,10 +132,26 @@ class ScaledTrainer(Trainer):
         )
 
     def _learn(self, news: Any) -> int:
-        if isinstance(news, Batch):
-            return super()._learn(news)
-        self._scaled.add(news)
-        return len(news.pages)
+        if not isinstance(news, Batch):
+            self._scaled.add(news)
+            return len(news.pages)
+        if self.plan.parquet:
+            cursor = self.store.cursor or (self.stream.start_page, self.stream.start_position)
+            write_rows(self.plan.parquet, *cursor, [news])
+        return super()._learn(news)
+
+    def _restore(self, afresh: bool = False) -> None:
+        if afresh and self.plan.parquet:
+            for path in files_in(self.plan.parquet):
+                path.unlink(missing_ok=True)
+        super()._restore(afresh)
+
+    def _note_retry(self, retry: Retry | None) -> None:
+        super()._note_retry(retry)
+        if self._alone != (alone := not self.cluster.threads):
+            self._alone = alone
+            with self._condition:
+                self._publish()
 
     def _loop(self, reader: ChunkReader, halt: threading.Event) -> Status:
         end, give_up = super()._loop(reader, halt), time.monotonic() + _LAST_S

@@ -7,22 +7,19 @@ its share of one limit, which the driver hands out.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
 from distributed import get_worker
-from pyarrow import parquet
 
 from promo.batch import Batch
 from promo.errors import StreamError
 from promo.pace import SpeedLimit
 from promo.reader import PageReader, Retry
 from promo.scale.chunk import Chunk, Frame
+from promo.scale.rows import write_rows
 from promo.stream import PageStream
 
 _TICK_S = 0.05  # how soon it hears that nobody wants its pages any more
@@ -125,7 +122,7 @@ def do(task: Task, order: Order) -> Done:
         page, position = page + 1, 0
     chunk = Chunk.of(batches, order.frame) if batches else None
     if chunk and order.parquet:
-        _write(order.parquet / f"pages-{task.page:012}-{task.position:05}.parquet", batches)
+        write_rows(order.parquet, task.page, task.position, batches)
         chunk = chunk.without_rows()
     return Done(
         chunk,
@@ -185,18 +182,3 @@ def stop(run: str) -> None:
 def hold(run: str, seconds: float) -> None:
     """Have this process ask for no page of a run for a while; for no less than it was told."""
     _held[run] = max(_held.get(run, 0.0), time.monotonic() + seconds)
-
-
-def _write(path: Path, batches: list[Batch]) -> None:
-    """Write the good rows of pages; the file is there as a whole or not at all."""
-    columns = {
-        "page": np.concatenate([np.full(len(b.ids), b.page) for b in batches]),
-        "id": np.concatenate([b.ids for b in batches]),
-        "network_ability": np.concatenate([b.network_ability for b in batches]),
-        "competence": np.concatenate([b.competence for b in batches]),
-        "promoted": np.concatenate([b.promoted for b in batches]),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    parquet.write_table(pa.table(columns), new)
-    new.replace(path)
