@@ -207,17 +207,28 @@ def maximum_likelihood(columns):
     return beta, np.sqrt(np.linalg.inv(information).diagonal())
 
 
-@pytest.mark.parametrize(("size", "chunk"), [(1000, 16), (100, 64)])
-def test_the_logistic_is_near_the_answer_on_all_rows(world, tmp_path, size, chunk):
-    """Chunks added up are within 0.05 standard errors of maximum likelihood on 100,000 rows."""
-    batches = pages_of(world, size)
-    line = scaled(opened(tmp_path / "promo.db", size=size), batches, cuts_of(len(batches), chunk))
+@pytest.mark.parametrize(
+    ("name", "size", "chunk"),
+    [
+        *((name, 1000, 16) for name in sorted({*WORLDS} - {"threshold", "drift"})),
+        *(("collider", 100, 64), ("collider", 10, 256)),
+    ],
+)
+def test_the_logistic_is_near_the_answer_on_all_rows(name, size, chunk, tmp_path):
+    """Chunks added up are within 0.05 standard errors of maximum likelihood on 100,000 rows.
+
+    Not in `threshold`, so steep that the prior alone is 0.4 away, nor where the world changes.
+    """
+    columns = WORLDS[name].sample(100_000, seed=11)
+    batches = pages_of(columns, size)
+    line = opened(tmp_path / "promo.db", size=size, source=f"world:{name}")
+    line = scaled(line, batches, cuts_of(len(batches), chunk))
     found = {c.term: c for c in line.memory.coefficients if c.model == RenewableLogistic().name}
-    beta, errors = maximum_likelihood(world)
+    beta, errors = maximum_likelihood(columns)
     terms = [found[term] for term in ("intercept", "network_ability", "competence")]
     away = np.abs(np.array([c.estimate for c in terms]) - beta) / errors
     assert away.max() < 0.05
-    assert np.allclose([c.std_error for c in terms], errors, rtol=0.01)
+    assert np.allclose([c.std_error for c in terms], errors, rtol=0.02)
     line.store.close()
 
 
