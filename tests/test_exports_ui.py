@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from clocks import wait_for
 from comms import Comm, text_of
 from promo import ui
+from promo.fork import fork
 from promo.models.default import USUAL
 from promo.opening import open_stream
 from promo.report import report
@@ -131,6 +133,32 @@ def test_a_figure_is_that_of_the_snapshot_shown(trainer):
     wait_for(lambda: "sample.svg, after 200 rows, is on" in exports.message.value)
     assert b"400 rows learned" in press(exports.report)[2]
     wait_for(lambda: "report.html, after 400 rows, is on" in exports.message.value)
+
+
+def test_a_figure_shows_the_run_beside_it(trainer, tmp_path):
+    """A fork is drawn dashed from where it left, as on the board, and told of in words."""
+    trainer.run(20)
+    path = tmp_path / "fork.db"
+    with Reader(trainer.store.path) as source:
+        fork(source, 9, path)
+    with open_stream(trainer.stream.base_url, trainer.store.source, path) as other:
+        other.set_learning_rate("sgd-logistic", 0.5)
+        other.run(20)
+        run = ui.StillRun("fork", other.snapshot, since=100)
+    exports = ui.Exports(trainer, run)
+    exports.update(trainer.snapshot)
+    for key, names in (
+        ("loss", ["fork, sgd-logistic"]),
+        ("slopes", ["fork, without promoted", "fork, with promoted"]),
+    ):
+        exports.figure.value = key
+        drawn = press(exports.svg)[2].decode()
+        starts = re.findall(r'class="purple"[^>]* stroke-linejoin="round" d="M([0-9.]+)', drawn)
+        assert len(starts) == len(names)
+        assert all(float(x) == pytest.approx(350 / 3, abs=0.1) for x in starts)  # 100 of 300 rows
+        for name in names:
+            assert f">{name}</text>" in drawn
+            assert re.search(f"Beside it, {name}: [^ ]+ after 300 rows", drawn)
 
 
 def test_what_cannot_be_made_is_told_and_answered(trainer):

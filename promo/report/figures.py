@@ -31,7 +31,7 @@ _STYLES = (
     ("vermillion", "solid"),
 )  # fmt: skip
 _MARGIN = 16  # around a figure that stands alone
-_BASE, _BEST = "base-rate", "best-possible"
+_BASE, _BEST, _STEERED = "base-rate", "best-possible", "sgd-logistic"
 
 
 class Drawing(NamedTuple):
@@ -56,15 +56,44 @@ class Drawing(NamedTuple):
         )
 
 
-def drawings(snapshot: Snapshot, settings: Mapping[str, Any]) -> list[Drawing]:
+class Beside(NamedTuple):
+    """Another run, to be drawn in the same figures from where it has left the first.
+
+    Attributes
+    ----------
+    name
+        What it is called in figures.
+    since
+        Rows that both have in common.
+    """
+
+    name: str
+    since: int
+    snapshot: Snapshot
+
+    def apart(self, rows: Floats, values: Floats) -> tuple[Floats, Floats]:
+        """Return what of a path both do not have in common."""
+        return rows[rows >= self.since], values[rows >= self.since]
+
+
+def drawings(
+    snapshot: Snapshot, settings: Mapping[str, Any], beside: Beside | None = None
+) -> list[Drawing]:
     """Draw all that the models of a snapshot, which has learned a row, give rise to.
 
     Parameters
     ----------
     settings
         Of the store: `alpha` and `g` of the regressions.
+    beside
+        Another run, for what is drawn over rows.
     """
-    found = [sample(snapshot), loss(snapshot), slopes(snapshot, settings), shares(snapshot)]
+    found = [
+        sample(snapshot),
+        loss(snapshot, beside),
+        slopes(snapshot, settings, beside),
+        shares(snapshot),
+    ]
     return [drawing for drawing in found if drawing is not None]
 
 
@@ -93,8 +122,11 @@ def sample(snapshot: Snapshot) -> Drawing | None:
     return _drawing("sample", "Who gets promoted?", plot, words)
 
 
-def loss(snapshot: Snapshot) -> Drawing | None:
-    """Draw how well every model predicts, where rates were changed, and the best possible."""
+def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
+    """Draw how well every model predicts, where rates were changed, and the best possible.
+
+    Of the run beside, the model whose rate it may have changed, or else its best.
+    """
     ends = {m.model: m.value for m in snapshot.metrics if m.name == "log_loss"}
     ends = {model: value for model, value in ends.items() if isfinite(value)}
     ranked = sorted(ends, key=ends.__getitem__)
@@ -102,9 +134,10 @@ def loss(snapshot: Snapshot) -> Drawing | None:
     if not drawn:
         return None
     paths = {model: loss_path(snapshot, model) for model in (*drawn, *({_BEST} & {*ranked}))}
+    others = _losses_beside(beside) if beside else {}
     inside = [
         values[rows >= snapshot.rows / 10]  # before that all is wild
-        for model, (rows, values) in paths.items()
+        for model, (rows, values) in {**paths, **others}.items()
         if model != _BASE
     ]
     if len(inside) < 2:  # else those who race would be squeezed into a corner
@@ -112,24 +145,32 @@ def loss(snapshot: Snapshot) -> Drawing | None:
     low, high = _spread(np.concatenate(inside))
     if snapshot.rate_changes:
         high += 0.2 * (high - low)  # room for the rates
-    plot = Plot(Axis("rows", 0, max(snapshot.rows, 1)), Axis("log loss so far (nats)", low, high))
+    plot = Plot(_rows(snapshot, beside), Axis("log loss so far (nats)", low, high))
     plot.level(log(2), "grey", "dotted", "coin toss")
     _mark_changes(plot, snapshot)
     for model, (colour, dash) in zip(drawn, _STYLES, strict=False):
         plot.line(*paths[model], colour, dash=dash, label=_short(model))
     if _BEST in paths:
         plot.line(*paths[_BEST], "ink", dash="dotted", label="best possible")
-    others = len(ranked) - len(paths)
+    for name, path in others.items():
+        plot.line(*path, "purple", dash="dashed", width=1.5, label=name)
+    more = len(ranked) - len(paths)
     words = (
         "Each row is predicted before it is learned. Nats a row: "
         + ", ".join(f"{model} {ends[model]:.4f}" for model in ranked if model in paths)
-        + (f"; {others} more are in the table." if others else ".")
+        + (f"; {more} more are in the table." if more else ".")
+        + "".join(
+            f" Beside it, {name}: {path[-1]:.4f} after {rows[-1]:,.0f} rows."
+            for name, (rows, path) in others.items()
+        )
         + f" A coin toss has {log(2):.4f}. {_changes(len(snapshot.rate_changes))}"
     )
     return _drawing("loss", "How well do we predict?", plot, words)
 
 
-def slopes(snapshot: Snapshot, settings: Mapping[str, Any]) -> Drawing | None:
+def slopes(
+    snapshot: Snapshot, settings: Mapping[str, Any], beside: Beside | None = None
+) -> Drawing | None:
     """Draw the slope on competence without and with `promoted`, and both kinds of intervals."""
     alpha, g = (_number(settings.get(name), usual) for name, usual in (("alpha", ALPHA), ("g", G)))
     looks = [(NULL, "green", "solid", "without promoted"),
@@ -138,13 +179,15 @@ def slopes(snapshot: Snapshot, settings: Mapping[str, Any]) -> Drawing | None:
     if any((model, "competence", "estimate") not in history.columns for model, *_ in looks):
         return None
     paths = {model: slope_path(history, model, alpha, g) for model, *_ in looks}
-    seen = [np.zeros(1)]
+    others = {model: _slope_beside(beside, model, alpha, g) for model in paths if beside}
+    seen = [np.zeros(1), *(slope for _, slope in others.values())]
     for rows, slope, one, wide in paths.values():
         settled = rows >= snapshot.rows / 10
         far = np.where(np.isfinite(wide), wide, one)
         seen += [(slope - far)[settled], (slope + far)[settled]]
-    plot = Plot(Axis("rows", 0, max(snapshot.rows, 1)),
-                Axis("slope on competence", *_spread(np.concatenate(seen))))  # fmt: skip
+    plot = Plot(
+        _rows(snapshot, beside), Axis("slope on competence", *_spread(np.concatenate(seen)))
+    )
     words = []
     for model, colour, dash, label in looks:
         rows, slope, one, wide = paths[model]
@@ -152,6 +195,12 @@ def slopes(snapshot: Snapshot, settings: Mapping[str, Any]) -> Drawing | None:
         plot.band(rows, slope - one, slope + one, colour, 0.3)
         plot.line(rows, slope, colour, dash=dash, label=label)
         words.append(f"{label.capitalize()}: {_claim(snapshot, model)}")
+        if beside:
+            rows, slope = others[model]
+            name = f"{beside.name}, {label}"
+            plot.line(rows, slope, "purple", dash="dashed", width=1.5, label=name)
+            if len(rows):
+                words.append(f"Beside it, {name}: {slope[-1]:+.3f} after {rows[-1]:,.0f} rows.")
     plot.level(0.0, "grey", "solid")
     words.append(f"Bands: {1 - alpha:.0%} at one look and, wider and paler, at any time.")
     return _drawing("slopes", "Does competence move network ability?", plot, " ".join(words))
@@ -215,6 +264,27 @@ def percent(share: float) -> str:
 
 def _drawing(key: str, title: str, plot: Plot, words: str) -> Drawing:
     return Drawing(key, title, plot.svg(key, title, words), HEIGHT, words)
+
+
+def _rows(snapshot: Snapshot, beside: Beside | None) -> Axis:
+    most = max(snapshot.rows, beside.snapshot.rows if beside else 0, 1)
+    return Axis("rows", 0, most)
+
+
+def _losses_beside(beside: Beside) -> dict[str, tuple[Floats, Floats]]:
+    """Return the path of one model of the run beside, by its label, if there is any."""
+    losses = {m.model: m.value for m in beside.snapshot.metrics if m.name == "log_loss"}
+    losses = {m: value for m, value in losses.items() if isfinite(value) and m != _BEST}
+    if not losses:
+        return {}
+    model = _STEERED if _STEERED in losses else min(losses, key=losses.__getitem__)
+    path = beside.apart(*loss_path(beside.snapshot, model))
+    return {f"{beside.name}, {_short(model)}": path} if len(path[0]) else {}
+
+
+def _slope_beside(beside: Beside, model: str, alpha: float, g: float) -> tuple[Floats, Floats]:
+    rows, slope, *_ = slope_path(beside.snapshot.history.thinned(_POINTS), model, alpha, g)
+    return beside.apart(rows, slope)
 
 
 def _whole(label: str, values: Floats) -> Axis:

@@ -10,10 +10,11 @@ from tempfile import mkstemp
 
 import ipywidgets as widgets
 
-from promo.report import TABLES, drawings, report, write_csv
+from promo.report import TABLES, Beside, drawings, report, write_csv
 from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
+from promo.ui.beside import Run
 from promo.ui.download import Download
 from promo.ui.style import headed, row_layout, sheet
 
@@ -38,10 +39,13 @@ class Exports:
     ----------
     trainer
         Whose store to read.
+    beside
+        Another run, which figures show as well.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, beside: Run | None = None) -> None:
         self._store, self._snapshot = trainer.store.path, trainer.snapshot
+        self._other = beside
         self._worker = ThreadPoolExecutor(1, "promo-exports")
         self.report = _button("Report", "Save all that the store holds as one HTML file")
         self.table = _choice("Table", [*TABLES])
@@ -110,9 +114,11 @@ class Exports:
         return f"{size / 1e6:,.1f} MB are much for a browser, so the table lies at {path}"
 
     def _draw(self, key: str, ending: str) -> str:
-        snapshot = self._snapshot
+        snapshot, other = self._snapshot, self._other
+        run = other.snapshot if other else None
+        beside = Beside(other.name, other.since, run) if other and run else None
         with Reader(self._store) as reader:
-            drawn = {each.key: each for each in drawings(snapshot, reader.settings)}
+            drawn = {each.key: each for each in drawings(snapshot, reader.settings, beside)}
         if key not in drawn:
             self.download.refuse()
             return "There is nothing to draw yet."
