@@ -193,6 +193,7 @@ def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
     assert rows == sorted(tuple(row) for row in clean["data"])
     assert all(row["page"] == row["id"] // 10 for row in found)
     assert not [*folder.glob(".*")]
+    assert {path.stat().st_mode & 0o77 for path in (folder, *folder.iterdir())} == {0}
     with pytest.raises(StoreMismatch, match="settings"):
         opened(Trainer, path, api.url)
     with pytest.raises(StoreMismatch, match="rows of another run"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def make_folder(folder: Path, *, new: bool) -> None:
         The run is new, and the folder has the rows of another.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder} cannot be a folder for rows: {error}") from error
     if new and len(files_in(folder)) > 1:  # one is perhaps of a run that ended right there
@@ -37,7 +38,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def write_rows(folder: Path, page: int, position: int, batches: list[Batch]) -> None:
-    """Write the good rows of pages that follow a cursor; the file is whole or not there."""
+    """Write the good rows of pages that follow a cursor: a private file, whole or not there."""
     columns = {
         "page": np.concatenate([np.full(len(b.ids), b.page) for b in batches]),
         "id": np.concatenate([b.ids for b in batches]),
@@ -45,8 +46,12 @@ def write_rows(folder: Path, page: int, position: int, batches: list[Batch]) -> 
         "competence": np.concatenate([b.competence for b in batches]),
         "promoted": np.concatenate([b.promoted for b in batches]),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"pages-{page:012}-{position:05}.parquet"
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    parquet.write_table(pa.table(columns), new)
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with open(new, "wb", opener=_private) as file:
+        parquet.write_table(pa.table(columns), file)
     new.replace(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

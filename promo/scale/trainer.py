@@ -141,10 +141,10 @@ class ScaledTrainer(Trainer):
         return super()._learn(news)
 
     def _restore(self, afresh: bool = False) -> None:
+        super()._restore(afresh)
         if afresh and self.plan.parquet:
             for path in files_in(self.plan.parquet):
                 path.unlink(missing_ok=True)
-        super()._restore(afresh)
 
     def _note_retry(self, retry: Retry | None) -> None:
         super()._note_retry(retry)

@@ -69,7 +69,9 @@ class Controls:
             continuous_update=False,
             readout_format=".3g",
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="300px", display="" if steers else "none"),
+            layout=widgets.Layout(
+                flex="1 1 210px", max_width="300px", display="" if steers else "none"
+            ),
         )
         self.start_over = _button("Start over", self._ask)
         self._erase = _button("Yes, erase it", self._begin_again, "danger")
