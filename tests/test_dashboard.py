@@ -126,6 +126,23 @@ def test_controls_and_four_figures_are_in_sight(board, shots):
 
 
 @pytest.mark.browser
+def test_controls_stand_in_one_row(board):
+    """At 1280, with Lab's list of files beside them, there is room for all, and a track to drag."""
+
+    def box(locator):
+        return locator.first.bounding_box()
+
+    board.keyboard.press("Control+b")  # the list of files; nothing in Voila
+    try:
+        board.show()
+        play, over = (box(board.get_by_role("button", name=n)) for n in ("Play", "Start over"))
+        assert abs(play["y"] - over["y"]) < 5
+        assert box(slider(board, "Learning rate").locator(".noUi-base"))["width"] > 50
+    finally:
+        board.keyboard.press("Control+b")
+
+
+@pytest.mark.browser
 def test_nothing_is_seriously_wrong_for_anybody(board):
     """By axe-core no view has a serious or critical fault; a key scrolls what does not fit."""
     rate = slider(board, "Learning rate").locator(".noUi-handle")

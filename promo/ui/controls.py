@@ -56,7 +56,7 @@ class Controls:
             description="Speed",
             continuous_update=False,
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="260px"),
+            layout=widgets.Layout(flex="1 1 200px", max_width="260px"),
         )
         steers = model in trainer.snapshot.learning_rates
         rate = trainer.snapshot.learning_rates[model] if steers else 1.0
@@ -70,7 +70,7 @@ class Controls:
             readout_format=".3g",
             style={"description_width": "initial"},
             layout=widgets.Layout(
-                flex="1 1 210px", max_width="300px", display="" if steers else "none"
+                flex="1 1 240px", max_width="300px", display="" if steers else "none"
             ),
         )
         self.start_over = _button("Start over", self._ask)
@@ -95,9 +95,9 @@ class Controls:
 
     def _laid_out(self) -> widgets.VBox:
         row = widgets.Layout(align_items="center", flex_flow="row wrap", grid_gap="4px 16px")
-        apart = widgets.Box(layout=widgets.Layout(flex="1 1 auto"))
         buttons = widgets.HBox([self.play, self.step, self.stop])
-        parts = [buttons, self.speed, self.learning_rate, apart, self.start_over]
+        self.start_over.layout.margin = "2px 2px 2px auto"  # far from what is pressed often
+        parts = [buttons, self.speed, self.learning_rate, self.start_over]
         rows = [widgets.HBox(parts, layout=row), self._question, self._changed]
         box = widgets.VBox([sheet(), self.status, *rows])
         box.add_class("promo")
