@@ -53,6 +53,8 @@ class Batch:
         The rows of the page that are not employees.
     digest
         Hash of the whole decoded page, the same however the server writes its JSON.
+    before
+        The digest of those rows of the page that were passed over, empty if none were.
     """
 
     page: int
@@ -63,6 +65,7 @@ class Batch:
     positions: NDArray[np.int64]
     rejected: tuple[Rejected, ...]
     digest: str
+    before: str = ""
 
     @classmethod
     def of(
@@ -153,7 +156,8 @@ class Page:
         if not position:
             return batch
         rejected = tuple(r for r in batch.rejected if r.position >= position)
-        return replace(batch.take(batch.positions >= position), rejected=rejected)
+        before = batch.head(position).digest
+        return replace(batch.take(batch.positions >= position), rejected=rejected, before=before)
 
 
 def _page(rows: list[_Row], positions: ArrayLike, rejected: tuple[Rejected, ...] = ()) -> Page:
@@ -171,8 +175,16 @@ def _page(rows: list[_Row], positions: ArrayLike, rejected: tuple[Rejected, ...]
 def _digest(*columns: NDArray[np.generic], rejected: tuple[Rejected, ...] = ()) -> str:
     state = blake2b(b"".join([column.tobytes() for column in columns]), digest_size=16)
     for bad in rejected:  # without the reason, which is worded by today's msgspec
-        state.update(f"{bad.position} {bad.raw}".encode())
+        state.update(f"{bad.position} {_canonical(bad.raw)}".encode())
     return state.hexdigest()
+
+
+def _canonical(raw: str) -> str:
+    """Return the text of a JSON value without what is a matter of taste; other text as it is."""
+    try:
+        return json.dumps(_decode_value(raw)[0], sort_keys=True)
+    except (ValueError, RecursionError):
+        return raw
 
 
 def decode_page(body: bytes, page_size: int) -> Page:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from promo.batch import Batch
 from promo.errors import SourceChanged
 from promo.reader import Retry
 from promo.store import Reader, Store
@@ -43,14 +44,34 @@ def check_source(
         A page could not be had.
     """
     change = find_change(stream, store, halt, note)
-    if change is None:
-        return
+    if change is not None:
+        _report(change, stream, store, accept)
+
+
+def _report(change: Change, stream: PageStream, store: Store, accept: bool) -> None:
     store.record("changed", {"rows": store.rows, **change._asdict()})
     if not accept:
         raise SourceChanged(
             f"page {change.page} (counted from 0) of {stream.source} is not what was committed; "
             "nothing was overwritten. Go on all the same, or start over with an empty store"
         )
+
+
+def check_growth(batch: Batch, stream: PageStream, store: Store, accept: bool) -> None:
+    """Write an event if a page that has grown does not begin as it was committed.
+
+    Raises
+    ------
+    SourceChanged
+        It does not, and that is not accepted.
+    """
+    if batch.before:
+        for [committed] in store.query("SELECT digest FROM page WHERE page = ?", batch.page):
+            change = Change(batch.page, committed, batch.before)
+            told = [event.detail for event in store.events("changed", last=1)]
+            known = bool(told) and told[0].items() >= change._asdict().items()  # on going on
+            if committed != batch.before and not (accept and known):
+                _report(change, stream, store, accept)
 
 
 def find_change(

@@ -9,12 +9,11 @@ import argparse
 import json
 import os
 import re
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from promo import __version__, options
 from promo.errors import PromoError, SourceChanged, StoreMismatch
 from promo.faults import NAMES
+from promo.interruption import Interruption
 from promo.paths import data_dir, project_root
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from promo.trainer import Trainer
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+_NEEDS = ("tqdm", "promo.embedded", "promo.show", "promo.trainer")  # what runs needs at once
 _OPTIONS = {  # that do what an error advises
     StoreMismatch: " (another: --db FILE)",
     SourceChanged: " (--accept-changes, or --db with another file)",
@@ -96,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--merging", action="store_true", help="only what promo scale can go on with"
     )
-    run.set_defaults(run=_run, trainer=options.trainer)
+    run.set_defaults(run=_run, trainer=options.trainer, needs=_NEEDS)
 
     scale = commands.add_parser(
         "scale",
@@ -119,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
     scale.add_argument(
         "--parquet", type=Path, metavar="FOLDER", help="for the rows, instead of the store"
     )
-    scale.set_defaults(run=_run, trainer=options.scaled_trainer)
+    scale.set_defaults(run=_run, trainer=options.scaled_trainer, needs=(*_NEEDS, "promo.scale"))
 
     fork = commands.add_parser("fork", help="begin a second run where another stood at a page")
     fork.add_argument("--db", type=Path, help="the store to leave (data/promo.db)")
@@ -320,20 +321,27 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from promo.show import summary_of
-
     path = arguments.db or data_dir() / "promo.db"
     # Models take as long to import as our API to start, and a core of their own to do it on.
     importing = threading.Thread(target=import_module, args=("promo.models.default",))
     importing.start()
+    with Interruption().heard() as interruption:
+        with interruption.held(), suppress(ImportError):  # which is told where it is needed
+            for name in arguments.needs:
+                import_module(name)
+        return _learn(arguments, path, interruption)
+
+
+def _learn(arguments: argparse.Namespace, path: Path, interruption: Interruption) -> int:
+    from promo.show import summary_of
+
     with (
-        _interrupted_once(),
         _service(arguments.api) as service,
         arguments.trainer(arguments, service, path) as trainer,
     ):
         before, began = trainer.snapshot, time.monotonic()
         try:
-            _watch(trainer, arguments.pages)
+            _watch(trainer, arguments.pages, interruption)
             code = 0
         except KeyboardInterrupt:
             trainer.stop()
@@ -348,25 +356,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return code
 
 
-@contextmanager
-def _interrupted_once() -> Iterator[None]:
-    """Have Ctrl-C interrupt us once: pressed again, it must not cut off what ends us cleanly."""
-
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the process has ended
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # else it is ignored, as in the background
-        signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, before)
-
-
-def _watch(trainer: Trainer, pages: int | None) -> None:
+def _watch(trainer: Trainer, pages: int | None, interruption: Interruption) -> None:
     """Let it run, with a progress bar on a terminal; raise what it fails of."""
     from tqdm import tqdm
 
@@ -377,6 +367,7 @@ def _watch(trainer: Trainer, pages: int | None) -> None:
     first = (-1 if trainer.snapshot.page is None else trainer.snapshot.page) + 1
     with tqdm(unit=" pages", initial=first, disable=None, dynamic_ncols=True) as bar:
         while trainer.status in ("running", "retrying"):
+            interruption.check()
             trainer.wait(0.2)
             snapshot = trainer.snapshot
             bar.total = first + pages if pages else snapshot.total_pages

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 from filelock import FileLock
 
 from promo.errors import ServiceError
+from promo.paths import make_private
 from promo.world import WORLDS
 
 DATA_VERSION = 1  # raised whenever the same world, rows and seed would give other employees
@@ -120,7 +121,7 @@ def ensure_data(path: str | Path, recipe: Recipe) -> None:
     recipe.check()
     try:
         if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             with FileLock(path.with_name(f".{path.name}.lock"), mode=0o600):
                 if not path.exists():
                     _generate(path, recipe)

@@ -70,7 +70,7 @@ def scaled_trainer(
 
     try:
         from promo.scale import WAITING, Cluster, ScaledTrainer
-        from promo.scale.rows import make_folder
+        from promo.scale.rows import make_folder  # before there is a store for it
     except ImportError as error:
         raise PromoError("promo scale needs Dask: pip install 'promo[scale]'") from error
     before = begun(path)
@@ -81,7 +81,7 @@ def scaled_trainer(
     models, settings = default_models(source=stream.source, alpha=alpha, merging=True)
     settings |= {"parquet": True} if arguments.parquet else {}
     if arguments.parquet:
-        make_folder(arguments.parquet, new=before is None or before.page is None)
+        make_folder(arguments.parquet)
     own = ("in_flight", "pages_per_s", "parquet", "accept_changes")
     options = {name: getattr(arguments, name) for name in own}
     with (

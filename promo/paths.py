@@ -14,3 +14,15 @@ def project_root() -> Path | None:
     here = Path.cwd()
     places = (here, *here.parents, Path(__file__).parent.parent)
     return next((p for p in places if (p / "notebooks" / "01-analysis.ipynb").exists()), None)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and those above it, as far as they are lacking, for this user alone."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file as `open` does that has this as `opener`; a new one for this user alone."""
+    return os.open(path, flags, 0o600)

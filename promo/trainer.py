@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from promo import words
-from promo.changes import check_source
+from promo.changes import check_growth, check_source
 from promo.errors import PromoError, SourceChanged, StoreError
 from promo.line import Line
 from promo.models.results import Model, check_learning_rate
@@ -286,8 +286,9 @@ class Trainer:
             if not self._alive:
                 self._halt, self._active, self.error = threading.Event(), True, None
                 about = (self._halt, self._thread, afresh)
-                self._thread = threading.Thread(target=self._run, args=about, daemon=True)
-                self._thread.name = "promo-trainer"
+                self._thread = threading.Thread(
+                    None, self._run, "promo-trainer", about, daemon=True
+                )
                 self._thread.start()
             self._condition.notify_all()
 
@@ -327,6 +328,7 @@ class Trainer:
 
     def _learn(self, news: Any) -> int:
         """Learn what the reader has brought; return how many pages that is."""
+        check_growth(news, self.stream, self.store, self.accept_changes)
         self._line.learn(news)
         return 1
 

@@ -174,6 +174,15 @@ def test_the_digest_tells_values_apart(rows, data):
     )
 
 
+def test_the_digest_is_that_of_bad_rows_however_they_are_written():
+    """A row that is none counts by its value: spaces, order and escapes are the server's taste."""
+    one = rb'[{"id": 3, "competence": "h\u00f6h"}, 1.50, NaN]'
+    other = '[ {"competence":"höh" ,"id":3},1.5,NaN ]'.encode()
+    assert decode_page(one, 10).whole.digest == decode_page(other, 10).whole.digest
+    worse = other.replace(b"3", b"4")
+    assert decode_page(worse, 10).whole.digest != decode_page(other, 10).whole.digest
+
+
 def test_the_digest_tells_bad_rows_apart():
     """The digest sees the text of bad rows and where they stand, not the words of the reason."""
     good = dict.fromkeys(FIELDS, 1)

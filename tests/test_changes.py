@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from clocks import wait_for
 from promo.changes import find_change
 from promo.cli import main
 from promo.errors import SourceChanged
@@ -120,3 +121,25 @@ def test_a_source_that_shrank_is_a_change(server, path):
         del server.rows[rows:]
         with trainer_of(server, path) as trainer, pytest.raises(SourceChanged, match="page 4"):
             trainer.run()
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_a_short_page_that_changed_as_it_grew_is_a_change(server, tmp_path, accept):
+    """While it is followed, too: what is behind the rows of then is not taken without a word."""
+    path = tmp_path / "promo.db"
+    with trainer_of(server, path, accept_changes=accept) as trainer:
+        trainer.stream.follow = True
+        trainer.play()
+        wait_for(lambda: trainer.snapshot.rows == 46)
+        before = tables(path)[0]
+        change(server, 44)
+        server.rows.extend(employees(52)[46:])
+        wait_for(lambda: trainer.store.events("changed"))
+        if accept:
+            wait_for(lambda: trainer.snapshot.rows == 52)
+        else:
+            wait_for(lambda: trainer.status == "failed")
+            assert isinstance(trainer.error, SourceChanged)
+            assert tables(path)[0] == before
+        assert [e.detail["page"] for e in trainer.store.events("changed")] == [LAST]
+    assert [row[3] for row in tables(path)[0]].count(99.0) == 0

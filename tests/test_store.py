@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ import tracemalloc
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,7 +33,7 @@ from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.results import Coefficient, Metric, ModelState
 from promo.models.sgd import SGDLogistic
-from promo.store import Cursor, Store
+from promo.store import Cursor, Store, new_store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 from tables import SCHEMA, dump
@@ -716,6 +718,110 @@ def test_a_place_for_no_file_is_refused(tmp_path, place):
         Store(tmp_path / place, **IDENTITY)
     with pytest.raises(StoreError):
         Store.read_only(tmp_path / place)
+
+
+IMPOSSIBLE = {
+    "gap": ["DELETE FROM page WHERE page = 2"],
+    "page before the first": ["UPDATE page SET page = -5 WHERE page = 0"],
+    "page beyond counting": ["UPDATE page SET page = 9223372036854775807 WHERE page = 4"],
+    "said twice": ["INSERT INTO stream SELECT * FROM stream"],
+    "rows that no page brought": ["INSERT INTO data VALUES (999, 1, 1, 1)"],
+    "row beyond counting": ["UPDATE data SET rowid = 9223372036854775807 WHERE id = 7"],
+    "checkpoint beyond counting": ["UPDATE checkpoint SET rowid = 9223372036854775807"
+                                   " WHERE page = 4"],
+    "coefficients before the first": ["UPDATE coefficient SET rowid = -rowid"],
+    "settings of another kind": ["UPDATE stream SET settings = '[]'"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("statements", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_what_no_stream_has_left_is_not_gone_on_with(stored, statements):
+    """Gaps, rows from nowhere, numbers that nothing can be added to: refused, unchanged."""
+    change(stored, *((statement,) for statement in statements))
+    assert_refused(stored, Store, "it was changed; choose another|does not say what it holds")
+
+
+@pytest.mark.parametrize(
+    ("statement", "command"),
+    [
+        ("INSERT INTO event (page, at, kind, detail) VALUES (0, '', 'x', '[1,2')", "report"),
+        ("INSERT INTO event (page, at, kind, detail) VALUES (0, '', 'x', '[1]')", "report"),
+        ("UPDATE stream SET settings = '[]'", "report"),
+        ("UPDATE checkpoint SET states = substr(states, 1, 20)", "fork"),
+        (
+            "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
+            "INSERT INTO metric (page, model, name, value) SELECT i, 'm', 'x', 0.0 FROM n",
+            "report",
+        ),
+    ],
+)
+def test_contents_that_are_none_are_one_line(stored, statement, command, capsys, tmp_path):
+    """Whatever stands in a cell: the commands that read it say so in one line."""
+    change(stored, (statement,))
+    page = ["--page", "4"] if command == "fork" else []
+    out = str(tmp_path / "out.html")
+    assert main([command, "--db", str(stored), *page, "--out", out]) == 1
+    said = capsys.readouterr().err
+    assert (said.startswith("promo: "), said.count("\n")) == (True, 1), said
+    assert not Path(out).exists()
+
+
+def test_a_log_without_its_store_is_not_taken_for_anothers(stored, tmp_path):
+    """Left by a store that is gone, it is kept, and named; no new store is made of it."""
+    left = tmp_path / "left"
+    left.mkdir()
+    with Store(stored, **IDENTITY) as store:
+        commit(store, page_of(5))
+        for end in ("", "-wal"):  # as a killed process would leave them
+            shutil.copy(f"{stored}{end}", left / f"promo.db{end}")
+    (left / "promo.db").unlink()
+    log = (left / "promo.db-wal").read_bytes()
+    assert log
+    for make in (
+        lambda: Store(left / "promo.db", **IDENTITY),
+        lambda: new_store(left / "promo.db", **IDENTITY).__enter__(),
+    ):
+        with pytest.raises(StoreError, match=r"promo\.db-wal is left of a store that is not there"):
+            make()
+        assert not (left / "promo.db").exists()
+        assert (left / "promo.db-wal").read_bytes() == log
+    (left / "promo.db-wal").unlink()
+    with Store(left / "promo.db", **IDENTITY) as store:
+        assert store.page is None
+
+
+def test_a_second_name_is_refused(stored, tmp_path):
+    """SQLite cannot keep two names of a file together; nor is a lock of two names emptied."""
+    os.link(stored, tmp_path / "second.db")
+    with pytest.raises(StoreError, match="has a second name"):
+        Store(tmp_path / "second.db", **IDENTITY)
+    (tmp_path / "second.db").unlink()
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    stored.with_name(f"{stored.name}.lock").unlink()
+    os.link(precious, f"{stored}.lock")
+    with pytest.raises(StoreError, match="leads elsewhere"):
+        Store(stored, **IDENTITY)
+    assert precious.read_text() == "precious"
+
+
+def test_somebody_else_who_writes_is_noticed(stored):
+    """Whoever gets past the lock: the one who comes second finds out, and writes nothing."""
+    with Store(stored, **IDENTITY) as store:
+        Path(f"{stored}.lock").unlink()
+        with Store(stored, **IDENTITY) as other:
+            commit(other, page_of(5))
+            with pytest.raises(StoreError, match="written by somebody else"):
+                commit(store, page_of(5))
+            assert other.page == 5
+            assert other.query("SELECT count(*) FROM data") == [(60,)]
+
+
+def test_all_folders_are_private(tmp_path):
+    """Those above a store's own that had to be made, too."""
+    Store(tmp_path / "a" / "b" / "promo.db", **IDENTITY).close()
+    for folder in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert folder.stat().st_mode & 0o77 == 0
 
 
 TOUCH = "INSERT INTO event (page, at, kind, detail) VALUES (0, '', 'ran', '{}');"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from promo.errors import PromoError
+from promo.paths import private
 from promo.report.csv_files import TABLES, write_csv
 from promo.report.figures import Beside, Drawing, drawings
 from promo.report.page import report
@@ -32,7 +33,8 @@ def write_report(db: str | Path, out: str | Path) -> Path:
     if out.is_file() and out.suffix not in (".html", ".htm"):  # a store, by a slip of the hand
         raise PromoError(f"cannot write {out}: it is there, and no .html; choose another name")
     try:
-        out.write_text(page, encoding="utf-8")
+        with open(out, "w", encoding="utf-8", opener=private) as file:
+            file.write(page)
     except OSError as error:
         raise PromoError(f"cannot write {out}: {error.strerror}") from error
     return out

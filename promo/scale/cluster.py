@@ -25,7 +25,9 @@ from promo.scale.work import Done
 
 _client: Any = Client  # Dask says few of its types
 _local_cluster: Any = LocalCluster
+_security: Any = Security
 _CONNECT_S = 10.0
+_CLOSE_S = 5.0
 _GREETING = 2**20  # bytes: a scheduler's first message is some hundred
 _HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
 _GIVEN_UP_S = 20.0  # after which Dask has dropped a worker that has not come back: at 15 s
@@ -84,7 +86,7 @@ class Cluster:
         self._own = None if scheduler else _started(workers, security)
         try:
             if scheduler:
-                _check(scheduler)
+                _check(scheduler, security)
             self.client = _client(
                 scheduler or self._own,
                 security=security,
@@ -96,17 +98,20 @@ class Cluster:
             raise ClusterError(
                 f"cannot reach the scheduler {scheduler}: {error}; is it running there?"
             ) from error
+        self._address = self.client.scheduler.address
         self._facts: dict[str, WorkerFacts] = {}
         self._names: dict[str, str] = {}  # by address
         self.threads = 0
         self._see(self.client.scheduler_info(n_workers=-1))
         self.client.subscribe_topic("all", self._hear)
+        self._check_workers()
 
     def close(self) -> None:
         """Let go of the cluster; end it if it is our own. Idempotent."""
-        with suppress(ValueError):  # closed before
-            self.client.unsubscribe_topic("all")
-        self.client.close()
+        if self.lives:
+            with suppress(ValueError):  # closed before
+                self.client.unsubscribe_topic("all")
+        self.client.close(timeout=_CLOSE_S)
         if self._own is not None:
             self._own.close()
 
@@ -115,6 +120,29 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check_workers(self) -> None:
+        """Raise ClusterError if a worker could not do anything of ours."""
+        # A lambda goes over the wire by value, so that no promo is needed to look for one.
+        lacks = self.client.run(
+            lambda: __import__("importlib.util").util.find_spec("promo") is None
+        )
+        if without := sorted(address for address, lacking in lacks.items() if lacking):
+            self.close()
+            raise ClusterError(f"promo is not installed where {', '.join(without)} works")
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is a scheduler at the other end."""
+        return bool(self.client.status == "running")
+
+    def check(self) -> None:
+        """Raise ClusterError if the scheduler is gone."""
+        if not self.lives:
+            raise ClusterError(
+                f"the scheduler {self._address} is gone; with a new one it goes on from the last "
+                "commit"
+            )
 
     # -- who works --------------------------------------------------------------------------
 
@@ -166,14 +194,16 @@ class Cluster:
             self._own.scale(len(self._own.worker_spec))
 
 
-def _check(address: str) -> None:
+def _check(address: str, security: Security | None) -> None:
     """Raise OSError or ValueError unless a scheduler answers, as far as it shows without TLS.
 
     It is the first to speak, and begins with the length of what it says. Dask takes the first
     bytes of whatever answers for such a length, and asks for that much memory.
     """
-    where = get_address_host_port(address)
-    if parse_address(address)[0] != "tcp":
+    where, scheme = get_address_host_port(address), parse_address(address)[0]
+    if scheme == "tls" and not _speaks_tls(security):
+        raise ValueError("TLS is not set up here (distributed.comm.tls in Dask's configuration)")
+    if scheme != "tcp":
         return
     with socket.create_connection(where, _CONNECT_S) as line:
         try:
@@ -182,6 +212,11 @@ def _check(address: str) -> None:
             length = b""
     if len(length) < 8 or int.from_bytes(length, "little") > _GREETING:
         raise OSError("what answers there is no scheduler of Dask")
+
+
+def _speaks_tls(security: Any) -> bool:
+    settings = (security or _security()).get_connection_args("client")
+    return settings.get("ssl_context") is not None
 
 
 def _started(workers: int, security: Security | None) -> Any:

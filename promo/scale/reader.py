@@ -31,7 +31,9 @@ from promo.stream import PageStream
 
 ROWS, MOST_PAGES = 16_000, 256  # of a chunk: a worker's work for some tenths of a second
 _TRIES = 20
+_LOOKS = 10  # within its patience, at whether a worker lives
 _MOST_WINDOW = 8  # pages in flight of one worker
+_ALIVE_S = 5.0  # between two signs of life
 _OVER_S = 1.0  # after the next attempt, a retry is news no more
 
 
@@ -45,7 +47,7 @@ class Plan(NamedTuple):
     in_flight, pages_per_s
         Of all workers together, at most; the latter is None for no limit.
     patience_s
-        After which a chunk is asked of somebody else.
+        A worker that has given no sign of life for so long is not waited for.
     parquet
         Folder for the rows, which otherwise go to the store.
     """
@@ -110,6 +112,7 @@ class ChunkReader:
         self._limit = SpeedLimit(plan.pages_per_s)
         self._retry: Retry | None = None
         self._held_until = 0.0
+        self._alive: dict[str, float] = {}  # when a worker, by address, gave a sign of life
         self._closed = False
         self._run = f"promo-{uuid.uuid4().hex}"
         self._loop: asyncio.AbstractEventLoop = cluster.client.loop.asyncio_loop
@@ -131,6 +134,7 @@ class ChunkReader:
             raise StopIteration
         if self._end is not None:
             raise self._end
+        self._cluster.check()
         frame = self._frame()
         if frame is None:
             return self._poll_first(timeout)
@@ -170,8 +174,9 @@ class ChunkReader:
         self._leave_first()
         for future in self._pending.values():
             future.cancel()
-        self._loop.call_soon_threadsafe(self._tell, stop)
-        self._cluster.client.unsubscribe_topic(self._run)
+        if self._cluster.lives:
+            self._loop.call_soon_threadsafe(self._tell, stop, self._run)
+            self._cluster.client.unsubscribe_topic(self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -210,8 +215,9 @@ class ChunkReader:
                 return
             busy = max(min(slots, self._cluster.threads), 1)
             pace = self._plan.pages_per_s and self._plan.pages_per_s / busy
-            patience_s = self._plan.patience_s + (task.end - task.page) / (pace or float("inf"))
-            options = window, pace, patience_s, self._plan.parquet
+            alive_s = min(self._plan.patience_s / _LOOKS, _ALIVE_S)
+            name = f"{self._run}-{task.page}-{task.position}"
+            options = window, pace, name, alive_s, self._plan.parquet
             order = Order(self._run, self._stream, frame, *options)
             begin = Cursor(task.page, task.position)
             future = asyncio.run_coroutine_threadsafe(self._obtain(task, order), self._loop)
@@ -260,53 +266,64 @@ class ChunkReader:
 
     async def _obtain(self, task: Task, order: Order) -> Done:
         """Have a task done, by one worker after another if need be."""
-        client, avoid, reason = self._cluster.client, set[str](), ""
+        client, avoid, reason, begin = self._cluster.client, set[str](), "", order.name
         for attempt in range(_TRIES):
+            order = order._replace(name=f"{begin}-{attempt}-{uuid.uuid4().hex[:8]}")
             workers = [a for a in self._cluster.addresses if a not in avoid] if avoid else []
             future = client.submit(
-                do,
-                task,
-                order,
-                key=f"{self._run}-{task.page}-{task.position}-{attempt}-{uuid.uuid4().hex[:8]}",
-                priority=-task.page,
-                workers=workers or None,
+                do, task, order, key=order.name, priority=-task.page, workers=workers or None
             )
             got: asyncio.Future[Any] = asyncio.ensure_future(client.gather(future))
             got.add_done_callback(_look_at)
             try:
-                if (await asyncio.wait({got}, timeout=order.patience_s))[0]:
+                while not (await asyncio.wait({got}, timeout=self._plan.patience_s))[0]:
+                    if silent := await self._silent(order.name):
+                        reason = f"no sign of life from {', '.join(silent)}"
+                        avoid |= silent
+                        break
+                else:
                     done: Done = got.result()
                     return done
-                reason = f"no worker has done it within {order.patience_s:.3g} s"
-                avoid |= await self._at_work(future.key)
             except (KilledWorker, Unwanted, CancelledError, OSError) as error:
                 reason = str(error) or type(error).__name__
             finally:  # not `got`, by which other chunks may be fetched as well
                 self._keep(client.cancel([future]))
+            self._tell(stop, order.name)  # should it go on there, or wake up
         raise ClusterError(
             f"pages {task.page} to {task.end - 1}: given up after {_TRIES} tries; the last one: "
             f"{reason}"
         )
 
-    async def _at_work(self, key: str) -> set[str]:
-        """Return the workers that have a task."""
+    async def _silent(self, key: str) -> set[str]:
+        """Return the workers that have a task and have been silent for longer than our patience.
+
+        One that is at work on other chunks first gives signs of life of those.
+        """
         found = await self._cluster.client.processing()
-        return {address for address, keys in found.items() if key in keys}
+        since = time.monotonic() - self._plan.patience_s
+        return {
+            address
+            for address, keys in found.items()
+            if key in keys and self._alive.get(address, 0.0) < since
+        }
 
     def _hear(self, event: tuple[float, Any]) -> None:
-        """Hear from a worker that a page is asked for again; hold all others if need be."""
-        page, attempt, reason, left_s, asked_s = event[1]
+        """Hear that a worker lives, or asks for a page again; hold all others if need be."""
         now = time.monotonic()
+        if len(event[1]) == 2:
+            self._alive[event[1][1]] = now
+            return
+        page, attempt, reason, left_s, asked_s = event[1]
         if self.retry is None:
             self._retry = Retry(page, attempt, reason, now + left_s, asked_s)
         if asked_s > 0 and now + asked_s > self._held_until:
             self._held_until = now + asked_s
-            self._tell(hold, asked_s)
+            self._tell(hold, self._run, asked_s)
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         """Have something done in every worker's process, without waiting for it."""
         client = self._cluster.client
-        self._keep(client.run(what, self._run, *arguments, on_error="ignore"))
+        self._keep(client.run(what, *arguments, on_error="ignore"))
 
     def _keep(self, coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 
@@ -12,33 +11,69 @@ from pyarrow import parquet
 
 from promo.batch import Batch
 from promo.errors import StoreError, StoreMismatch
+from promo.paths import make_private, private
+from promo.store import Reader
+
+_OWNER = "_promo"  # says whose rows these are; readers of Parquet pass over such names
 
 
-def make_folder(folder: Path, *, new: bool) -> None:
-    """Have a folder for the rows of a run, that is `new` or goes on.
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless there is one.
 
     Raises
     ------
     StoreError
         There can be none.
-    StoreMismatch
-        The run is new, and the folder has the rows of another.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be a folder for rows: {error}") from error
-    if new and len(files_in(folder)) > 1:  # one is perhaps of a run that ended right there
-        raise StoreMismatch(f"{folder} has the rows of another run; choose an empty folder")
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Return the files with rows that a folder has."""
-    return [*folder.glob("pages-*.parquet")]
+def claim_folder(folder: Path, store: Reader) -> None:
+    """Have a folder be for the rows of a store and of no other.
+
+    Raises
+    ------
+    StoreError
+        There can be no such folder.
+    StoreMismatch
+        It has the rows of another run, or lacks those that this one has written.
+    """
+    make_folder(folder)
+    owner, run = folder / _OWNER, _run(store)
+    if owner.exists() and owner.read_text(errors="replace") == run:
+        return
+    if store.page is not None or owner.exists() or _files(folder):
+        told = "an empty folder" if store.page is None else "the folder that it began with"
+        raise StoreMismatch(f"{folder} has not the rows of {store.path}; choose {told}")
+    with open(owner, "w", encoding="utf-8", opener=private) as file:
+        file.write(run)
+
+
+def empty_folder(folder: Path, store: Reader) -> None:
+    """Forget all rows of a folder that was another run's, which this store was before."""
+    drop_rows(folder, 0, 0)
+    (folder / _OWNER).unlink(missing_ok=True)
+    claim_folder(folder, store)
+
+
+def drop_rows(folder: Path, page: int, position: int) -> None:
+    """Delete the files from a cursor on: they are of work that was not committed."""
+    for path in _files(folder):
+        if path.name >= _name(page, position):
+            path.unlink(missing_ok=True)
 
 
 def write_rows(folder: Path, page: int, position: int, batches: list[Batch]) -> None:
-    """Write the good rows of pages that follow a cursor: a private file, whole or not there."""
+    """Write the good rows of pages that follow a cursor: a private file, whole or not there.
+
+    Raises
+    ------
+    StoreError
+        It could not be written.
+    """
     columns = {
         "page": np.concatenate([np.full(len(b.ids), b.page) for b in batches]),
         "id": np.concatenate([b.ids for b in batches]),
@@ -46,12 +81,24 @@ def write_rows(folder: Path, page: int, position: int, batches: list[Batch]) -> 
         "competence": np.concatenate([b.competence for b in batches]),
         "promoted": np.concatenate([b.promoted for b in batches]),
     }
-    path = folder / f"pages-{page:012}-{position:05}.parquet"
+    path = folder / _name(page, position)
     new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with open(new, "wb", opener=_private) as file:
-        parquet.write_table(pa.table(columns), file)
-    new.replace(path)
+    try:
+        with open(new, "wb", opener=private) as file:
+            parquet.write_table(pa.table(columns), file)
+        new.replace(path)
+    except OSError as error:
+        raise StoreError(f"rows cannot be written to {folder}: {error.strerror}") from error
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _name(page: int, position: int) -> str:
+    return f"pages-{page:012}-{position:05}.parquet"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*folder.glob("pages-*.parquet")]
+
+
+def _run(store: Reader) -> str:
+    [[began]] = store.query("SELECT created_at FROM stream")
+    return f"{store.source} since {began}\n"

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from promo.batch import Batch
+from promo.changes import check_growth
 from promo.errors import StoreMismatch, StreamError
 from promo.models.results import Model
 from promo.reader import Retry
 from promo.scale.cluster import Cluster, WorkerFacts
 from promo.scale.line import ScaledLine
 from promo.scale.reader import MOST_PAGES, ROWS, ChunkReader, Plan
-from promo.scale.rows import files_in, make_folder, write_rows
+from promo.scale.rows import claim_folder, drop_rows, empty_folder, write_rows
 from promo.snapshot import Status
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 
 WAITING = "the cluster has no workers; the stream goes on when some have come"
+_CHUNK_S = 5.0  # that a chunk takes at most, where a pace is set
 _LAST_S = 0.5  # for which Stop commits what has come already
 
 
@@ -43,19 +45,19 @@ class ScaledTrainer(Trainer):
         Who works. It stays the caller's.
     chunk
         Pages of a chunk, the same however many workers there are; by default as many as hold
-        16,000 rows, at most 256.
+        16,000 rows, at most 256 and what `pages_per_s` allows in five seconds.
     in_flight, pages_per_s
         What all workers together may ask of the API: pages at once, and per second, give or take
         those at once; None for no limit. When it answers one of them with Retry-After, all wait.
         What a worker had asked for when it died or hung is not counted any more.
     patience_s
-        After which a chunk is asked of another worker; by default the deadline of a page and half
-        a minute.
+        A worker that has a chunk and gives no sign of life for so long is asked no more; by default
+        the deadline of a page and half a minute.
     parquet
         A folder, which every worker and this process reach, for all rows: `data` then has those of
         the first page alone, and the driver less to do. Files are named by the page and row that
-        they begin with; those of pages beyond the ledger are of work that was not committed.
-        Starting over deletes them.
+        they begin with; those of pages beyond the ledger are of work that was not committed, and
+        go when the run goes on. A folder is one run's; starting over deletes what it has.
     speed, accept_changes
         As in `Trainer`.
 
@@ -65,7 +67,7 @@ class ScaledTrainer(Trainer):
         The stream is to wait for new rows at its end.
     StoreMismatch
         As `Trainer`; also if the store's rows are in Parquet files and these are not to be, or the
-        other way round, or the folder has those of another run.
+        other way round, or the folder is not this run's.
     StoreError
         There can be no such folder.
     ClusterError
@@ -89,7 +91,7 @@ class ScaledTrainer(Trainer):
     ) -> None:
         self.cluster, self._alone = cluster, False
         self.plan = Plan(
-            chunk or max(1, min(ROWS // stream.page_size, MOST_PAGES)),
+            chunk or _pages_of_a_chunk(stream.page_size, pages_per_s),
             in_flight,
             pages_per_s,
             stream.deadline + 30.0 if patience_s is None else patience_s,
@@ -115,12 +117,14 @@ class ScaledTrainer(Trainer):
             where = "in the store" if self.plan.parquet else "in Parquet files"
             raise StoreMismatch(f"{store.path} was begun with its rows {where}; choose another")
         if self.plan.parquet:
-            make_folder(self.plan.parquet, new=store.page is None)
+            claim_folder(self.plan.parquet, store)
         self._scaled = ScaledLine(store, models)
         return self._scaled
 
     def _read(self, page: int, position: int) -> ChunkReader:
         line = self._scaled
+        if self.plan.parquet:
+            drop_rows(self.plan.parquet, page, position)
         return ChunkReader(
             self.cluster,
             self.stream,
@@ -133,6 +137,8 @@ class ScaledTrainer(Trainer):
 
     def _learn(self, news: Any) -> int:
         if not isinstance(news, Batch):
+            first = news.pages[0].batch
+            check_growth(first, self.stream, self.store, self.accept_changes)
             self._scaled.add(news)
             return len(news.pages)
         if self.plan.parquet:
@@ -143,8 +149,7 @@ class ScaledTrainer(Trainer):
     def _restore(self, afresh: bool = False) -> None:
         super()._restore(afresh)
         if afresh and self.plan.parquet:
-            for path in files_in(self.plan.parquet):
-                path.unlink(missing_ok=True)
+            empty_folder(self.plan.parquet, self.store)
 
     def _note_retry(self, retry: Retry | None) -> None:
         super()._note_retry(retry)
@@ -158,3 +163,8 @@ class ScaledTrainer(Trainer):
         while end == "stopped" and time.monotonic() < give_up and (chunk := reader.arrived()):
             self._learn(chunk)
         return end
+
+
+def _pages_of_a_chunk(page_size: int, pages_per_s: float | None) -> int:
+    soon = MOST_PAGES if pages_per_s is None else int(min(pages_per_s * _CHUNK_S, MOST_PAGES))
+    return max(1, min(ROWS // page_size, soon))

@@ -23,7 +23,7 @@ from promo.scale.rows import write_rows
 from promo.stream import PageStream
 
 _TICK_S = 0.05  # how soon it hears that nobody wants its pages any more
-_stopped: set[str] = set()  # runs that are over
+_stopped: set[str] = set()  # runs and attempts that are over
 _held: dict[str, float] = {}  # runs of which no page is to be asked for, until that moment
 
 
@@ -50,8 +50,10 @@ class Order(NamedTuple):
         Pages in flight at most.
     pages_per_s
         At most, None for no limit.
-    patience_s
-        After which nobody waits for this any more.
+    name
+        Of this attempt, for `stop`, and for its signs of life.
+    alive_s
+        How often it gives one.
     parquet
         Folder to write the rows to; they are not handed over then.
     """
@@ -61,7 +63,8 @@ class Order(NamedTuple):
     frame: Frame
     window: int
     pages_per_s: float | None
-    patience_s: float
+    name: str
+    alive_s: float
     parquet: Path | None
 
 
@@ -102,7 +105,7 @@ class Unwanted(Exception):
 def do(task: Task, order: Order) -> Done:
     """Fetch the pages of a task and learn them."""
     began = time.monotonic()
-    watched = _Watched(order, began)
+    watched = _Watched(order)
     batches: list[Batch] = []
     error = None
     stream = order.stream
@@ -122,6 +125,7 @@ def do(task: Task, order: Order) -> Done:
         page, position = page + 1, 0
     chunk = Chunk.of(batches, order.frame) if batches else None
     if chunk and order.parquet:
+        watched.check()
         write_rows(order.parquet, task.page, task.position, batches)
         chunk = chunk.without_rows()
     return Done(
@@ -140,18 +144,24 @@ def do(task: Task, order: Order) -> Done:
 class _Watched:
     """The pages of a reader, in step with the other workers and only while they are wanted."""
 
-    def __init__(self, order: Order, began: float) -> None:
-        self._order, self._give_up = order, began + order.patience_s
+    def __init__(self, order: Order) -> None:
+        self._order, self._alive_at = order, 0.0
         self._retry: Retry | None = None
         self.retries = 0
+
+    def check(self) -> None:
+        """Give a sign of life now and then; raise Unwanted if nobody waits for it."""
+        if not _stopped.isdisjoint((self._order.run, self._order.name)):
+            raise Unwanted
+        if (now := time.monotonic()) >= self._alive_at:
+            self._alive_at = now + self._order.alive_s
+            get_worker().log_event(self._order.run, [self._order.name, get_worker().address])
 
     def pages(self, reader: PageReader) -> Iterator[Batch]:
         limit = SpeedLimit(self._order.pages_per_s)
         while True:
-            now = time.monotonic()
-            if self._order.run in _stopped or now > self._give_up:
-                raise Unwanted
-            wait_s = max(limit.early_s(), _held.get(self._order.run, 0.0) - now)
+            self.check()
+            wait_s = max(limit.early_s(), _held.get(self._order.run, 0.0) - time.monotonic())
             if wait_s > 0:
                 time.sleep(min(wait_s, _TICK_S))
                 continue
@@ -174,9 +184,9 @@ class _Watched:
         self._retry = retry
 
 
-def stop(run: str) -> None:
-    """Have this process do no more for a run."""
-    _stopped.add(run)
+def stop(name: str) -> None:
+    """Have this process do no more for a run, or for one attempt at a chunk."""
+    _stopped.add(name)
 
 
 def hold(run: str, seconds: float) -> None:

@@ -50,7 +50,10 @@ def turn_back(connection: sqlite3.Connection, page: int) -> None:
     ).fetchone()
     for statement in _VIEWS.format(page=page, rows=rows).split(";"):
         connection.execute(statement)
-    states = msgspec.json.decode(found[0], type=dict[str, msgspec.Raw])
+    try:
+        states = msgspec.json.decode(found[0], type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise StoreError(f"the states kept at page {page:,} are none: {error}") from error
     learned = dict(connection.execute(_ROWS, (page,)))
     lines = [
         (name, page, learned.get(name, rows), bytes(state).decode())

@@ -55,8 +55,25 @@ def check_files(path: Path) -> None:
         for end in _BESIDE:
             beside = real.with_name(f"{real.name}{end}")
             with suppress(FileNotFoundError):
-                if not stat.S_ISREG(beside.lstat().st_mode):
+                found = beside.lstat()
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
                     raise StoreError(f"{beside} is no file but leads elsewhere; remove it")
+
+
+def check_no_log(path: Path) -> None:
+    """Refuse a log that lies where a new store is to be: SQLite would take it for the store's.
+
+    Raises
+    ------
+    StoreError
+        There is one; it may hold what was committed last to a store that was moved or deleted.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"{log} is left of a store that is not there any more: put that back, or remove the "
+            "log as well"
+        )
 
 
 @contextmanager
@@ -102,6 +119,11 @@ class WriterLock(filelock.FileLock):
 def lock_file(path: Path) -> WriterLock:
     """Lock the store for this process until it ends, however it ends."""
     real = Path(os.path.realpath(path))  # a store has one lock, whatever links lead to it
+    if real.exists() and real.stat().st_nlink > 1:
+        raise StoreError(
+            f"{path} has a second name (a hard link), and SQLite cannot keep the two together: "
+            "remove the other, or copy the file"
+        )
     lock = WriterLock(real.with_name(f"{real.name}.lock"), mode=0o600, thread_local=False)
     # Between locking and naming itself, a holder has the name of a killed one in the file, or
     # none: who is to be told is read again until two looks agree on a process that lives.

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from promo.errors import StoreError
-from promo.store.connection import check_files, explained, lock_file
+from promo.paths import make_private
+from promo.store.connection import (
+    check_files,
+    check_no_log,
+    explained,
+    lock_file,
+)
 from promo.store.writer import Store
 
 _ENDS = ("", "-journal", "-wal", "-shm", ".lock")
@@ -35,11 +41,12 @@ def new_store(
     real = Path(os.path.realpath(path))
     part = real.with_name(f"{real.name}.part")
     with explained(real):
-        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(real.parent)
         lock = lock_file(real)
     try:
         if real.exists():
             raise StoreError(f"{path} is there already; choose another name")
+        check_no_log(real)
         _remove(part)
         with Store(part, source=source, page_size=page_size, settings=settings) as store:
             yield store

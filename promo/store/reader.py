@@ -167,8 +167,7 @@ class Reader:
     def settings(self) -> dict[str, Any]:
         """What was fixed before the stream began."""
         [[text]] = self.query("SELECT settings FROM stream LIMIT 1")
-        settings: dict[str, Any] = json.loads(text)
-        return settings
+        return _object(text)
 
     @property
     def page(self) -> int | None:
@@ -216,7 +215,8 @@ class Reader:
         """Yield every page that is kept, ascending, as `coefficients` and `metrics` return it."""
         pages = f"SELECT DISTINCT page FROM metric LIMIT {2 * MAX_PAGES}"
         if len(self.query(pages)) == 2 * MAX_PAGES:
-            raise ValueError(f"metrics of {2 * MAX_PAGES:,} pages or more, expected {MAX_PAGES:,}")
+            told = f"holds metrics of {2 * MAX_PAGES:,} pages or more, not of {MAX_PAGES:,}"
+            raise StoreMismatch(f"{self.path} {told}")
         coefficients = {page: [*lines] for page, lines in self._by_page("coefficient")}
         for page, metrics in self._by_page("metric"):
             yield (
@@ -247,7 +247,10 @@ class Reader:
             "AND (?3 IS NULL OR page <= ?3) ORDER BY seq DESC LIMIT ?2"
         )
         rows = self.query(sql, kind, last, until)[::-1]
-        return [Event(page, at, kind, json.loads(detail)) for page, at, kind, detail in rows]
+        try:
+            return [Event(page, at, kind, _object(detail)) for page, at, kind, detail in rows]
+        except (ValueError, RecursionError) as error:
+            raise StoreMismatch(f"{self.path} holds an event that is none: {error}") from error
 
     def totals(self) -> dict[str, int]:
         """Return received, inserted, duplicate, conflicting and rejected rows over all pages."""
@@ -288,6 +291,13 @@ _AT = (
     "SELECT {0} FROM {1} WHERE page = ?1 AND rowid > coalesce("
     "(SELECT rowid FROM {1} WHERE page < ?1 ORDER BY rowid DESC LIMIT 1), 0) ORDER BY 1, 2"
 )
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"{text[:40]!r} is no JSON object")
+    return value
 
 
 def _nan(row: Iterable[Any]) -> Iterator[Any]:

@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +15,23 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from promo import __version__
 from promo.batch import Batch, Rejected
 from promo.errors import StoreError, StoreMismatch, shown
 from promo.history import MAX_PAGES, stride
 from promo.models.results import Coefficient, Metric, ModelState
 from promo.models.results import Event as FoundOut
+from promo.paths import make_private
 from promo.store import statements as sql
-from promo.store.connection import check_files, connect, explained, lock_file, transaction
-from promo.store.reader import APPLICATION_ID, SCHEMA_VERSION, Cursor, Event, Reader
+from promo.store.connection import (
+    check_files,
+    connect,
+    explained,
+    lock_file,
+    transaction,
+)
+from promo.store.ledger import check_ledger
+from promo.store.making import create, make
+from promo.store.reader import Cursor, Event, Reader
 from promo.store.sifted import Elsewhere, Sifted, columns_of
 
 
@@ -70,12 +77,13 @@ class Store(Reader):
         path = Path(path)
         check_files(path)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             self._lock = lock_file(path)
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror}") from error
         try:
             super().__init__(path)
+            check_ledger(self)
             self._read_back()
         except BaseException:
             self._lock.release()
@@ -89,7 +97,7 @@ class Store(Reader):
     def _connect(self) -> sqlite3.Connection:
         check_files(self.path)
         with explained(self.path):
-            self._make()
+            make(Path(os.path.realpath(self.path)), self._expected)
             connection = connect(self.path.absolute().as_uri())
             try:
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -97,53 +105,11 @@ class Store(Reader):
                 connection.execute("PRAGMA wal_autocheckpoint = 4000")
                 [objects] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                 if not objects:
-                    self._create(connection)
+                    create(connection, self._expected)
             except BaseException:
                 connection.close()
                 raise
         return connection
-
-    def _make(self) -> None:
-        """Make the file if there is none, under another name first.
-
-        Killed while it makes a file in place, SQLite leaves a journal that only a writer can undo;
-        readers would be refused. Renamed when it is whole, a store never has such a journal.
-        """
-        path = Path(os.path.realpath(self.path))
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # private from the start
-        if path.stat().st_size or path.with_name(f"{path.name}-journal").exists():
-            return
-        new = path.with_name(f"{path.name}.new")
-        for end in ("", "-journal", "-wal", "-shm"):
-            Path(f"{new}{end}").unlink(missing_ok=True)
-        os.close(os.open(new, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = connect(new.as_uri())
-        try:
-            self._create(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-        finally:
-            connection.close()
-        new.replace(path)
-
-    def _create(self, connection: sqlite3.Connection) -> None:
-        identity = (
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-        )
-        schema = (files("promo.store") / "schema.sql").read_text()
-        with transaction(connection):
-            for statement in f"{schema}{identity}".split(";"):
-                connection.execute(statement)
-            connection.execute(
-                "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    self._expected["source"],
-                    self._expected["page_size"],
-                    SCHEMA_VERSION,
-                    __version__,
-                    _now(),
-                    json.dumps(self._expected["settings"]),
-                ),
-            )
 
     def _check_identity(self) -> None:
         super()._check_identity()
@@ -251,7 +217,10 @@ class Store(Reader):
         """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
         with explained(self.path), transaction(self._connection):
             if self.query(sql.DATA_VERSION) != self._version:  # VACUUM renumbers rowids
+                before = self._last_page, self._max_id
                 self._read_back()
+                if before != (self._last_page, self._max_id):
+                    raise StoreError(f"{self.path} was written by somebody else; stop that first")
             yield
 
     def add_page(self, batch: Batch, sifted: Sifted) -> None:
