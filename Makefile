@@ -34,7 +34,7 @@ check: setup ## check format, lint, types and the fast tests, in a few minutes
 	@$(BIN)/mypy
 	@$(BIN)/pytest -m "not slow and not browser" $(SIDE_BY_SIDE) $(ARGS)
 
-soak: setup ## attack it for half an hour: kills, faults, a million rows; print what was lost
+soak: setup ## attack it for the better part of an hour: kills, faults, a million rows; print what was lost
 	@$(BIN)/python tools/soak.py $(ARGS)
 
 audit: setup ## ask whether a pinned version has a known vulnerability

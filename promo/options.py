@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,9 @@ def scaled_trainer(
         from promo.scale.rows import make_folder  # before there is a store for it
     except ImportError as error:
         raise PromoError("promo scale needs Dask: pip install 'promo[scale]'") from error
+    for name in [*logging.root.manager.loggerDict]:
+        if name.startswith("distributed."):  # what there is to say is said by us, in one line
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     before = begun(path)
     if before:
         before.check(merging=True, parquet=arguments.parquet is not None)

@@ -76,8 +76,7 @@ class Trainer:
         self._status: Status = "idle"
         self._retry: Retry | None = None
         self._budget: int | None = 0  # pages still to do; None: all there are
-        self._wishes = Wishes()
-        self._broken = self._hurried = False
+        self._wishes, self._broken, self._hurried = Wishes(), False, False
         try:
             self._limit = SpeedLimit(speed)
             self._line = self._open_line(store, models)
@@ -286,9 +285,8 @@ class Trainer:
             if not self._alive:
                 self._halt, self._active, self.error = threading.Event(), True, None
                 about = (self._halt, self._thread, afresh)
-                self._thread = threading.Thread(
-                    None, self._run, "promo-trainer", about, daemon=True
-                )
+                self._thread = threading.Thread(target=self._run, args=about, daemon=True)
+                self._thread.name = "promo-trainer"
                 self._thread.start()
             self._condition.notify_all()
 

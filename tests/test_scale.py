@@ -42,7 +42,7 @@ pytestmark = pytest.mark.slow
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
 PLANS, KILLS = int(50 * SOAK) or 1, int(30 * SOAK) or 1
-long_form = pytest.mark.skipif(not SOAK, reason="of the long form: it is timed, or kills by chance")
+long_form = pytest.mark.skipif(not SOAK, reason="of the long form: it is timed")
 ROWS, CHUNK = 2003, 8  # 201 pages, the last one short; 26 chunks, the last one short
 SOURCE = f"world:collider?rows={ROWS}&seed=3"
 STOP_S = 1.0
@@ -196,12 +196,14 @@ def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
     assert {path.stat().st_mode & 0o77 for path in (folder, *folder.iterdir())} == {0}
     with pytest.raises(StoreMismatch, match="settings"):
         opened(Trainer, path, api.url)
-    with pytest.raises(StoreMismatch, match="rows of another run"):
+    with pytest.raises(StoreMismatch, match=r"has not the rows of .*an empty folder"):
         opened(ScaledTrainer, tmp_path / "other.db", api.url, cluster, parquet=folder)
+    with pytest.raises(StoreMismatch, match=r"has not the rows of .*that it began with"):
+        opened(ScaledTrainer, path, api.url, cluster, parquet=tmp_path / "elsewhere")
     with opened(ScaledTrainer, path, api.url, cluster, parquet=folder) as trainer:
         trainer.start_over()
         wait_for(lambda: trainer.snapshot.page is None)
-        assert not [*folder.iterdir()]
+        wait_for(lambda: not [*folder.glob("pages-*")])
         trainer.run(40)
     assert dataset.dataset(folder).to_table().num_rows == 400
     stream = PageStream(api.url, source=SOURCE)
@@ -221,7 +223,6 @@ def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
 # -- workers and drivers that die ----------------------------------------------------------------
 
 
-@long_form
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_workers_may_die_at_any_time(api, cluster, tmp_path, clean, seed, record_property):
     """Workers killed at random instants cost time and nothing else; the deaths are counted."""
@@ -241,7 +242,6 @@ def test_workers_may_die_at_any_time(api, cluster, tmp_path, clean, seed, record
     record_property("tried", 3)
 
 
-@long_form
 def test_a_hung_worker_is_not_waited_for(api, cluster, tmp_path, clean):
     """A worker that hangs loses its chunks to another once patience is over."""
     api.latency_s = 0.02
@@ -285,7 +285,6 @@ def pages_in(path):
         return 0
 
 
-@long_form
 def test_the_driver_may_be_killed(api, tmp_path, cluster):
     """A killed driver takes its workers with it; run again, the tables are those of a clean run."""
     path = tmp_path / "promo.db"
@@ -360,6 +359,48 @@ def test_retry_after_is_for_all(api, cluster, tmp_path, clean):
         assert [e.page for e in trainer.store.events("retry")]
     quiet = max(b - a for a, b in zip(api.times, api.times[1:], strict=False))
     assert quiet > 0.7  # of the second that was asked for
+
+
+@pytest.mark.parametrize("limits", [{"in_flight": 1}, {"pages_per_s": 60.0}])
+def test_what_takes_its_time_is_waited_for(api, cluster, tmp_path, limits):
+    """However slow API and pace: a worker that gives signs of life is not given up.
+
+    A chunk takes several times our patience here. Each page is asked for once, and one limit is
+    kept: nobody goes on with what is asked of another.
+    """
+    api.latency_s = 0.05
+    options = {"patience_s": 0.5, "chunk": 40, **limits}
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, **options) as trainer:
+        trainer.run(1)
+        api.clear()
+        assert trainer.run(79).page == 79
+        assert trainer.store.query("SELECT count(*) FROM page") == [(80,)]
+    assert len(api.times) <= 90
+    assert api.most <= limits.get("in_flight", 64)
+
+
+def test_uncommitted_files_go(api, cluster, tmp_path):
+    """What workers had written beyond the ledger is not there twice, whatever the chunks are."""
+    path, folder = tmp_path / "promo.db", tmp_path / "rows"
+    run(path, api.url, cluster, 40, parquet=folder, chunk=40)
+    for name in ("pages-000000000080-00000.parquet", "pages-000000000040-00000.parquet"):
+        shutil.copy(folder / "pages-000000000001-00000.parquet", folder / name)
+    run(path, api.url, cluster, 80, parquet=folder, chunk=48)
+    ids = dataset.dataset(folder).to_table()["id"].to_pylist()
+    assert sorted(ids) == [*range(1200)]
+
+
+def test_a_folder_that_goes_is_told_at_once(api, cluster, tmp_path):
+    """Rows that cannot be written end the run in one sentence, not in asking again and again."""
+    path, folder = tmp_path / "promo.db", tmp_path / "rows"
+    with opened(ScaledTrainer, path, api.url, cluster, parquet=folder) as trainer:
+        trainer.run(10)
+        shutil.rmtree(folder)
+        api.clear()
+        with pytest.raises(StoreError, match="rows cannot be written to"):
+            trainer.run()
+        assert trainer.status == "failed"
+    assert len(api.times) < 250
 
 
 def test_a_refusal_is_told_after_what_came_before_it(api, cluster, tmp_path):
@@ -570,6 +611,70 @@ def test_workers_may_come_later(api, tmp_path, clean):
         wait_for(lambda: trainer.status == "finished")
         assert trainer.snapshot.message == ""
         assert dump(trainer.store) == clean
+
+
+_SCHEDULER = """
+from distributed import LocalCluster
+if __name__ == "__main__":
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ""}
+    with LocalCluster(host="127.0.0.1", **options) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        input()
+"""
+
+
+@contextmanager
+def scheduler_of_others(tmp_path):
+    """Start a scheduler with a worker in a process; give that and the address."""
+    script = tmp_path / "scheduler.py"
+    script.write_text(_SCHEDULER)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, script], text=True, **pipes) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_a_scheduler_that_dies(api, tmp_path):
+    """The run ends in one line, with all that was committed; with another one it goes on."""
+    path = tmp_path / "promo.db"
+    options = ("--api", api.url, "--db", path)
+    with (
+        scheduler_of_others(tmp_path) as (scheduler, address),
+        promo("scale", *options, "--scheduler", address, "--pages-per-s", 8) as process,
+    ):
+        wait_for(lambda: pages_in(path) > 1)
+        scheduler.kill()
+        output, said = process.communicate(timeout=30)
+    assert (process.returncode, output) == (1, "")
+    assert said.startswith(f"promo: the scheduler {address} is gone")
+    assert len(said.splitlines()) == 1
+    with (
+        scheduler_of_others(tmp_path) as (_, address),
+        promo("scale", *options, "--scheduler", address) as process,
+    ):
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert pages_in(path) == 201
+
+
+def test_workers_without_promo_are_not_used(api):
+    """They could do nothing, and would end on trying: it is said which, and they stay."""
+    hidden = "import pathlib, sys; sys.path[:] = [p for p in sys.path if not pathlib.Path(p or '.', 'promo').is_dir()]"  # noqa: E501
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ""}
+    with LocalCluster(host="127.0.0.1", preload=[hidden], **options) as local:
+        with pytest.raises(ClusterError, match="promo is not installed where tcp://"):
+            Cluster(local.scheduler_address)
+        assert len(local.scheduler_info["workers"]) == 1
+
+
+def test_tls_without_settings(capfd):
+    """An address that asks for TLS, where there is none: one sentence."""
+    with pytest.raises(ClusterError, match="TLS is not set up here"):
+        Cluster("tls://127.0.0.1:9")
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_cluster_of_others_is_joined(api, cluster, tmp_path, clean):

@@ -1,7 +1,7 @@
 """Run the long forms of the tests of reliability, and print what was tried and what was lost.
 
-`make soak` is this. It takes half an hour; `PROMO_SOAK=0.1 make soak` does a tenth of it. What is
-given besides goes to pytest.
+`make soak` is this. It takes 35 to 45 minutes on two cores; `PROMO_SOAK=0.1 make soak` does a
+tenth of it. What is given besides goes to pytest.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class PageStream:
     ----------
     base_url
         Root of the service, as in ``http://127.0.0.1:5000``. A login in it, ``user:password@``,
-        is sent to the service and told nobody else.
+        is sent to the service and told nobody else, save workers that are to ask it.
     start_page, start_position
         Where iteration begins: 0-based page, and how many of its rows to pass over.
     size
