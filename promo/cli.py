@@ -360,10 +360,11 @@ def _watch(trainer: Trainer, pages: int | None, interruption: Interruption) -> N
     """Let it run, with a progress bar on a terminal; raise what it fails of."""
     from tqdm import tqdm
 
-    if pages is None:
-        trainer.play()
-    else:
-        trainer.step(pages)
+    with interruption.held():  # a thread is started here
+        if pages is None:
+            trainer.play()
+        else:
+            trainer.step(pages)
     first = (-1 if trainer.snapshot.page is None else trainer.snapshot.page) + 1
     with tqdm(unit=" pages", initial=first, disable=None, dynamic_ncols=True) as bar:
         while trainer.status in ("running", "retrying"):

@@ -57,16 +57,16 @@ def fork(
     Raises
     ------
     StoreError
-        The page has no checkpoint, or there is such a file already; or models that begin anew
-        would have to learn rows that are in Parquet files.
+        The page has no checkpoint, or there is such a file already; or rows are in Parquet files,
+        or what is stored cannot be learned.
     ValueError
         No such model has a learning rate.
     """
     path = Path(path)
     about, size = source.source, source.page_size
     anew = models is not None and _names(models) != source.states.keys()
-    if anew and source.settings.get("parquet"):
-        raise StoreError(f"{source.path} has its rows in Parquet files: others cannot learn them")
+    if source.settings.get("parquet"):
+        raise StoreError(f"{source.path} has its rows in Parquet files: a fork would lack them")
     kept = settings if anew and settings is not None else source.settings
     with (
         source.as_of(page),
@@ -74,7 +74,12 @@ def fork(
     ):
         store.copy(source, _SEEN)
         if models is not None and anew:
-            _learn_anew(store, models)
+            try:
+                _learn_anew(store, models)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                raise StoreError(
+                    f"{source.path} holds what cannot be learned: {error!r}"
+                ) from error
         else:
             store.copy(source, _LEARNED)
         origin = os.path.relpath(source.path, path.parent)

@@ -235,17 +235,17 @@ def test_other_models_are_thinned_as_a_run_is(tmp_path):
         assert tables(path)[table] == expected[table]
 
 
-def test_rows_in_parquet_files_cannot_be_learned_anew(tmp_path):
-    """What has no rows in its store is forked with its own models only, and says why."""
+def test_rows_in_parquet_files_are_not_forked(tmp_path):
+    """A fork would lack the rows of before: it is refused, and says why."""
     models, settings = default_models(source=SOURCE, merging=True)
     settings |= {"parquet": True}
     with Store(tmp_path / "a.db", source=SOURCE, page_size=10, settings=settings) as store:
         line = Line(store, models)
         line.learn(pages_of(employees(10))[0])
-    with pytest.raises(StoreError, match="Parquet files"):
-        forked(tmp_path / "a.db", 0, tmp_path / "b.db", models=default_models()[0])
-    assert not (tmp_path / "b.db").exists()
-    forked(tmp_path / "a.db", 0, tmp_path / "b.db")
+    for models in (default_models()[0], None):
+        with pytest.raises(StoreError, match="Parquet files"):
+            forked(tmp_path / "a.db", 0, tmp_path / "b.db", models=models)
+        assert not (tmp_path / "b.db").exists()
 
 
 def test_no_rate_of_a_model_that_has_none(tmp_path):

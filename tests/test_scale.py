@@ -380,14 +380,33 @@ def test_what_takes_its_time_is_waited_for(api, cluster, tmp_path, limits):
 
 
 def test_uncommitted_files_go(api, cluster, tmp_path):
-    """What workers had written beyond the ledger is not there twice, whatever the chunks are."""
+    """What workers have written and nobody committed is not there, whatever the chunks are."""
     path, folder = tmp_path / "promo.db", tmp_path / "rows"
     run(path, api.url, cluster, 40, parquet=folder, chunk=40)
     for name in ("pages-000000000080-00000.parquet", "pages-000000000040-00000.parquet"):
         shutil.copy(folder / "pages-000000000001-00000.parquet", folder / name)
-    run(path, api.url, cluster, 80, parquet=folder, chunk=48)
+    shutil.copy(folder / "pages-000000000001-00000.parquet", folder / ".orphan.parquet")
+    with opened(ScaledTrainer, path, api.url, cluster, parquet=folder, chunk=48) as trainer:
+        trainer.run(80)
+        assert not [*folder.glob(".*")]
+        # A worker whose driver was killed may write at any time: nobody reads what has no name.
+        shutil.copy(folder / "pages-000000000001-00000.parquet", folder / ".late.parquet")
     ids = dataset.dataset(folder).to_table()["id"].to_pylist()
     assert sorted(ids) == [*range(1200)]
+
+
+def test_a_folder_on_a_full_disk(api, cluster, tmp_path, monkeypatch):
+    """It is one sentence, and with space again the run begins there."""
+
+    def full(path, *_):
+        raise OSError(28, "No space left on device", str(path))
+
+    folder = tmp_path / "rows"
+    monkeypatch.setattr("promo.scale.rows.private", full)
+    with pytest.raises(StoreError, match=r"cannot be a folder for rows.*No space left"):
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, parquet=folder)
+    monkeypatch.undo()
+    assert run(tmp_path / "promo.db", api.url, cluster, parquet=folder)[1].rows == ROWS
 
 
 def test_a_folder_that_goes_is_told_at_once(api, cluster, tmp_path):

@@ -16,6 +16,7 @@ from importlib.resources import files
 from math import isfinite
 
 from promo import __version__
+from promo.errors import StoreMismatch
 from promo.models.looks import COLLIDER, NULL
 from promo.models.results import Coefficient
 from promo.report import tables
@@ -36,8 +37,15 @@ def report(reader: Reader) -> str:
     Raises
     ------
     StoreError
-        The store cannot be read.
+        The store cannot be read, or holds what no stream has left.
     """
+    try:
+        return _report(reader)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise StoreMismatch(f"{reader.path} holds what cannot be told: {error!r}") from error
+
+
+def _report(reader: Reader) -> str:
     held = contents(reader)
     snapshot = held.snapshot
     drawn = drawings(snapshot, held.settings)

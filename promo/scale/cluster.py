@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from typing import Any, Self
 
+import dask
 from distributed import Client, LocalCluster, Security
 from distributed.comm.addressing import get_address_host_port, parse_address
 
@@ -123,13 +124,21 @@ class Cluster:
 
     def _check_workers(self) -> None:
         """Raise ClusterError if a worker could not do anything of ours."""
-        # A lambda goes over the wire by value, so that no promo is needed to look for one.
-        lacks = self.client.run(
-            lambda: __import__("importlib.util").util.find_spec("promo") is None
-        )
+        asked = asyncio.run_coroutine_threadsafe(self._lack_promo(), self.client.loop.asyncio_loop)
+        try:
+            lacks = asked.result(_CONNECT_S)
+        except TimeoutError:  # one of them hangs, and will be told from the others later
+            return
         if without := sorted(address for address, lacking in lacks.items() if lacking):
             self.close()
             raise ClusterError(f"promo is not installed where {', '.join(without)} works")
+
+    async def _lack_promo(self) -> dict[str, bool]:
+        # A lambda goes over the wire by value, so that no promo is needed to look for one.
+        lacks: dict[str, bool] = await self.client.run(
+            lambda: __import__("importlib.util").util.find_spec("promo") is None
+        )
+        return lacks
 
     @property
     def lives(self) -> bool:
@@ -220,7 +229,8 @@ def _speaks_tls(security: Any) -> bool:
 
 
 def _started(workers: int, security: Security | None) -> Any:
-    with _deaf_to_interrupts():
+    # Nobody looks at the profiles that workers take of themselves a hundred times a second.
+    with _deaf_to_interrupts(), dask.config.set({"distributed.worker.profile.enabled": False}):
         return _local_cluster(
             n_workers=workers,
             threads_per_worker=1,

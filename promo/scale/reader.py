@@ -25,6 +25,7 @@ from promo.pace import SpeedLimit
 from promo.reader import PageReader, Retry
 from promo.scale.chunk import Chunk, Frame
 from promo.scale.cluster import Cluster
+from promo.scale.rows import name_rows
 from promo.scale.work import Done, Order, Task, Unwanted, do, hold, stop
 from promo.store import Cursor
 from promo.stream import PageStream
@@ -101,6 +102,7 @@ class ChunkReader:
         frame: Callable[[], Frame | None],
         wanted: Callable[[], int | None],
     ) -> None:
+        cluster.check()
         self._cluster, self._stream, self._plan = cluster, stream, plan
         self._frame, self._wanted = frame, wanted
         self._due = self._next = Cursor(page, position)  # to be handed out, to be asked for
@@ -250,6 +252,8 @@ class ChunkReader:
         if isinstance(done, BaseException):
             raise done
         self._cluster.note(done)
+        if self._plan.parquet and done.file:
+            name_rows(self._plan.parquet, done.file, *self._due)
         self._stream.total_rows = done.total_rows or self._stream.total_rows
         self._due = Cursor(done.page, done.position)
         if done.error is not None:
@@ -295,17 +299,14 @@ class ChunkReader:
         )
 
     async def _silent(self, key: str) -> set[str]:
-        """Return the workers that have a task and have been silent for longer than our patience.
+        """Return workers that have a task, or its result, and are silent for all our patience.
 
         One that is at work on other chunks first gives signs of life of those.
         """
-        found = await self._cluster.client.processing()
-        since = time.monotonic() - self._plan.patience_s
-        return {
-            address
-            for address, keys in found.items()
-            if key in keys and self._alive.get(address, 0.0) < since
-        }
+        client, since = self._cluster.client, time.monotonic() - self._plan.patience_s
+        have = {address for address, keys in (await client.processing()).items() if key in keys}
+        have.update((await client.who_has()).get(key, ()))
+        return {address for address in have if self._alive.get(address, 0.0) < since}
 
     def _hear(self, event: tuple[float, Any]) -> None:
         """Hear that a worker lives, or asks for a page again; hold all others if need be."""

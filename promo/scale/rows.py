@@ -1,4 +1,8 @@
-"""A folder of Parquet files for the rows of a run, each file of pages that follow one another."""
+"""A folder of Parquet files for the rows of a run, each file of pages that follow one another.
+
+Anybody may write a file; it counts, and readers see it, once whoever holds the store has given it
+a name: that of the page and row it begins with.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +47,18 @@ def claim_folder(folder: Path, store: Reader) -> None:
     """
     make_folder(folder)
     owner, run = folder / _OWNER, _run(store)
-    if owner.exists() and owner.read_text(errors="replace") == run:
-        return
-    if store.page is not None or owner.exists() or _files(folder):
-        told = "an empty folder" if store.page is None else "the folder that it began with"
-        raise StoreMismatch(f"{folder} has not the rows of {store.path}; choose {told}")
-    with open(owner, "w", encoding="utf-8", opener=private) as file:
-        file.write(run)
+    try:
+        if owner.exists() and owner.read_bytes() == run:
+            return
+        if store.page is not None or owner.exists() or _files(folder):
+            told = "an empty folder" if store.page is None else "the folder that it began with"
+            raise StoreMismatch(f"{folder} has not the rows of {store.path}; choose {told}")
+        new = folder / f".{_OWNER}.parquet"  # without a name until it is whole
+        with open(new, "wb", opener=private) as file:
+            file.write(run)
+        new.replace(owner)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be a folder for rows: {error}") from error
 
 
 def empty_folder(folder: Path, store: Reader) -> None:
@@ -60,14 +69,28 @@ def empty_folder(folder: Path, store: Reader) -> None:
 
 
 def drop_rows(folder: Path, page: int, position: int) -> None:
-    """Delete the files from a cursor on: they are of work that was not committed."""
-    for path in _files(folder):
-        if path.name >= _name(page, position):
+    """Delete the files from a cursor on, and those without a name: work that was not committed."""
+    for path in [*folder.glob(".*.parquet"), *_files(folder)]:
+        if path.name[0] == "." or path.name >= _name(page, position):
             path.unlink(missing_ok=True)
 
 
-def write_rows(folder: Path, page: int, position: int, batches: list[Batch]) -> None:
-    """Write the good rows of pages that follow a cursor: a private file, whole or not there.
+def name_rows(folder: Path, file: str, page: int, position: int) -> None:
+    """Give a file that was written its name: from now on its rows are there.
+
+    Raises
+    ------
+    StoreError
+        It is not there any more.
+    """
+    try:
+        (folder / file).replace(folder / _name(page, position))
+    except OSError as error:
+        raise StoreError(f"rows cannot be kept in {folder}: {error}") from error
+
+
+def write_rows(folder: Path, batches: list[Batch]) -> str:
+    """Write the good rows of pages to a private file without a name; return what it is called.
 
     Raises
     ------
@@ -81,14 +104,13 @@ def write_rows(folder: Path, page: int, position: int, batches: list[Batch]) -> 
         "competence": np.concatenate([b.competence for b in batches]),
         "promoted": np.concatenate([b.promoted for b in batches]),
     }
-    path = folder / _name(page, position)
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    path = folder / f".{uuid.uuid4().hex}.parquet"
     try:
-        with open(new, "wb", opener=private) as file:
+        with open(path, "wb", opener=private) as file:
             parquet.write_table(pa.table(columns), file)
-        new.replace(path)
     except OSError as error:
-        raise StoreError(f"rows cannot be written to {folder}: {error.strerror}") from error
+        raise StoreError(f"rows cannot be written to {folder}: {error}") from error
+    return path.name
 
 
 def _name(page: int, position: int) -> str:
@@ -99,6 +121,6 @@ def _files(folder: Path) -> list[Path]:
     return [*folder.glob("pages-*.parquet")]
 
 
-def _run(store: Reader) -> str:
+def _run(store: Reader) -> bytes:
     [[began]] = store.query("SELECT created_at FROM stream")
-    return f"{store.source} since {began}\n"
+    return f"{store.source} since {began}\n".encode()

@@ -16,7 +16,7 @@ from promo.reader import Retry
 from promo.scale.cluster import Cluster, WorkerFacts
 from promo.scale.line import ScaledLine
 from promo.scale.reader import MOST_PAGES, ROWS, ChunkReader, Plan
-from promo.scale.rows import claim_folder, drop_rows, empty_folder, write_rows
+from promo.scale.rows import claim_folder, drop_rows, empty_folder, name_rows, write_rows
 from promo.snapshot import Status
 from promo.store import Store
 from promo.stream import PageStream
@@ -143,7 +143,7 @@ class ScaledTrainer(Trainer):
             return len(news.pages)
         if self.plan.parquet:
             cursor = self.store.cursor or (self.stream.start_page, self.stream.start_position)
-            write_rows(self.plan.parquet, *cursor, [news])
+            name_rows(self.plan.parquet, write_rows(self.plan.parquet, [news]), *cursor)
         return super()._learn(news)
 
     def _restore(self, afresh: bool = False) -> None:

@@ -85,6 +85,8 @@ class Done(NamedTuple):
         Why there is no more, if a page could not be had.
     worker, seconds, retries
         Who did it, how long it took, and how often a page was asked for again.
+    file
+        That the rows were written to, if they were (see `promo.scale.rows`).
     """
 
     chunk: Chunk | None
@@ -96,6 +98,7 @@ class Done(NamedTuple):
     worker: str
     seconds: float
     retries: int
+    file: str | None
 
 
 class Unwanted(Exception):
@@ -107,7 +110,7 @@ def do(task: Task, order: Order) -> Done:
     began = time.monotonic()
     watched = _Watched(order)
     batches: list[Batch] = []
-    error = None
+    error = file = None
     stream = order.stream
     page, position = task.page, task.position
     with stream.read(page, position, window=order.window, end=task.end) as reader:
@@ -125,8 +128,7 @@ def do(task: Task, order: Order) -> Done:
         page, position = page + 1, 0
     chunk = Chunk.of(batches, order.frame) if batches else None
     if chunk and order.parquet:
-        watched.check()
-        write_rows(order.parquet, task.page, task.position, batches)
+        file = write_rows(order.parquet, batches)
         chunk = chunk.without_rows()
     return Done(
         chunk,
@@ -138,6 +140,7 @@ def do(task: Task, order: Order) -> Done:
         str(get_worker().name),
         time.monotonic() - began,
         watched.retries,
+        file,
     )
 
 
