@@ -77,16 +77,19 @@ def test_every_command_of_the_readme_parses():
         "--scheduler": "tcp://h:1",
         "--workers": "1",
         "--parquet": "f",
+        "--in-flight": "1",
+        "--pages-per-s": "1",
         "--theme": "dark",
         "--page": "1",
     }
     table = next(block for block in blocks(README) if block.startswith("promo lab"))
     commands = re.split(r"^promo ", table, flags=re.MULTILINE)[1:]
     for command in commands:
-        words = [command.split()[0]]
-        for option in re.findall(r"--[a-z-]+", command):
-            words += [option, options[option]] if option in options else [option]
-        assert parser().parse_args(words).command == words[0]
+        for one in (r"\1", r"\2"):  # of two that stand in place of each other
+            words = [command.split()[0]]
+            for option in re.findall(r"--[a-z-]+", re.sub(r"(--[^|\]]+)\|([^]]+)", one, command)):
+                words += [option, options[option]] if option in options else [option]
+            assert parser().parse_args(words).command == words[0]
     named = {shlex.split(command)[0] for command in commands}
     assert named == {"lab", "app", "api", "run", "scale", "fork", "show", "report"}
 
