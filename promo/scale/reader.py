@@ -32,7 +32,7 @@ from promo.stream import PageStream
 
 ROWS, MOST_PAGES = 16_000, 256  # of a chunk: a worker's work for some tenths of a second
 _TRIES = 20
-_LOOKS = 10  # within its patience, at whether a worker lives
+_LOOKS = 10  # signs of life that a worker gives within our patience, at least
 _MOST_WINDOW = 8  # pages in flight of one worker
 _ALIVE_S = 5.0  # between two signs of life
 _OVER_S = 1.0  # after the next attempt, a retry is news no more

@@ -1,0 +1,54 @@
+"""Tests of `promo.interruption`: Ctrl-C comes once, and is never lost."""
+
+import os
+import signal
+from contextlib import suppress
+
+import pytest
+
+from promo.interruption import Interruption
+
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_held_it_comes_at_the_end():
+    """Within what must not be cut short nothing is raised; right after it, it is."""
+    before, reached = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        with interruption.held():
+            press()
+            reached.append(True)
+
+    with Interruption().heard() as interruption:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert reached
+        press()  # again: it is heard once
+    assert signal.getsignal(signal.SIGINT) in (before, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_swallowed_it_is_there_to_be_checked():
+    """Whoever catches it, as Python does in callbacks: the next check raises it."""
+    before = signal.getsignal(signal.SIGINT)
+    with Interruption().heard() as interruption:
+        interruption.check()
+        with suppress(KeyboardInterrupt):
+            press()
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ignored_it_stays_ignored():
+    """In the background a shell has it ignored: so do we."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interruption().heard() as interruption:
+            press()
+            interruption.check()
+    finally:
+        signal.signal(signal.SIGINT, before)
