@@ -371,7 +371,8 @@ def test_what_takes_its_time_is_waited_for(api, cluster, tmp_path, limits):
     api.latency_s = 0.05
     options = {"patience_s": 0.5, "chunk": 40, **limits}
     with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, **options) as trainer:
-        trainer.run(1)
+        trainer.run(1)  # by the driver, which asks for one page ahead
+        wait_for(lambda: not api.inside)
         api.clear()
         assert trainer.run(79).page == 79
         assert trainer.store.query("SELECT count(*) FROM page") == [(80,)]
