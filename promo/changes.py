@@ -65,13 +65,16 @@ def check_growth(batch: Batch, stream: PageStream, store: Store, accept: bool) -
     SourceChanged
         It does not, and that is not accepted.
     """
-    if batch.before:
-        for [committed] in store.query("SELECT digest FROM page WHERE page = ?", batch.page):
-            change = Change(batch.page, committed, batch.before)
-            told = [event.detail for event in store.events("changed", last=1)]
-            known = bool(told) and told[0].items() >= change._asdict().items()  # on going on
-            if committed != batch.before and not (accept and known):
-                _report(change, stream, store, accept)
+    if not batch.before:
+        return
+    for [committed] in store.query("SELECT digest FROM page WHERE page = ?", batch.page):
+        if committed == batch.before:
+            return
+        change = Change(batch.page, committed, batch.before)
+        told = [event.detail for event in store.events("changed", last=1)]
+        known = bool(told) and told[0].items() >= change._asdict().items()  # on going on
+        if not (accept and known):
+            _report(change, stream, store, accept)
 
 
 def find_change(
