@@ -42,7 +42,6 @@ pytestmark = pytest.mark.slow
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
 PLANS, KILLS = int(50 * SOAK) or 1, int(30 * SOAK) or 1
-long_form = pytest.mark.skipif(not SOAK, reason="of the long form: it is timed")
 ROWS, CHUNK = 2003, 8  # 201 pages, the last one short; 26 chunks, the last one short
 SOURCE = f"world:collider?rows={ROWS}&seed=3"
 STOP_S = 1.0
@@ -158,7 +157,7 @@ def test_any_number_of_workers_gives_the_same_bits(api, clean, tmp_path):
         assert trainer.run().rows == ROWS
         single = dump(trainer.store)
     assert exact(clean) == exact(single)
-    for workers in (1, 7) if SOAK else (1,):
+    for workers in (1, 7):
         with Cluster(workers=workers) as other:
             assert run(tmp_path / f"{workers}.db", api.url, other)[0] == clean
             assert len(other.workers) == workers
@@ -259,6 +258,33 @@ def test_a_hung_worker_is_not_waited_for(api, cluster, tmp_path, clean):
                 hung.resume()
 
 
+def hang_when_asked_for_a_result(dask_worker):
+    """Have a worker do its work, and stand still once somebody wants what came of it."""
+
+    def hang(*_, **__):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    dask_worker.handlers["get_data"] = hang
+
+
+def test_a_worker_that_hangs_on_a_result_is_not_waited_for(api, cluster, tmp_path, clean):
+    """What is done and cannot be had is done again by another."""
+    hung = min(workers_of(cluster))
+    process = workers_of(cluster)[hung]
+    cluster.client.run(hang_when_asked_for_a_result, workers=[hung])
+    options = {"in_flight": 8, "patience_s": 1.0}
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, **options) as trainer:
+        trainer.play()
+        try:
+            wait_for(lambda: process.status() == psutil.STATUS_STOPPED)
+            wait_for(lambda: trainer.status == "finished")
+            assert process.status() == psutil.STATUS_STOPPED
+            assert dump(trainer.store) == clean
+        finally:
+            process.kill()  # another one takes its place
+    wait_for(lambda: hung not in cluster.addresses and cluster.threads == 2)
+
+
 @contextmanager
 def promo(*arguments):
     """Start a command; it and its workers are gone afterwards."""
@@ -321,14 +347,10 @@ def test_any_plan_ends_in_the_tables_of_a_clean_run(api, clean, cluster, tmp_pat
     assert tables == clean
 
 
-@long_form
 def test_one_limit_for_all_workers(api, cluster, tmp_path, clean):
     """Pages in flight and per second stay below what was set, as the server sees it."""
     api.latency_s = 0.01
     with opened(ScaledTrainer, tmp_path / "a.db", api.url, cluster, in_flight=3) as trainer:
-        trainer.run(1)  # by the driver, which asks for one page ahead
-        wait_for(lambda: not api.inside)
-        api.clear()
         trainer.run()
         assert dump(trainer.store) == clean
     assert 2 <= api.most <= 3
@@ -344,7 +366,6 @@ def test_one_limit_for_all_workers(api, cluster, tmp_path, clean):
     assert api.most <= 4
 
 
-@long_form
 def test_retry_after_is_for_all(api, cluster, tmp_path, clean):
     """Once one page is answered with Retry-After, nobody asks for any until the time is over."""
     cluster.client.run(hurry, 60.0)
@@ -371,10 +392,7 @@ def test_what_takes_its_time_is_waited_for(api, cluster, tmp_path, limits):
     api.latency_s = 0.05
     options = {"patience_s": 0.5, "chunk": 40, **limits}
     with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, **options) as trainer:
-        trainer.run(1)  # by the driver, which asks for one page ahead
-        wait_for(lambda: not api.inside)
-        api.clear()
-        assert trainer.run(79).page == 79
+        assert trainer.run(80).page == 79
         assert trainer.store.query("SELECT count(*) FROM page") == [(80,)]
     assert len(api.times) <= 90
     assert api.most <= limits.get("in_flight", 64)
@@ -438,7 +456,6 @@ def test_a_refusal_is_told_after_what_came_before_it(api, cluster, tmp_path):
 # -- commands ------------------------------------------------------------------------------------
 
 
-@long_form
 @pytest.mark.parametrize("fault", [None, "hang", "drip", "429"])
 def test_stop_stops(api, cluster, tmp_path, fault, clean, record_property):
     """Within a second Stop has ended the thread, and the workers ask no more; Play goes on."""

@@ -189,10 +189,12 @@ class ChunkReader:
     # -- before there is a frame: pages, one by one -----------------------------------------
 
     def _poll_first(self, timeout: float) -> Batch | None:
-        if self._first is None:
-            self._first = self._stream.read(*self._due, window=1)
+        if self._first is None:  # one page, so that none is in flight once the workers begin
+            end = None if self._due.position else self._due.page + 1
+            self._first = self._stream.read(*self._due, window=1, end=end)
         batch = self._first.poll(timeout)
         if batch is not None:
+            self._leave_first()
             before = self._due.position if batch.page == self._due.page else 0
             self._due = self._next = self._after(batch.page, before + batch.received)
         return batch
