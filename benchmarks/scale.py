@@ -30,6 +30,7 @@ from promo.world import WORLDS
 
 SIZE, PAGES = 1000, 16  # rows of a page, pages of a chunk: what `promo scale --size 1000` does
 LATENCY_MS = 20
+SLOW_CHUNK = 16  # pages of ten; `promo scale` takes 256, for which this would have to run long
 AHEAD = 200  # chunks under way, of 100 workers
 
 
@@ -117,7 +118,7 @@ def with_a_slow_server(workers: int, turns: int) -> list[Result]:
 
         def rate(cluster: Cluster, pages: int) -> float:
             # Two chunks for a worker, of which one is under way: one page in flight each.
-            options = {"in_flight": 2 * cluster.threads, "chunk": 8}
+            options = {"in_flight": 2 * cluster.threads, "chunk": SLOW_CHUNK}
             with _trainer(folder, url, 10, cluster, **options) as trainer:
                 trainer.run(1)
                 began = time.perf_counter()
@@ -130,8 +131,8 @@ def with_a_slow_server(workers: int, turns: int) -> list[Result]:
     ratio = rates["many"] / rates["one"]
     words = (
         f"The server answers {LATENCY_MS} ms after it is asked, however many ask; each worker has "
-        f"one page in flight and 8 in a chunk, about 200 ms of work. Pages/s: one worker "
-        f"{rates['one']:.0f}, {workers} workers {rates['many']:.0f}."
+        f"one page in flight and {SLOW_CHUNK} in a chunk, about 400 ms of work. Pages/s: one "
+        f"worker {rates['one']:.0f}, {workers} workers {rates['many']:.0f}."
     )
     bar = 0.75 * workers
     what = f"pages/s of {workers} workers / of one, a server of {LATENCY_MS} ms"

@@ -249,11 +249,13 @@ def test_sequences_are_those_of_the_statistics(seed, g, alpha):
 def test_the_first_page_without_zero_is_kept(seed, cuts, slope):
     """`zero_excluded_at` is the first page whose sequence left zero out, NaN before, never undone.
 
-    Of slopes only: that an intercept is not zero is no claim of anybody.
+    Of slopes only: that an intercept is not zero is no claim of anybody. Whether somebody asks
+    after each page makes no difference.
     """
-    model, first = Regressions(g=10.0), {}
+    model, unasked, first = Regressions(g=10.0), Regressions(g=10.0), {}
     for each in split(employees(300, seed, slope), cuts):
         model.learn(each)
+        unasked.learn(each)
         for c in model.coefficients():
             if c.term != "intercept" and (c.av_low > 0 or c.av_high < 0):
                 first.setdefault((c.model, c.term), each.page)
@@ -265,6 +267,7 @@ def test_the_first_page_without_zero_is_kept(seed, cuts, slope):
             if m.name.startswith(name)
         }
         np.testing.assert_equal(found, {key: float(first.get(key, math.nan)) for key in slopes})
+    assert states_of(unasked) == states_of(model)
 
 
 def test_names_and_order_never_change():

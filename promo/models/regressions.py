@@ -56,6 +56,9 @@ _TERMS = [(formula.name, term) for formula in FORMULAS for term in formula.terms
 _NAMES = [*zip(*_TERMS, strict=True)]
 _FIT = np.array([at for at, formula in enumerate(FORMULAS) for _ in formula.terms])  # of a term
 _SLOPES = [at for at, (_, term) in enumerate(_TERMS) if term != "intercept"]
+_SLOPES_OF = [
+    [w for w, at in enumerate(_SLOPES) if _FIT[at] == fit] for fit in range(len(FORMULAS))
+]
 _OF_FIT = ("rows", "r_squared", "f_statistic", "residual_std_error")
 _METRICS = [
     [formula.name for formula in FORMULAS for _ in _OF_FIT] + [_TERMS[at][0] for at in _SLOPES],
@@ -103,7 +106,8 @@ class Regressions:
 
     def add(self, page: int, sums: Groups) -> None:
         """Add what `page_sums` made of a page's rows, maybe elsewhere, about these `origins`."""
-        self._catch_up()
+        if self._news is not None:
+            self._look(self._news)
         self._groups = (self._groups[0] + sums[0], self._groups[1] + sums[1])
         self._news = page
 
@@ -135,28 +139,47 @@ class Regressions:
         return self._coefficients
 
     def _catch_up(self) -> None:
-        """Estimate from the page learned last, before anybody asks and before the next."""
+        """Estimate from the page learned last, before anybody asks."""
         page, self._news = self._news, None
         if page is None:
             return
         self._estimate()
         for which, at in enumerate(_SLOPES):
-            if self._excluded[which] is None and self._coefficients[at].av_p_value <= self.alpha:
-                self._excluded[which] = page
+            self._note(page, which, self._coefficients[at].av_p_value)
 
-    def _estimate(self) -> None:
-        """Work out all that follows from the moments."""
+    def _look(self, page: int) -> None:
+        """Note which slopes exclude zero after a page of which nobody asks the rest."""
+        samples = self._samples()
+        for formula, columns, slopes in zip(FORMULAS, _COLUMNS, _SLOPES_OF, strict=True):
+            if all(self._excluded[which] is not None for which in slopes):
+                continue
+            fit = least_squares(samples[formula.given][0], 0, columns)
+            statistics = np.array(fit.estimates[1:]) / fit.std_errors[1:]
+            p_values = anytime.p_value(statistics, fit.df_resid or NAN, fit.n, self.g)
+            for which, p_value in zip(slopes, p_values.tolist(), strict=True):
+                self._note(page, which, p_value)
+
+    def _note(self, page: int, which: int, av_p_value: float) -> None:
+        if self._excluded[which] is None and av_p_value <= self.alpha:
+            self._excluded[which] = page
+
+    def _samples(self) -> dict[int | None, tuple[Moments, tuple[CoMoments, ...]]]:
+        """Return the rows that a formula is about, by what it says is given."""
         zeros, ones = self._groups
-        self._together = with_group(zeros.moments, ones.moments)
-        rows = {
-            None: (self._together, (zeros, ones)),
+        return {
+            None: (with_group(zeros.moments, ones.moments), (zeros, ones)),
             0: (zeros.moments, (zeros,)),
             1: (ones.moments, (ones,)),
         }
+
+    def _estimate(self) -> None:
+        """Work out all that follows from the moments."""
+        samples = self._samples()
+        self._together = samples[None][0]
         fits: list[Fit] = []
         robust: list[float] = []
         for formula, columns in zip(FORMULAS, _COLUMNS, strict=True):
-            moments, groups = rows[formula.given]
+            moments, groups = samples[formula.given]
             fit = least_squares(moments, 0, columns)
             fits.append(fit)
             robust += hc1_std_errors(fit, moments, columns, groups)

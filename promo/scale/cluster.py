@@ -32,6 +32,10 @@ _CLOSE_S = 5.0
 _GREETING = 2**20  # bytes: a scheduler's first message is some hundred
 _HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
 _GIVEN_UP_S = 20.0  # after which Dask has dropped a worker that has not come back: at 15 s
+_QUIETER = {  # what Dask does many times a second, of which nobody here has any use
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "2s",
+}
 _DEATHS = 1000  # of workers over one task, until Dask gives it up
 
 
@@ -229,8 +233,7 @@ def _speaks_tls(security: Any) -> bool:
 
 
 def _started(workers: int, security: Security | None) -> Any:
-    # Nobody looks at the profiles that workers take of themselves a hundred times a second.
-    with _deaf_to_interrupts(), dask.config.set({"distributed.worker.profile.enabled": False}):
+    with _deaf_to_interrupts(), dask.config.set(_QUIETER):
         return _local_cluster(
             n_workers=workers,
             threads_per_worker=1,
