@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import copy
 from typing import NamedTuple
 
 from promo.batch import Batch
@@ -57,24 +58,26 @@ def _report(change: Change, stream: PageStream, store: Store, accept: bool) -> N
         )
 
 
-def check_growth(batch: Batch, stream: PageStream, store: Store, accept: bool) -> None:
-    """Write an event if a page that has grown does not begin as it was committed.
+def check_growth(batches: Iterable[Batch], stream: PageStream, store: Store, accept: bool) -> None:
+    """Write an event if a page that has grown does not begin as it was served before.
 
     Raises
     ------
     SourceChanged
         It does not, and that is not accepted.
     """
-    if not batch.before:
-        return
-    for [committed] in store.query("SELECT digest FROM page WHERE page = ?", batch.page):
-        if committed == batch.before:
-            return
-        change = Change(batch.page, committed, batch.before)
-        told = [event.detail for event in store.events("changed", last=1)]
-        known = bool(told) and told[0].items() >= change._asdict().items()  # on going on
-        if not (accept and known):
-            _report(change, stream, store, accept)
+    served: dict[int, str] = {}  # by page, where it was not committed yet
+    for batch in batches:
+        if batch.before:
+            rows = store.query("SELECT digest FROM page WHERE page = ?", batch.page)
+            was = served.get(batch.page) or next((digest for [digest] in rows), batch.before)
+            if was != batch.before:
+                change = Change(batch.page, was, batch.before)
+                told = [event.detail for event in store.events("changed", last=1)]
+                known = bool(told) and told[0].items() >= change._asdict().items()  # on going on
+                if not (accept and known):
+                    _report(change, stream, store, accept)
+        served[batch.page] = batch.digest
 
 
 def find_change(
@@ -93,6 +96,8 @@ def find_change(
     last = store.page
     if last is None:
         return None
+    stream = copy(stream)
+    stream.follow = False  # a page that is gone is not waited for
     pages = {last, *(random.randrange(last + 1) for _ in range(_EARLIER))}
     for page in sorted(pages, reverse=True):
         rows = store.query("SELECT received, digest FROM page WHERE page = ?", page)

@@ -6,16 +6,21 @@ is in memory can be dropped at any time and taken up again from the last commit.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
 from promo.batch import Batch
-from promo.errors import StoreMismatch, shown
+from promo.errors import PromoError, StoreMismatch, shown
 from promo.memory import Memory
 from promo.models.results import Coefficient, Metric, Model
 from promo.store import Store
+
+
+class Halted(PromoError):
+    """Stop came while the models took up the last commit: they have to do so anew."""
 
 
 class Line:
@@ -55,8 +60,14 @@ class Line:
         self.memory.spent_s["learn"] += learned - began
         self.memory.spent_s["commit"] += time.perf_counter() - learned
 
-    def restore(self) -> None:
-        """Drop what is in memory and take up the last commit."""
+    def restore(self, halt: threading.Event | None = None) -> None:
+        """Drop what is in memory and take up the last commit.
+
+        Raises
+        ------
+        Halted
+            `halt` was set meanwhile.
+        """
         found = self.store.states
         if self.store.page is not None and found.keys() != self._initial.keys():
             raise StoreMismatch(
@@ -67,7 +78,7 @@ class Line:
             for model in self.models:
                 model.restore({**self._initial, **found})
                 if hasattr(model, "relearn"):  # its state is the rows; see Model
-                    model.relearn(self.store.batches())
+                    model.relearn(_until(halt, self.store.batches()))
             self.memory = Memory(self.store, *self._results())
         except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise StoreMismatch(
@@ -106,3 +117,10 @@ class Line:
     def _results(self) -> tuple[list[Coefficient], list[Metric]]:
         coefficients = [c for model in self.models for c in model.coefficients()]
         return coefficients, [m for model in self.models for m in model.metrics()]
+
+
+def _until(halt: threading.Event | None, batches: Iterator[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        if halt is not None and halt.is_set():
+            raise Halted("stopped")
+        yield batch

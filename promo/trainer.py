@@ -14,13 +14,12 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from promo import words
 from promo.changes import check_growth, check_source
 from promo.errors import PromoError, SourceChanged, StoreError
-from promo.line import Line
+from promo.line import Halted, Line
 from promo.models.results import Model, check_learning_rate
 from promo.pace import SpeedLimit
 from promo.reader import Retry
@@ -186,7 +185,11 @@ class Trainer:
             if self._active:
                 self._condition.notify_all()
             else:  # no thread: nobody else is at models and store
-                fulfil()
+                try:
+                    fulfil()
+                except StoreError:
+                    self._broken = True  # nothing more by this connection
+                    raise
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the thread to end; raise what it failed of."""
@@ -297,7 +300,7 @@ class Trainer:
         end: Status = "failed"
         try:
             if afresh or self._broken:
-                self._restore(afresh)
+                self._restore(halt, afresh)
                 with self._condition:
                     self._publish()
             check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
@@ -306,15 +309,19 @@ class Trainer:
                 self._line.record("started")
                 end = self._loop(reader, halt)
             self._line.record(end)
+        except Halted:
+            end, self._broken = "stopped", True
         except Exception as error:
             end = "failed"
-            self._recover(error)
+            self._recover(error, halt)
         finally:
             with self._condition:
                 if halt is self._halt:  # no later thread has been asked for
                     self._active, self._status = False, end
-                    with suppress(PromoError):  # then they wait for the next that can be written
-                        self._wishes.write_notes(self._line)
+                    try:
+                        self._write_notes()
+                    except PromoError:  # then they wait for the next that can be written
+                        self._broken = True
                     self._wishes.answer(self.models)
                 self._publish()
 
@@ -326,7 +333,7 @@ class Trainer:
 
     def _learn(self, news: Any) -> int:
         """Learn what the reader has brought; return how many pages that is."""
-        check_growth(news, self.stream, self.store, self.accept_changes)
+        check_growth([news], self.stream, self.store, self.accept_changes)
         self._line.learn(news)
         return 1
 
@@ -374,6 +381,8 @@ class Trainer:
         self._wishes.answer(self.models)
 
     def _write_notes(self) -> None:
+        if self._broken and self._wishes.notes:
+            self.store.reopen()  # the models wait for the next start
         if self._wishes.write_notes(self._line):
             self._publish()  # for those who show events
 
@@ -385,19 +394,21 @@ class Trainer:
             with self._condition:
                 self._publish()
 
-    def _recover(self, error: Exception) -> None:
+    def _recover(self, error: Exception, halt: threading.Event) -> None:
         """Drop what is in memory, go back to the last commit, and say what happened."""
         self.error, self._broken = error, True
-        with suppress(PromoError):  # the store may be what is broken: then the next start tries
-            self._restore()
+        try:
+            self._restore(halt)
             self._line.record("error", reason=words.of_error(error))
+        except PromoError:  # the store may be what is broken: then the next start tries
+            self._broken = True
 
-    def _restore(self, afresh: bool = False) -> None:
+    def _restore(self, halt: threading.Event, afresh: bool = False) -> None:
         if self._broken:
             self.store.reopen()
         if afresh:
             self.store.clear()
-        self._line.restore()
+        self._line.restore(halt)
         self._broken = False
 
     def _publish(self) -> None:

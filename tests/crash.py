@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from promo.cli import main
 from promo.errors import PromoError, StoreLocked
+from promo.fork import fork
 from promo.models.default import default_models
 from promo.store import Store
 from promo.stream import PageStream
@@ -113,6 +114,18 @@ def learn_against_odds(path, url, said, go):
             said.send(str(error))
         else:
             said.send("")
+
+
+def fork_there(path, page, to, said, go):
+    """Fork once told to go, and say what came of it."""
+    go.recv()
+    try:
+        with Store.read_only(path) as source:
+            fork(source, page, to)
+    except PromoError as error:
+        said.send(str(error))
+    else:
+        said.send("")
 
 
 def promo(arguments, said, go, **patience):

@@ -75,15 +75,16 @@ _asking = threading.Lock()
 
 
 @contextmanager
-def tracing(process, db, injection=None):
+def tracing(process, db, injection=None, files=None):
     """Have strace follow a child, and hit it as `strace -e inject=` says; give the log's path.
 
     Only what concerns the store is counted and hit: sockets, standard output and the rest of the
-    machine stay as they are. Afterwards the child goes on undisturbed, if it still is.
+    machine stay as they are; or some of its `files` alone. Afterwards the child goes on
+    undisturbed, if it still is.
     """
     log = db.parent / "strace.txt"
     options = ["-f", "-o", str(log), "-e", f"trace={CALLS},pread64"]
-    options += [part for path in files_of(db) for part in ("-P", str(path))]
+    options += [part for path in files or files_of(db) for part in ("-P", str(path))]
     if injection:
         options += ["-e", f"inject={injection}"]
     command = ["strace", "-p", str(process.pid), *options]

@@ -236,15 +236,19 @@ def test_serve_prints_one_line_and_ends_quietly(tmp_path):
     assert (process.returncode, rest, complaints) == (0, "", "")
 
 
+CHUNKED = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 ENDLESS = {
     "path": (b"GET /", b"x" * 65_536),
     "header": (b"GET /api/v1/health HTTP/1.1\r\nX: ", b"x" * 65_536),
     "headers": (b"GET /api/v1/health HTTP/1.1\r\n", b"X: y\r\n" * 10_000),
+    "trailers": (CHUNKED + b"0\r\n", b"X: y\r\n" * 10_000),
+    "trailer": (CHUNKED + b"0\r\nX: ", b"x" * 65_536),
+    "body": (CHUNKED, b"1000\r\n" + b"x" * 4096 + b"\r\n"),
 }
 
 
 def test_a_head_without_an_end_is_refused(tmp_path):
-    """Endless paths and headers get a 400 before a few megabytes are sent; others are served."""
+    """Endless requests are broken off before a few megabytes are sent; others are served."""
     with serving_process(tmp_path / "data.db") as (_, line):
         address = "127.0.0.1", int(line.rpartition(":")[2])
         for begin, more in ENDLESS.values():

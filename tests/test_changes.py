@@ -23,8 +23,8 @@ def server():
         yield server
 
 
-def trainer_of(server, path, **options):
-    stream = PageStream(server.url)
+def trainer_of(server, path, follow=False, **options):
+    stream = PageStream(server.url, follow=follow)
     store = Store(path, source=stream.source, page_size=stream.page_size)
     return Trainer(stream, store, [SGDLogistic()], **options)
 
@@ -115,12 +115,16 @@ def test_a_short_last_page_that_grew_is_no_change(server, path):
         assert trainer.store.events("changed") == []
 
 
-def test_a_source_that_shrank_is_a_change(server, path):
-    """The last committed page has fewer rows than then, or none."""
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_source_that_shrank_is_a_change(server, path, follow):
+    """The last committed page has fewer rows than then, or none; nobody waits for it to grow."""
     for rows in (44, 30):
         del server.rows[rows:]
-        with trainer_of(server, path) as trainer, pytest.raises(SourceChanged, match="page 4"):
-            trainer.run()
+        with trainer_of(server, path, follow=follow) as trainer:
+            trainer.play()
+            wait_for(lambda trainer=trainer: trainer.status == "failed")
+            with pytest.raises(SourceChanged, match="page 4"):
+                trainer.join()
 
 
 @pytest.mark.parametrize("accept", [False, True])

@@ -30,7 +30,7 @@ from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
 from promo.stream import wire
 from servers import ScriptedServer, served
-from tables import dump, reconcile
+from tables import assert_sound, dump, reconcile
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
 PLANS, PAGES = int(500 * SOAK) or 20, int(10_000 * SOAK) or 300
@@ -181,9 +181,10 @@ def test_a_child_serves_the_plan(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _retry_fast(monkeypatch):
-    monkeypatch.setattr(wire, "_backoff", tenacity.wait_random(0.02, 0.05))
-    monkeypatch.setattr(wire, "RETRY_AFTER_CAP_S", 0.05)
+def _retry_fast(request, monkeypatch):
+    if not request.node.name.startswith("test_stop"):  # which is to end real waiting
+        monkeypatch.setattr(wire, "_backoff", tenacity.wait_random(0.02, 0.05))
+        monkeypatch.setattr(wire, "RETRY_AFTER_CAP_S", 0.05)
 
 
 @contextmanager
@@ -226,6 +227,7 @@ def test_pages_served_otherwise_are_counted_and_reported(clean, faulty, tmp_path
     faulty.plan = Plan({page: (draw.choice(passing), other) for page, other in others.items()})
     with opened(tmp_path / "promo.db", faulty.url) as trainer:
         trainer.run()
+        assert_sound(trainer.store)
         found = dump(trainer.store)
     assert sorted(found["data"]) == sorted(rows_with(others, clean["data"]))
     assert [row[:6] for row in found["page"]] == [counts_with(others, row) for row in clean["page"]]

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import crash
 from pages import bad, batch, employees, pages_of
 from promo.errors import StoreError, StoreLocked
 from promo.fork import fork
@@ -16,6 +17,7 @@ from promo.line import Line
 from promo.models.default import EXPERTS, FULL, MIXTURE, USUAL, default_models
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
+from strace import DEADLINE_S, child, context, require_strace, tracing
 from tables import dump
 
 ALL = (*EXPERTS, MIXTURE)
@@ -309,3 +311,22 @@ def test_a_fork_that_is_killed_leaves_no_store(step, tmp_path):
     path = forked(tmp_path / "a.db", 3, tmp_path / "b.db")
     assert {p.name for p in tmp_path.glob("b.db*")} == {"b.db", "b.db.lock"}
     assert checkpoints(path) == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_a_disk_that_fails_as_the_log_is_emptied(error, tmp_path):
+    """What is committed in the log alone is no fork: one line, no file, and the next try works."""
+    require_strace()
+    path, to = tmp_path / "whole.db", tmp_path / "fork.db"
+    learn(path, pages_of(employees(200)))
+    (hears, said), (waits, go) = (context.Pipe(duplex=False) for _ in range(2))
+    with hears, said, waits, go, child(crash.fork_there, path, 15, to, said, waits) as process:
+        only = [to.with_name("fork.db.part")]
+        with tracing(process, to, f"pwrite64:error={error}:when=1+", only):
+            go.send(True)
+            assert hears.poll(DEADLINE_S)
+            problem = hears.recv()
+    assert problem.startswith(f"{to}.part: ")
+    assert [file.name for file in tmp_path.glob("fork.db*")] == ["fork.db.lock"]
+    assert tables(forked(path, 15, to))["page"] == tables(path)["page"][:16]

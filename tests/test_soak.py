@@ -31,6 +31,7 @@ def test_the_table_counts_what_was_tried_and_lost(tmp_path):
     ]
     code, reports = soak.run(parts, tmp_path)
     assert code == 1
+    reports.append(tmp_path / "not there.xml")
     text = soak.table([line for report in reports for line in soak.lines(report)])
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines == [
@@ -39,5 +40,6 @@ def test_the_table_counts_what_was_tried_and_lost(tmp_path):
         "them: of cases 3 1",
         "them: that measures 1 0 memory x 1.001",
         "them: that is skipped 0 0 1 skipped",
-        "all 44 1",
+        "pytest, which ended without a report 0 1",
+        "all 44 2",
     ]

@@ -805,16 +805,24 @@ def test_a_second_name_is_refused(stored, tmp_path):
     assert precious.read_text() == "precious"
 
 
-def test_somebody_else_who_writes_is_noticed(stored):
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store: commit(store, page_of(5)),
+        lambda store: store.record("learning_rate", {}, [ModelState("m", 50, "{}")]),
+    ],
+)
+def test_somebody_else_who_writes_is_noticed(stored, write):
     """Whoever gets past the lock: the one who comes second finds out, and writes nothing."""
     with Store(stored, **IDENTITY) as store:
         Path(f"{stored}.lock").unlink()
         with Store(stored, **IDENTITY) as other:
             commit(other, page_of(5))
             with pytest.raises(StoreError, match="written by somebody else"):
-                commit(store, page_of(5))
+                write(store)
             assert other.page == 5
             assert other.query("SELECT count(*) FROM data") == [(60,)]
+            assert other.events("learning_rate") == []
 
 
 def test_all_folders_are_private(tmp_path):

@@ -548,7 +548,7 @@ def test_a_note_that_json_cannot_hold_is_refused_at_once(trainer):
 
 
 def test_a_note_that_could_not_be_written_is_written_later(make):
-    """On a full disk it raises and waits; with room again it is there, once."""
+    """On a full disk it raises and waits; the file opened anew, it is there, once."""
     trainer = make()
     trainer.run(1)
     trainer.stop()
@@ -557,9 +557,10 @@ def test_a_note_that_could_not_be_written_is_written_later(make):
     trainer.store.query(f"PRAGMA max_page_count = {size}")
     with pytest.raises(StoreError, match="full"):
         trainer.note("mine", number=1, text="x" * 100_000)
-    trainer.store.query("PRAGMA max_page_count = 100000")
+    trainer.note("mine", number=2)  # nothing more is written by a connection that has failed
+    assert notes(trainer) == [(1, 10, 1), (1, 10, 2)]
     trainer.run(1)
-    assert notes(trainer) == [(1, 10, 1)]
+    assert trainer.snapshot.rows == 20
 
 
 # -- learning rate and speed --------------------------------------------------------------------
@@ -708,6 +709,43 @@ class Blocked(Fragile):
             self.entered.set()
             assert self.told.wait(10)
         super().learn(batch)
+
+
+class Forgetful(Fragile):
+    """Fails once, and takes its time to be shown the rows again."""
+
+    def __init__(self, at):
+        super().__init__(at)
+        self.shown = 0
+
+    def relearn(self, batches):
+        """Look at each batch for a while."""
+        for self.shown, _ in enumerate(batches, 1):
+            threading.Event().wait(0.1)
+
+
+@pytest.mark.parametrize("failed_before", [False, True])
+def test_stop_while_the_models_take_up_the_last_commit(make, failed_before, clean, monkeypatch):
+    """Stop ends that, after an error and on going on from it; the next Play does it anew."""
+    monkeypatch.setattr("promo.store.reader._AT_ONCE", 10)
+    model = Forgetful(17)
+    trainer = make(with_first(model))
+    if failed_before:
+        with patch.object(trainer.store, "reopen", side_effect=StoreError("not now")):
+            trainer.play()
+            wait_for(lambda: trainer.status == "failed")
+    model.shown = 0
+    trainer.play()
+    wait_for(lambda: model.shown > 2)
+    with at_most(STOP_S):
+        trainer.stop()
+        with suppress(RuntimeError):
+            trainer.join()
+    assert trainer.status == ("stopped" if failed_before else "failed")
+    assert model.shown < 17
+    trainer.run()
+    assert model.shown == 17
+    assert dump(trainer.store) == clean
 
 
 def test_a_play_after_a_stop_is_not_told_of_a_late_failure(make, clean):

@@ -137,8 +137,8 @@ class ScaledTrainer(Trainer):
 
     def _learn(self, news: Any) -> int:
         if not isinstance(news, Batch):
-            first = news.pages[0].batch
-            check_growth(first, self.stream, self.store, self.accept_changes)
+            batches = [page.batch for page in news.pages]
+            check_growth(batches, self.stream, self.store, self.accept_changes)
             self._scaled.add(news)
             return len(news.pages)
         if self.plan.parquet:
@@ -146,8 +146,8 @@ class ScaledTrainer(Trainer):
             name_rows(self.plan.parquet, write_rows(self.plan.parquet, [news]), *cursor)
         return super()._learn(news)
 
-    def _restore(self, afresh: bool = False) -> None:
-        super()._restore(afresh)
+    def _restore(self, halt: threading.Event, afresh: bool = False) -> None:
+        super()._restore(halt, afresh)
         if afresh and self.plan.parquet:
             empty_folder(self.plan.parquet, self.store)
 

@@ -50,6 +50,7 @@ def new_store(
         _remove(part)
         with Store(part, source=source, page_size=page_size, settings=settings) as store:
             yield store
+            _empty_log(store, real)
         with explained(real):
             _sync(part)
             part.replace(real)
@@ -57,6 +58,20 @@ def new_store(
     finally:
         _remove(part)
         lock.release()
+
+
+def _empty_log(store: Store, real: Path) -> None:
+    """Move all that is committed from the log to the file; closing would keep silent if it cannot.
+
+    Raises
+    ------
+    StoreError
+        As on a disk that is full by now.
+    """
+    with explained(real):
+        [[busy, *_]] = store.query("PRAGMA wal_checkpoint(TRUNCATE)")
+    if busy:
+        raise StoreError(f"{real} is being read by somebody else while it is made; try again")
 
 
 def _remove(part: Path) -> None:

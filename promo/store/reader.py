@@ -25,7 +25,7 @@ from promo.store.connection import check_files, connect, explained
 
 APPLICATION_ID = 0x70726F6D  # "prom", in the header of the file
 SCHEMA_VERSION = 1
-_AT_ONCE = 1000  # rows of a batch that is read back
+_AT_ONCE = 100  # rows: a look at whether to stop comes after as many
 
 
 class Cursor(NamedTuple):
@@ -259,7 +259,7 @@ class Reader:
         return dict(zip(names, self.query(f"SELECT {sums} FROM page")[0], strict=True))
 
     def batches(self, *, until: int | None = None) -> Iterator[Batch]:
-        """Yield all rows in order of arrival, 1,000 at a time; pages are not told apart.
+        """Yield all rows in order of arrival, 100 at a time; pages are not told apart.
 
         `until` is how many in all, if not all there are.
         """

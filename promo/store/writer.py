@@ -354,7 +354,7 @@ class Store(Reader):
         """Write an event, and with it the states that it changed, before the next page."""
         cursor, now = self.cursor or Cursor(0, 0), _now()
         last = -1 if self._last_page is None else self._last_page
-        with explained(self.path), transaction(self._connection):
+        with self.together():
             self._insert_event(cursor.page, kind, detail, now)
             self._upsert_states(states, last, now)
         return Event(cursor.page, now, kind, dict(detail))
