@@ -104,6 +104,7 @@ def learn_on_a_full_disk(path, url, room, said):
 
 def learn_against_odds(path, url, said, go):
     """Learn what there is, once told to go; after each error say it, and when told, try again."""
+    note_commits(path.with_name("committed.txt"))
     trainer = None
     while go.recv():
         try:
@@ -114,6 +115,42 @@ def learn_against_odds(path, url, said, go):
             said.send(str(error))
         else:
             said.send("")
+
+
+def note_commits(file):
+    """Have every page that is committed from now on noted in a file, once it is."""
+    commit, notes = Store.commit, os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def noted(self, batch, *learned):
+        commit(self, batch, *learned)
+        os.write(notes, b"%d\n" % batch.page)
+
+    Store.commit = noted
+
+
+def wait_at(phase, line):
+    """Tell the parent, and wait until it says go, when it comes to a phase of `promo run`."""
+
+    def wait():
+        line.send(phase)
+        line.recv()
+
+    def once_open(self, *arguments, **options):
+        start(self, *arguments, **options)
+        wait()
+
+    def before_closing(self, *arguments):
+        if not self._closed:
+            wait()
+        close(self, *arguments)
+
+    start, close = Trainer.__init__, Trainer.close
+    if phase == "opening":
+        wait()
+    elif phase == "learning":
+        Trainer.__init__ = once_open
+    else:
+        Trainer.close = before_closing
 
 
 def fork_there(path, page, to, said, go):
@@ -128,11 +165,12 @@ def fork_there(path, page, to, said, go):
         said.send("")
 
 
-def promo(arguments, said, go, **patience):
-    """Be `promo`, once the parent says go; what it says on stderr goes to a file."""
+def promo(arguments, said, line, phase="opening", **patience):
+    """Be `promo`, and at a phase wait for the parent; what it says on stderr goes to a file."""
     PageStream.__init__.__kwdefaults__.update(patience)
     tqdm.set_lock(threading.RLock())  # its own is known to the system, which keeps it after a kill
-    go.recv()
+    note_commits(said.with_name("committed.txt"))
+    wait_at(phase, line)
     with said.open("w") as file:
         os.dup2(file.fileno(), 2)
     with open(os.devnull, "w") as nowhere:

@@ -97,28 +97,31 @@ def tracing(process, db, injection=None, files=None):
         tracer.communicate(timeout=DEADLINE_S)
 
 
-def run_promo(arguments, db, injection=None):
-    """Run `promo` under strace; return its exit code, what it said, and the lines of strace."""
+def run_promo(arguments, db, injection=None, phase="opening"):
+    """Run `promo` under strace; return its exit code, what it said, and the lines of strace.
+
+    strace counts the calls of each thread. So that every one of each can be hit, it begins with a
+    phase: the main thread opens the store, another one learns, the main thread closes.
+    """
     said = db.parent / "said.txt"
-    waits, go = context.Pipe(duplex=False)
-    with waits, go, child(crash.promo, list(map(str, arguments)), said, waits) as process:
+    ours, its = context.Pipe()
+    with ours, its, child(crash.promo, list(map(str, arguments)), said, its, phase) as process:
+        assert ours.poll(DEADLINE_S)
         with tracing(process, db, injection) as log:
-            go.send(True)
+            ours.send(True)
             code = exit_code(process, DEADLINE_S)
         return code, said.read_text() if said.exists() else "", log.read_text().splitlines()
 
 
 def run_plainly(arguments, said):
     """Run `promo` with nothing in its way; return its exit code and what it said."""
-    waits, go = context.Pipe(duplex=False)
-    with waits, go, child(crash.promo, list(map(str, arguments)), said, waits) as process:
-        go.send(True)
+    ours, its = context.Pipe()
+    with ours, its, child(crash.promo, list(map(str, arguments)), said, its) as process:
+        ours.send(True)
         return exit_code(process, DEADLINE_S), said.read_text()
 
 
-def most_calls(lines):
-    """Return how often each system call was made by the thread that made it most often."""
-    made = Counter(
-        (found[1], found[2]) for line in lines if (found := re.match(r"(\d+)\s+(\w+)\(", line))
-    )
-    return {call: max(n for (_, c), n in made.items() if c == call) for _, call in made}
+def calls_of_the_first(lines):
+    """Return how often each system call was made by the thread whose phase it is."""
+    made = [found.groups() for line in lines if (found := re.match(r"(\d+)\s+(\w+)\(", line))]
+    return Counter(call for thread, call in made if thread == made[0][0])

@@ -76,11 +76,11 @@ def sleep(*processes):
 @contextmanager
 def started(url, path):
     """Run `promo run` with little patience; give the process, the same for psutil, its stderr."""
-    waits, go = context.Pipe(duplex=False)
+    ours, its = context.Pipe()
     said = path.with_suffix(".txt")
     arguments = ["run", "--api", url, "--db", str(path)]
-    with waits, go, child(crash.promo, arguments, said, waits, **PATIENCE) as process:
-        go.send(True)
+    with ours, its, child(crash.promo, arguments, said, its, **PATIENCE) as process:
+        ours.send(True)
         yield process, psutil.Process(process.pid), said
 
 
