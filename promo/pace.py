@@ -1,4 +1,4 @@
-"""Pages per second: how many there may be, how many there were, and what took the time."""
+"""When the next page may come; pages per second, how many there were, and what took the time."""
 
 from __future__ import annotations
 
@@ -48,6 +48,27 @@ class SpeedLimit:
         # A little late, the pages after it make up for it; later than that, they do not.
         on_time = 0 <= now - self._due < max(self._interval_s, _LATE_S)
         self._due = (self._due if on_time else now) + pages * self._interval_s
+
+
+class Hold:
+    """A server has asked not to be asked for a while: this is for all who ask it, not for one page.
+
+    Attributes
+    ----------
+    until
+        The end of it, by time.monotonic().
+    """
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def extend(self, seconds: float) -> None:
+        """Ask for nothing for so long from now on, or longer if that was said before."""
+        self.until = max(self.until, time.monotonic() + seconds)
+
+    def left_s(self) -> float:
+        """Return the seconds that are left of it, 0 if there is none."""
+        return max(self.until - time.monotonic(), 0.0)
 
 
 class Pace:

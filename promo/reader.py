@@ -171,6 +171,12 @@ class PageReader:
         retries = (lane.wire.retry for lane in self._lanes)
         return next((r for r in retries if r and r.page == self._page), None)
 
+    @property
+    def held(self) -> Retry | None:
+        """The page for which the server has asked us to wait longest, if it has for any."""
+        retries = [lane.wire.retry for lane in self._lanes]
+        return max((r for r in retries if r and r.asked_s), key=lambda r: r.at, default=None)
+
     def close(self) -> None:
         """Stop fetching at once and let the threads end. Idempotent."""
         self._halt.set()

@@ -53,7 +53,7 @@ class Gate:
     Attributes
     ----------
     latency_s
-        How long each waits.
+        How long each waits, on average: by half of it more or less, so that none is like another.
     most
         How many there were at the same time.
     times
@@ -77,7 +77,7 @@ class Gate:
         self.inside += 1
         self.most = max(self.most, self.inside)
         try:
-            await asyncio.sleep(self.latency_s)
+            await asyncio.sleep(self.latency_s * random.uniform(0.5, 1.5))
             await self._app(scope, receive, send)
         finally:
             self.inside -= 1
@@ -110,13 +110,23 @@ def cluster():
 
 
 def opened(
-    kind, path, url, *cluster, parquet=None, source=SOURCE, timeout=10.0, deadline=60.0, **own
+    kind,
+    path,
+    url,
+    *cluster,
+    parquet=None,
+    source=SOURCE,
+    size=10,
+    timeout=10.0,
+    deadline=60.0,
+    **own,
 ):
     """Return a trainer of either kind on a store at `path`."""
-    stream = PageStream(url, source=source, timeout=timeout, deadline=deadline)
+    limits = {"timeout": timeout, "deadline": deadline}
+    stream = PageStream(url, source=source, size=None if size == 10 else size, **limits)
     models, settings = default_models(source=source, merging=True)
     settings |= {"parquet": True} if parquet else {}
-    store = Store(path, source=source, page_size=10, settings=settings)
+    store = Store(path, source=source, page_size=size, settings=settings)
     if kind is ScaledTrainer:
         own = {"chunk": CHUNK, "parquet": parquet, **own}
     return kind(stream, store, models, *cluster, **own)
@@ -159,8 +169,21 @@ def test_any_number_of_workers_gives_the_same_bits(api, clean, tmp_path):
     assert exact(clean) == exact(single)
     for workers in (1, 7):
         with Cluster(workers=workers) as other:
+            api.latency_s = 0.02  # more or less, so that chunks come in any order
             assert run(tmp_path / f"{workers}.db", api.url, other)[0] == clean
             assert len(other.workers) == workers
+
+
+def test_pages_of_many_rows_give_the_same_bits(api, cluster, tmp_path):
+    """They are summed up by numpy, in whichever process."""
+    big = {"size": 200, "chunk": 2}
+    api.latency_s = 0.02
+    tables, snapshot = run(tmp_path / "two.db", api.url, cluster, **big)
+    with Cluster(workers=1) as other:
+        assert run(tmp_path / "one.db", api.url, other, **big)[0] == tables
+    with opened(Trainer, tmp_path / "single.db", api.url, size=200) as trainer:
+        assert trainer.run().rows == snapshot.rows == ROWS
+        assert exact(dump(trainer.store)) == exact(tables)
 
 
 def test_begun_by_either_gone_on_with_by_the_other(api, cluster, tmp_path, clean):
@@ -314,15 +337,18 @@ def pages_in(path):
 def test_the_driver_may_be_killed(api, tmp_path, cluster):
     """A killed driver takes its workers with it; run again, the tables are those of a clean run."""
     path = tmp_path / "promo.db"
-    expected, _ = run(tmp_path / "clean.db", api.url, cluster, chunk=None, source=api.url)
-    api.latency_s = 0.02
-    with promo("scale", "--api", api.url, "--db", path, "--workers", 2) as process:
+    options = {"chunk": 40, "source": api.url}  # of five seconds
+    expected, _ = run(tmp_path / "clean.db", api.url, cluster, **options)
+    pace = ("--pages-per-s", 8, "--workers", 2)
+    with promo("scale", "--api", api.url, "--db", path, *pace) as process:
         wait_for(lambda: pages_in(path) > 1)
         family = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
         wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
-    api.latency_s = 0.0
-    tables, _ = run(path, api.url, cluster, chunk=None, source=api.url)
+    assert pages_in(path) in range(40, 201, 40)
+    with Reader(path) as reader:
+        reconcile(reader)
+    tables, _ = run(path, api.url, cluster, **options)
     assert tables == expected
 
 
@@ -367,14 +393,18 @@ def test_one_limit_for_all_workers(api, cluster, tmp_path, clean):
 
 
 def test_retry_after_is_for_all(api, cluster, tmp_path, clean):
-    """Once one page is answered with Retry-After, nobody asks for any until the time is over."""
+    """Once one page is answered with Retry-After, nobody asks for any until the time is over.
+
+    Nor again for one that had failed before, in whichever worker.
+    """
     cluster.client.run(hurry, 60.0)
     api.latency_s = 0.01
-    api.faulty.plan = Plan({60: ("429",)})
-    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, in_flight=4) as trainer:
+    failing = dict.fromkeys(range(40, 90), ("500",) * 3)
+    api.faulty.plan = Plan({**failing, 60: ("429",)})
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, in_flight=16) as trainer:
         trainer.play()
-        wait_for(lambda: trainer.status == "retrying")
-        assert trainer.message.startswith("page 60 (counted from 0): 429 ")
+        wait_for(lambda: "60 (counted from 0): 429" in trainer.message)
+        assert trainer.status == "retrying"
         wait_for(lambda: trainer.status == "finished")
         assert dump(trainer.store) == clean
         assert [e.page for e in trainer.store.events("retry")]
@@ -469,9 +499,11 @@ def test_stop_stops(api, cluster, tmp_path, fault, clean, record_property):
         if fault:
             wait_for(lambda: api.faulty.asked[77])
         times = []
+        arrived = trainer.snapshot.page
         with at_most(STOP_S, times):
             trainer.stop()
             trainer.join()
+        assert trainer.store.page >= arrived
         record_property("times_s", json.dumps(times))
         assert trainer.status == "stopped"
         reconcile(trainer.store)
@@ -648,6 +680,33 @@ def test_workers_may_come_later(api, tmp_path, clean):
         wait_for(lambda: trainer.status == "finished")
         assert trainer.snapshot.message == ""
         assert dump(trainer.store) == clean
+
+
+def test_workers_that_come_share_the_limit(api, tmp_path):
+    """What was handed out when there were none counts, however many share the rest."""
+    rate = 40.0
+    local = LocalCluster(n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address="")
+    with (
+        local,
+        Cluster(local.scheduler_address) as joined,
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, pages_per_s=rate) as it,
+    ):
+        it.play()
+        wait_for(lambda: it.snapshot.message == WAITING)
+        it.wait(1.5)  # for chunks to be handed out, one after another
+        local.scale(4)
+        wait_for(lambda: it.snapshot.page and it.snapshot.page > 120)
+    for first, start in enumerate(api.times):
+        assert sum(t <= start + 1 for t in api.times) - first <= rate + 2 * CHUNK
+
+
+def test_every_death_is_counted(cluster):
+    """Of two that die together, too."""
+    before = sum(facts.deaths for facts in cluster.workers)
+    for process in workers_of(cluster).values():
+        process.kill()
+    wait_for(lambda: sum(facts.deaths for facts in cluster.workers) == before + 2)
+    wait_for(lambda: cluster.threads == 2)
 
 
 _SCHEDULER = """

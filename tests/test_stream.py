@@ -307,6 +307,28 @@ def test_retry_after_is_waited_for(status, header, seconds):
         assert server.asked == [0]
 
 
+def test_retry_after_is_for_all_pages():
+    """As long as the server has asked to wait of one page, none is asked for, or for again."""
+
+    def later(exchange):
+        return exchange.send(b"", 429, Retry_After="1")
+
+    failing = {(page, n): "500" for page in range(1, 8) for n in range(2)}
+    with served({(0, 0): later} | failing) as server, PageStream(server.url).read() as reader:
+        while reader.held is None:
+            assert reader.poll(0.01) is None
+        assert (reader.held.page, reader.retry.page) == (0, 0)
+        began = time.monotonic()
+        reader.poll(0.2)  # what was asked for is answered
+        asked = len(server.asked)
+        assert asked <= 8
+        reader.poll(0.5)
+        assert len(server.asked) == asked
+        assert reader.poll(30).page == 0
+        assert time.monotonic() - began > 0.8
+        assert [batch.page for batch in reader] == [1, 2, 3]
+
+
 def test_retry_after_nothing_is_no_reason_to_hurry(monkeypatch):
     """A server that says Retry-After: 0 is not asked more often than the backoff allows."""
     monkeypatch.setattr(wire, "_backoff", tenacity.wait_fixed(0.1))

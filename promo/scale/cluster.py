@@ -11,6 +11,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -105,7 +106,9 @@ class Cluster:
             ) from error
         self._address = self.client.scheduler.address
         self._facts: dict[str, WorkerFacts] = {}
-        self._names: dict[str, str] = {}  # by address
+        self._names: dict[str, str] = {}  # by address, also of those that are gone
+        self._addresses: list[str] = []
+        self._noting = threading.Lock()
         self.threads = 0
         self._see(self.client.scheduler_info(n_workers=-1))
         self.client.subscribe_topic("all", self._hear)
@@ -167,23 +170,25 @@ class Cluster:
     @property
     def addresses(self) -> list[str]:
         """Where the workers are that there are now."""
-        return list(self._names)
+        return list(self._addresses)
 
     def note(self, done: Done) -> None:
         """Take note of what a worker has done."""
         pages = len(done.chunk.pages) if done.chunk else 0
-        facts = self._facts.get(done.worker, WorkerFacts(done.worker))
-        self._facts[done.worker] = WorkerFacts(
-            done.worker,
-            facts.pages + pages,
-            pages / done.seconds,
-            facts.retries + done.retries,
-            facts.deaths,
-        )
+        with self._noting:
+            facts = self._facts.get(done.worker, WorkerFacts(done.worker))
+            self._facts[done.worker] = WorkerFacts(
+                done.worker,
+                facts.pages + pages,
+                pages / done.seconds,
+                facts.retries + done.retries,
+                facts.deaths,
+            )
 
     def _see(self, identity: Any) -> None:
         workers = identity["workers"]
-        self._names = {address: str(each["name"]) for address, each in workers.items()}
+        self._names |= {address: str(each["name"]) for address, each in workers.items()}
+        self._addresses = [*workers]
         self.threads = sum(each["nthreads"] for each in workers.values())
         for name in self._names.values():
             self._facts.setdefault(name, WorkerFacts(name))
@@ -193,9 +198,11 @@ class Cluster:
         message = event[1]
         action = message.get("action") if isinstance(message, dict) else None
         if action == "remove-worker" and not message["expected"]:
-            facts = self._facts.get(self._names.get(message["worker"], ""))
-            if facts is not None:
-                self._facts[facts.name] = replace(facts, pages_per_s=0.0, deaths=facts.deaths + 1)
+            with self._noting:
+                facts = self._facts.get(self._names.get(message["worker"], ""))
+                if facts is not None:
+                    died = replace(facts, pages_per_s=0.0, deaths=facts.deaths + 1)
+                    self._facts[facts.name] = died
         if action == "remove-worker" and self._own is not None:
             asyncio.get_running_loop().call_later(_GIVEN_UP_S, self._replace)
         if action in ("add-worker", "remove-worker"):

@@ -75,6 +75,13 @@ class Plan(NamedTuple):
         return max(1, self.in_flight // window), window
 
 
+class _Share(NamedTuple):
+    """What a chunk under way has of the limits, until it is done, whoever comes or goes."""
+
+    window: int
+    pages_per_s: float
+
+
 class ChunkReader:
     """One pass over a stream from a cursor on, owned by one consuming thread.
 
@@ -107,13 +114,13 @@ class ChunkReader:
         self._frame, self._wanted = frame, wanted
         self._due = self._next = Cursor(page, position)  # to be handed out, to be asked for
         self._pending: dict[Cursor, Future[Done]] = {}
+        self._shares: dict[Cursor, _Share] = {}  # of those
         self._ready: dict[Cursor, Done | BaseException] = {}
         self._outcomes: SimpleQueue[tuple[Cursor, Future[Done]]] = SimpleQueue()
         self._end: BaseException | None = None  # what comes after the last chunk
         self._first: PageReader | None = None
         self._limit = SpeedLimit(plan.pages_per_s)
         self._retry: Retry | None = None
-        self._held_until = 0.0
         self._alive: dict[str, float] = {}  # when a worker, by address, gave a sign of life
         self._closed = False
         self._run = f"promo-{uuid.uuid4().hex}"
@@ -212,22 +219,35 @@ class ChunkReader:
 
     def _ask(self, frame: Frame) -> None:
         """Ask for as many chunks as there may be under way."""
-        slots, window = self._plan.shares(self._cluster.threads)
+        plan, stream, threads = self._plan, self._stream, self._cluster.threads
+        slots, window = plan.shares(threads)
+        share = _Share(window, (plan.pages_per_s or 0.0) / max(min(slots, threads), 1))
         while len(self._pending) < slots and len(self._pending) + len(self._ready) < 2 * slots:
             task = self._task()
-            if task is None or self._limit.early_s() > 0 or time.monotonic() < self._held_until:
+            if task is None or self._limit.early_s() > 0 or stream.hold.left_s():
                 return
-            busy = max(min(slots, self._cluster.threads), 1)
-            pace = self._plan.pages_per_s and self._plan.pages_per_s / busy
-            alive_s = min(self._plan.patience_s / _LOOKS, _ALIVE_S)
+            if not self._is_room(share):
+                return
+            alive_s = min(plan.patience_s / _LOOKS, _ALIVE_S)
             name = f"{self._run}-{task.page}-{task.position}"
-            options = window, pace, name, alive_s, self._plan.parquet
-            order = Order(self._run, self._stream, frame, *options)
+            options = window, share.pages_per_s or None, name, alive_s, plan.parquet
+            order = Order(self._run, stream, frame, *options)
             begin = Cursor(task.page, task.position)
             future = asyncio.run_coroutine_threadsafe(self._obtain(task, order), self._loop)
             future.add_done_callback(partial(self._arrive, begin))
             self._pending[begin], self._next = future, Cursor(task.end, 0)
+            self._shares[begin] = share
             self._limit.count(task.end - task.page)
+
+    def _is_room(self, share: _Share) -> bool:
+        """Whether the limits hold with a chunk more, though its share is of other workers' number.
+
+        Without a limit of pages per second, chunks may wait for a worker; with one, none does.
+        """
+        taken = [*self._shares.values(), share]
+        paces = sum(each.pages_per_s for each in taken)
+        within = paces <= (self._plan.pages_per_s or 0.0) * (1 + 1e-9)
+        return within and sum(each.window for each in taken) <= max(self._plan.in_flight, 1)
 
     def _task(self) -> Task | None:
         """Return what comes next, None if nothing is to be asked for yet."""
@@ -247,7 +267,7 @@ class ChunkReader:
 
     def _take(self, begin: Cursor, future: Future[Done]) -> None:
         if self._pending.get(begin) is future:  # else the cursor has been moved
-            del self._pending[begin]
+            del self._pending[begin], self._shares[begin]
             self._ready[begin] = future.exception() or future.result()
 
     def _hand_out(self, done: Done | BaseException) -> Chunk | None:
@@ -266,6 +286,7 @@ class ChunkReader:
             for future in self._pending.values():
                 future.cancel()
             self._pending, self._ready, self._next = {}, {}, self._due
+            self._shares = {}
         return done.chunk
 
     # -- in the loop of Dask's client -------------------------------------------------------
@@ -292,6 +313,9 @@ class ChunkReader:
                     return done
             except (KilledWorker, Unwanted, CancelledError, OSError) as error:
                 reason = str(error) or type(error).__name__
+            except asyncio.CancelledError:  # nobody wants these pages from here
+                self._tell(stop, order.name)
+                raise
             finally:  # not `got`, by which other chunks may be fetched as well
                 self._keep(client.cancel([future]))
             self._tell(stop, order.name)  # should it go on there, or wake up
@@ -314,14 +338,16 @@ class ChunkReader:
         """Hear that a worker lives, or asks for a page again; hold all others if need be."""
         now = time.monotonic()
         if len(event[1]) == 2:
+            if event[1][1] not in self._alive and (left_s := self._stream.hold.left_s()):
+                self._tell(hold, self._run, left_s)  # it has come since that was said
             self._alive[event[1][1]] = now
             return
         page, attempt, reason, left_s, asked_s = event[1]
-        if self.retry is None:
+        if self.retry is None or asked_s > self.retry.asked_s:
             self._retry = Retry(page, attempt, reason, now + left_s, asked_s)
-        if asked_s > 0 and now + asked_s > self._held_until:
-            self._held_until = now + asked_s
-            self._tell(hold, self._run, asked_s)
+        if asked_s > 0 and left_s > self._stream.hold.left_s():
+            self._stream.hold.extend(left_s)
+            self._tell(hold, self._run, left_s)
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         """Have something done in every worker's process, without waiting for it."""

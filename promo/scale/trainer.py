@@ -167,4 +167,4 @@ class ScaledTrainer(Trainer):
 
 def _pages_of_a_chunk(page_size: int, pages_per_s: float | None) -> int:
     soon = MOST_PAGES if pages_per_s is None else int(min(pages_per_s * _CHUNK_S, MOST_PAGES))
-    return max(1, min(ROWS // page_size, soon))
+    return max(2, min(ROWS // page_size, soon))  # of one page alone, nothing is scored

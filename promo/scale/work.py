@@ -16,7 +16,7 @@ from distributed import get_worker
 
 from promo.batch import Batch
 from promo.errors import StreamError
-from promo.pace import SpeedLimit
+from promo.pace import Hold, SpeedLimit
 from promo.reader import PageReader, Retry
 from promo.scale.chunk import Chunk, Frame
 from promo.scale.rows import write_rows
@@ -24,7 +24,7 @@ from promo.stream import PageStream
 
 _TICK_S = 0.05  # how soon it hears that nobody wants its pages any more
 _stopped: set[str] = set()  # runs and attempts that are over
-_held: dict[str, float] = {}  # runs of which no page is to be asked for, until that moment
+_holds: dict[str, Hold] = {}  # of runs: what the server has said to one page is for all
 
 
 class Task(NamedTuple):
@@ -112,6 +112,7 @@ def do(task: Task, order: Order) -> Done:
     batches: list[Batch] = []
     error = file = None
     stream = order.stream
+    stream.hold = _holds.setdefault(order.run, Hold())
     page, position = task.page, task.position
     with stream.read(page, position, window=order.window, end=task.end) as reader:
         try:
@@ -149,7 +150,7 @@ class _Watched:
 
     def __init__(self, order: Order) -> None:
         self._order, self._alive_at = order, 0.0
-        self._retry: Retry | None = None
+        self._seen: set[tuple[int, int]] = set()  # pages and attempts
         self.retries = 0
 
     def check(self) -> None:
@@ -164,14 +165,14 @@ class _Watched:
         limit = SpeedLimit(self._order.pages_per_s)
         while True:
             self.check()
-            wait_s = max(limit.early_s(), _held.get(self._order.run, 0.0) - time.monotonic())
-            if wait_s > 0:
+            if (wait_s := limit.early_s()) > 0:
                 time.sleep(min(wait_s, _TICK_S))
                 continue
             try:
                 batch = reader.poll(_TICK_S)
             except StopIteration:
                 return
+            self._note(reader.held)
             self._note(reader.retry)
             if batch is not None:
                 limit.count()
@@ -179,12 +180,12 @@ class _Watched:
 
     def _note(self, retry: Retry | None) -> None:
         """Tell the driver of a page that is asked for again; it may have to hold the others."""
-        if retry is not None and retry != self._retry:
-            self.retries += 1
+        if retry is not None and (retry.page, retry.attempt) not in self._seen:
+            self._seen.add((retry.page, retry.attempt))
+            self.retries += retry.attempt > 1
             left_s = retry.at - time.monotonic()
             told = [retry.page, retry.attempt, retry.reason, left_s, retry.asked_s]
             get_worker().log_event(self._order.run, told)
-        self._retry = retry
 
 
 def stop(name: str) -> None:
@@ -194,4 +195,4 @@ def stop(name: str) -> None:
 
 def hold(run: str, seconds: float) -> None:
     """Have this process ask for no page of a run for a while; for no less than it was told."""
-    _held[run] = max(_held.get(run, 0.0), time.monotonic() + seconds)
+    _holds.setdefault(run, Hold()).extend(seconds)

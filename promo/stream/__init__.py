@@ -18,6 +18,7 @@ import requests
 from promo.address import split_login
 from promo.batch import Batch
 from promo.errors import StreamError
+from promo.pace import Hold
 from promo.reader import PageReader
 from promo.stream.session import open_session
 from promo.stream.wire import (
@@ -66,6 +67,8 @@ class PageStream:
     ----------
     total_rows
         Rows that the server says it has, once it has said so (header ``X-Total-Count``).
+    hold
+        Until when no page is asked for, as the server has said so of one (``Retry-After``).
 
     Raises
     ------
@@ -102,6 +105,7 @@ class PageStream:
         self.size, self.window, self.follow = size, window, follow
         self.timeout, self.deadline = timeout, deadline
         self.total_rows: int | None = None
+        self.hold = Hold()
         self._page_size = CONTRACT_PAGE_SIZE if size is None else 0  # 0: not asked yet
 
     @property

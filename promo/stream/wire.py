@@ -126,7 +126,7 @@ class HTTPWire:
 
     def ask(self, page: int) -> bool:
         """Send the request for a page if that takes no waiting; else it is for `fetch`."""
-        if self._direct is None:
+        if self._direct is None or self._stream.hold.left_s():
             return False
         try:
             self._direct.ask(page)
@@ -220,12 +220,22 @@ class HTTPWire:
         try:
             if self._failed is not None:
                 raise self._failed
+            self._rest(page)
             self._began = time.monotonic()
             return self._page(self._get(page, timeout))
         finally:
             # A laptop that slept, or a process that was stopped, has not used up its time.
             self._left_s -= min(time.monotonic() - self._began, timeout)
             self._failed = None
+
+    def _rest(self, page: int) -> None:
+        """Wait as long as the server has asked us to, of whichever page."""
+        hold, before = self._stream.hold, self.retry
+        while left_s := hold.left_s():
+            self.retry = before or Retry(page, 1, "the server has asked us to wait", hold.until)
+            if self._halt.wait(left_s):
+                break
+        self.retry = before
 
     def _get(self, page: int, timeout: float) -> requests.Response:
         self._request.url = f"{self._url}{page}"
@@ -270,7 +280,9 @@ class HTTPWire:
     def _refuse(self, answer: Answer | requests.Response) -> None:
         status, line = answer.status_code, f"{answer.status_code} {answer.reason}"
         if is_passing(status):
-            raise _Again(line, _retry_after(answer.headers.get("retry-after")))
+            seconds = _retry_after(answer.headers.get("retry-after"))
+            self._stream.hold.extend(seconds)
+            raise _Again(line, seconds)
         hint = {
             404: "is this the root of the service?",
             401: "it asks for a login",
