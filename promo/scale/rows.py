@@ -6,6 +6,7 @@ a name: that of the page and row it begins with.
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 
@@ -108,6 +109,7 @@ def write_rows(folder: Path, batches: list[Batch]) -> str:
     try:
         with open(path, "wb", opener=private) as file:
             parquet.write_table(pa.table(columns), file)
+            os.fsync(file.fileno())  # the ledger will say that these rows are there
     except OSError as error:
         raise StoreError(f"rows cannot be written to {folder}: {error}") from error
     return path.name
