@@ -38,6 +38,7 @@ class Wire(Protocol):
     """A connection for one page at a time, used by one thread at a time, cut off by any."""
 
     retry: Retry | None
+    retries: int
     asking: bool
 
     def ask(self, page: int) -> bool:
@@ -176,6 +177,11 @@ class PageReader:
         """The page for which the server has asked us to wait longest, if it has for any."""
         retries = [lane.wire.retry for lane in self._lanes]
         return max((r for r in retries if r and r.asked_s), key=lambda r: r.at, default=None)
+
+    @property
+    def retries(self) -> int:
+        """How often a page was asked for again."""
+        return sum(lane.wire.retries for lane in self._lanes)
 
     def close(self) -> None:
         """Stop fetching at once and let the threads end. Idempotent."""

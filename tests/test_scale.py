@@ -401,6 +401,7 @@ def test_retry_after_is_for_all(api, cluster, tmp_path, clean):
     api.latency_s = 0.01
     failing = dict.fromkeys(range(40, 90), ("500",) * 3)
     api.faulty.plan = Plan({**failing, 60: ("429",)})
+    before = sum(facts.retries for facts in cluster.workers)
     with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, in_flight=16) as trainer:
         trainer.play()
         wait_for(lambda: "60 (counted from 0): 429" in trainer.message)
@@ -408,6 +409,8 @@ def test_retry_after_is_for_all(api, cluster, tmp_path, clean):
         wait_for(lambda: trainer.status == "finished")
         assert dump(trainer.store) == clean
         assert [e.page for e in trainer.store.events("retry")]
+    assert sum(facts.retries for facts in cluster.workers) - before == 3 * 49 + 1
+    assert all(facts.pages_per_s > 0 for facts in cluster.workers if facts.pages)
     quiet = max(b - a for a, b in zip(api.times, api.times[1:], strict=False))
     assert quiet > 0.7  # of the second that was asked for
 
@@ -499,11 +502,9 @@ def test_stop_stops(api, cluster, tmp_path, fault, clean, record_property):
         if fault:
             wait_for(lambda: api.faulty.asked[77])
         times = []
-        arrived = trainer.snapshot.page
         with at_most(STOP_S, times):
             trainer.stop()
             trainer.join()
-        assert trainer.store.page >= arrived
         record_property("times_s", json.dumps(times))
         assert trainer.status == "stopped"
         reconcile(trainer.store)
@@ -514,6 +515,28 @@ def test_stop_stops(api, cluster, tmp_path, fault, clean, record_property):
         api.faulty.plan, api.latency_s = Plan(), 0.0
         trainer.run()
         assert exact(dump(trainer.store)) == exact(clean)
+
+
+def test_stop_commits_what_has_arrived(api, cluster, tmp_path, clean):
+    """Chunks that are there, one after another from the newest page on, are not fetched again."""
+    api.latency_s = 0.05
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster) as trainer:
+        trainer.play()
+        wait_for(lambda: trainer.snapshot.page)
+        trainer.set_speed(1e-9)
+        before = -1
+        while before != len(api.times):  # what is under way comes to its end
+            before = len(api.times)
+            trainer.wait(0.5)
+        held = trainer.store.page
+        trainer.stop()
+        trainer.join()
+        assert trainer.store.page > held
+        api.clear()
+        trainer.set_speed(None)
+        trainer.run()
+        assert dump(trainer.store) == clean
+        assert len(api.times) < ROWS // 10 - held
 
 
 def test_the_commands_are_a_trainers(api, cluster, tmp_path, clean):

@@ -140,7 +140,7 @@ def do(task: Task, order: Order) -> Done:
         error,
         str(get_worker().name),
         time.monotonic() - began,
-        watched.retries,
+        reader.retries,
         file,
     )
 
@@ -151,7 +151,6 @@ class _Watched:
     def __init__(self, order: Order) -> None:
         self._order, self._alive_at = order, 0.0
         self._seen: set[tuple[int, int]] = set()  # pages and attempts
-        self.retries = 0
 
     def check(self) -> None:
         """Give a sign of life now and then; raise Unwanted if nobody waits for it."""
@@ -182,7 +181,6 @@ class _Watched:
         """Tell the driver of a page that is asked for again; it may have to hold the others."""
         if retry is not None and (retry.page, retry.attempt) not in self._seen:
             self._seen.add((retry.page, retry.attempt))
-            self.retries += retry.attempt > 1
             left_s = retry.at - time.monotonic()
             told = [retry.page, retry.attempt, retry.reason, left_s, retry.asked_s]
             get_worker().log_event(self._order.run, told)

@@ -56,7 +56,7 @@ class HTTPWire:
     """
 
     retry: Retry | None = None
-    asking = False
+    asking, retries = False, 0
 
     def __init__(self, stream: PageStream, halt: threading.Event) -> None:
         self._stream, self._halt = stream, halt
@@ -295,6 +295,7 @@ class HTTPWire:
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
         assert state.outcome is not None
         page = state.args[0]
+        self.retries += 1
         self._left_s -= state.upcoming_sleep
         at = time.monotonic() + state.upcoming_sleep
         error = state.outcome.exception()
