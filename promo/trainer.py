@@ -7,16 +7,14 @@ are restored from the last commit before the next page.
 
 from __future__ import annotations
 
-import atexit
 import json
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-from promo import words
+from promo import leaving, words
 from promo.changes import check_growth, check_source
 from promo.errors import PromoError, SourceChanged, StoreError
 from promo.line import Halted, Line
@@ -85,7 +83,7 @@ class Trainer:
         except BaseException:
             store.close()
             raise
-        _OPEN.add(self)
+        leaving.OPEN.add(self)
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -236,7 +234,7 @@ class Trainer:
         if thread is None or not thread.is_alive():
             with self._condition:
                 self.store.close()
-        _OPEN.discard(self)
+        leaving.OPEN.discard(self)
 
     def __enter__(self) -> Self:
         return self
@@ -419,13 +417,3 @@ class Trainer:
         )
         self._stale, self._publish_at = False, time.monotonic() + _SNAPSHOT_S
         self._condition.notify_all()
-
-
-_OPEN: weakref.WeakSet[Trainer] = weakref.WeakSet()
-
-
-@atexit.register
-def close_all() -> None:
-    """Close every trainer of this process, waiting at most 2 s for each."""
-    for trainer in list(_OPEN):
-        trainer.close(timeout=2.0)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from river import linear_model, optim, preprocessing
 from river.utils import VectorDict
@@ -132,6 +132,7 @@ def test_equal_to_rivers_loops_after_thousands_of_rows():
 
 
 @given(st.integers(0, 2**32), st.sampled_from(NAMES), st.integers(0, ROWS - 1))
+@example(85, "momentum at 1", 85)
 @settings(max_examples=60, deadline=None)
 def test_every_step_of_every_runner_is_rivers(seed, name, at):
     """The diverging ones too: from our state, river's next step leads where ours does, to 1e-11."""
@@ -159,7 +160,9 @@ def test_every_step_of_every_runner_is_rivers(seed, name, at):
     race.learn(rows[at])
     loop.learn(rows[at])
     size = max(map(abs, (*weights, *loop.weights)))
-    np.testing.assert_allclose(weights_of(race)[name], loop.weights, rtol=1e-11, atol=1e-11 * size)
+    # Beyond log odds of 18 river takes a chance for 0 or 1, of which it is 1.5e-8 off.
+    off = 1e-11 * size + 1e-7 * max(float(name.split()[-1]), 1.0)
+    np.testing.assert_allclose(weights_of(race)[name], loop.weights, rtol=1e-11, atol=off)
 
 
 @pytest.mark.parametrize("rate", [0.0001, 0.01, 0.3])

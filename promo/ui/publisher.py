@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import ipywidgets as widgets
 
 from promo.following import Following
+from promo.leaving import close_all as close_trainers
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
-from promo.trainer import close_all as close_trainers
 from promo.ui.access import Access
 from promo.ui.frames import Frames
 
