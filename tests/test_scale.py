@@ -31,6 +31,7 @@ from promo.faulty import Faulty
 from promo.models.default import default_models
 from promo.scale import WAITING, Cluster, ScaledTrainer
 from promo.scale import cluster as promo_cluster
+from promo.scale.rows import give_up_folder
 from promo.store import Reader, Store
 from promo.stream import PageStream, wire
 from promo.trainer import Trainer
@@ -275,6 +276,7 @@ def test_a_hung_worker_is_not_waited_for(api, cluster, tmp_path, clean):
         hung.suspend()
         try:
             wait_for(lambda: trainer.status == "finished")
+            reconcile(trainer.store)
             assert dump(trainer.store) == clean
         finally:
             if hung.is_running():
@@ -302,6 +304,7 @@ def test_a_worker_that_hangs_on_a_result_is_not_waited_for(api, cluster, tmp_pat
             wait_for(lambda: process.status() == psutil.STATUS_STOPPED)
             wait_for(lambda: trainer.status == "finished")
             assert process.status() == psutil.STATUS_STOPPED
+            reconcile(trainer.store)
             assert dump(trainer.store) == clean
         finally:
             process.kill()  # another one takes its place
@@ -445,6 +448,21 @@ def test_uncommitted_files_go(api, cluster, tmp_path):
         shutil.copy(folder / "pages-000000000001-00000.parquet", folder / ".late.parquet")
     ids = dataset.dataset(folder).to_table()["id"].to_pylist()
     assert sorted(ids) == [*range(1200)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_end_in_the_midst_of_starting_over(api, cluster, tmp_path, when):
+    """Whether the store had forgotten its rows by then or not, the folder is its own still."""
+    path, folder = tmp_path / "promo.db", tmp_path / "rows"
+    with opened(ScaledTrainer, path, api.url, cluster, parquet=folder) as trainer:
+        trainer.run(40)
+        give_up_folder(folder, trainer.store)
+        if when == "after":
+            trainer.store.clear()
+    with opened(ScaledTrainer, path, api.url, cluster, parquet=folder) as trainer:
+        trainer.run(40)
+    rows = 800 if when == "before" else 400
+    assert dataset.dataset(folder).to_table()["id"].to_pylist() == [*range(rows)]
 
 
 def test_a_folder_on_a_full_disk(api, cluster, tmp_path, monkeypatch):
@@ -776,6 +794,8 @@ def test_a_scheduler_that_dies(api, tmp_path):
         _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert pages_in(path) == 201
+    with Reader(path) as reader:
+        reconcile(reader)
 
 
 def test_workers_without_promo_are_not_used(api):

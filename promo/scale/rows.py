@@ -19,6 +19,7 @@ from promo.errors import StoreError, StoreMismatch
 from promo.paths import make_private, private
 from promo.store import Reader
 
+_GIVEN_UP = b"not any more: "
 _OWNER = "_promo"  # says whose rows these are; readers of Parquet pass over such names
 
 
@@ -49,24 +50,39 @@ def claim_folder(folder: Path, store: Reader) -> None:
     make_folder(folder)
     owner, run = folder / _OWNER, _run(store)
     try:
-        if owner.exists() and owner.read_bytes() == run:
+        says = owner.read_bytes() if owner.exists() else b""
+        if says == run:
             return
-        if store.page is not None or owner.exists() or _files(folder):
+        given_up = says.startswith(_GIVEN_UP)
+        if given_up and store.page is None:  # ended in the midst of starting over
+            drop_rows(folder, 0, 0)
+        elif says != _GIVEN_UP + run and (store.page is not None or says or _files(folder)):
             told = "an empty folder" if store.page is None else "the folder that it began with"
             raise StoreMismatch(f"{folder} has not the rows of {store.path}; choose {told}")
-        new = folder / f".{_OWNER}.parquet"  # without a name until it is whole
-        with open(new, "wb", opener=private) as file:
-            file.write(run)
-        new.replace(owner)
+        _say(folder, run)
     except OSError as error:
         raise StoreError(f"{folder} cannot be a folder for rows: {error}") from error
 
 
-def empty_folder(folder: Path, store: Reader) -> None:
-    """Forget all rows of a folder that was another run's, which this store was before."""
-    drop_rows(folder, 0, 0)
-    (folder / _OWNER).unlink(missing_ok=True)
-    claim_folder(folder, store)
+def give_up_folder(folder: Path, store: Reader) -> None:
+    """Take note that all of a store's rows are to go, before it forgets them itself.
+
+    Raises
+    ------
+    StoreError
+        That could not be written.
+    """
+    try:
+        _say(folder, _GIVEN_UP + _run(store))
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error}") from error
+
+
+def _say(folder: Path, run: bytes) -> None:
+    new = folder / f".{_OWNER}.parquet"  # without a name until it is whole
+    with open(new, "wb", opener=private) as file:
+        file.write(run)
+    new.replace(folder / _OWNER)
 
 
 def drop_rows(folder: Path, page: int, position: int) -> None:

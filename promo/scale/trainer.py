@@ -16,7 +16,7 @@ from promo.reader import Retry
 from promo.scale.cluster import Cluster, WorkerFacts
 from promo.scale.line import ScaledLine
 from promo.scale.reader import MOST_PAGES, ROWS, ChunkReader, Plan
-from promo.scale.rows import claim_folder, drop_rows, empty_folder, name_rows, write_rows
+from promo.scale.rows import claim_folder, drop_rows, give_up_folder, name_rows, write_rows
 from promo.snapshot import Status
 from promo.store import Store
 from promo.stream import PageStream
@@ -147,9 +147,11 @@ class ScaledTrainer(Trainer):
         return super()._learn(news)
 
     def _restore(self, halt: threading.Event, afresh: bool = False) -> None:
+        if afresh and self.plan.parquet:
+            give_up_folder(self.plan.parquet, self.store)
         super()._restore(halt, afresh)
         if afresh and self.plan.parquet:
-            empty_folder(self.plan.parquet, self.store)
+            claim_folder(self.plan.parquet, self.store)
 
     def _note_retry(self, retry: Retry | None) -> None:
         super()._note_retry(retry)
