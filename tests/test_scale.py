@@ -798,14 +798,39 @@ def test_a_scheduler_that_dies(api, tmp_path):
         reconcile(reader)
 
 
+HIDDEN = "import pathlib, sys; sys.path[:] = [p for p in sys.path if not pathlib.Path(p or '.', 'promo').is_dir()]"  # noqa: E501
+
+
 def test_workers_without_promo_are_not_used(api):
     """They could do nothing, and would end on trying: it is said which, and they stay."""
-    hidden = "import pathlib, sys; sys.path[:] = [p for p in sys.path if not pathlib.Path(p or '.', 'promo').is_dir()]"  # noqa: E501
     options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ""}
-    with LocalCluster(host="127.0.0.1", preload=[hidden], **options) as local:
+    with LocalCluster(host="127.0.0.1", preload=[HIDDEN], **options) as local:
         with pytest.raises(ClusterError, match="promo is not installed where tcp://"):
             Cluster(local.scheduler_address)
         assert len(local.scheduler_info["workers"]) == 1
+
+
+def test_workers_without_promo_that_come_later_are_passed_over(api, tmp_path, clean):
+    """Those that can go on, and what the others were given before anybody knew."""
+    api.latency_s = 0.05
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ""}
+    with (
+        LocalCluster(host="127.0.0.1", **options) as local,
+        Cluster(local.scheduler_address) as joined,
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, in_flight=8) as trainer,
+    ):
+        trainer.play()
+        wait_for(lambda: trainer.snapshot.page)
+        more = ("--preload", HIDDEN, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", local.scheduler_address]
+        with subprocess.Popen([*command, *more], stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_for(lambda: joined.unfit)
+                assert joined.threads == len(joined.addresses) == 1
+                wait_for(lambda: trainer.status == "finished")
+            finally:
+                process.terminate()
+        assert dump(trainer.store) == clean
 
 
 def test_tls_without_settings(capfd):

@@ -108,7 +108,9 @@ class Cluster:
         self._facts: dict[str, WorkerFacts] = {}
         self._names: dict[str, str] = {}  # by address, also of those that are gone
         self._addresses: list[str] = []
+        self.unfit: set[str] = set()  # addresses of workers that lack promo
         self._noting = threading.Lock()
+        self._examining: set[asyncio.Future[None]] = set()  # kept, for nobody waits for them
         self.threads = 0
         self._see(self.client.scheduler_info(n_workers=-1))
         self.client.subscribe_topic("all", self._hear)
@@ -133,19 +135,22 @@ class Cluster:
         """Raise ClusterError if a worker could not do anything of ours."""
         asked = asyncio.run_coroutine_threadsafe(self._lack_promo(), self.client.loop.asyncio_loop)
         try:
-            lacks = asked.result(_CONNECT_S)
+            without = asked.result(_CONNECT_S)
         except TimeoutError:  # one of them hangs, and will be told from the others later
             return
-        if without := sorted(address for address, lacking in lacks.items() if lacking):
+        if without:
             self.close()
-            raise ClusterError(f"promo is not installed where {', '.join(without)} works")
+            raise ClusterError(f"promo is not installed where {', '.join(sorted(without))} works")
 
-    async def _lack_promo(self) -> dict[str, bool]:
+    async def _lack_promo(self, *addresses: str) -> set[str]:
+        """Return those of the workers, all unless some are given, that could do nothing."""
         # A lambda goes over the wire by value, so that no promo is needed to look for one.
         lacks: dict[str, bool] = await self.client.run(
-            lambda: __import__("importlib.util").util.find_spec("promo") is None
+            lambda: __import__("importlib.util").util.find_spec("promo") is None,
+            workers=list(addresses) or None,
+            on_error="ignore",
         )
-        return lacks
+        return {address for address, lacking in lacks.items() if lacking}
 
     @property
     def lives(self) -> bool:
@@ -170,7 +175,7 @@ class Cluster:
     @property
     def addresses(self) -> list[str]:
         """Where the workers are that there are now."""
-        return list(self._addresses)
+        return [address for address in self._addresses if address not in self.unfit]
 
     def note(self, done: Done) -> None:
         """Take note of what a worker has done."""
@@ -189,7 +194,8 @@ class Cluster:
         workers = identity["workers"]
         self._names |= {address: str(each["name"]) for address, each in workers.items()}
         self._addresses = [*workers]
-        self.threads = sum(each["nthreads"] for each in workers.values())
+        fit = [each for address, each in workers.items() if address not in self.unfit]
+        self.threads = sum(each["nthreads"] for each in fit)
         for name in self._names.values():
             self._facts.setdefault(name, WorkerFacts(name))
 
@@ -207,6 +213,17 @@ class Cluster:
             asyncio.get_running_loop().call_later(_GIVEN_UP_S, self._replace)
         if action in ("add-worker", "remove-worker"):
             self._see(await self.client.scheduler.identity(n_workers=-1))
+        if action == "add-worker":  # which may hang; other news must not wait for it
+            task = asyncio.ensure_future(self._examine(message["worker"]))
+            self._examining.add(task)
+            task.add_done_callback(self._examining.discard)
+
+    async def _examine(self, address: str) -> None:
+        """Pass a worker over if it lacks promo."""
+        with suppress(OSError):  # gone again
+            if lacks := await self._lack_promo(address):
+                self.unfit |= lacks
+                self._see(await self.client.scheduler.identity(n_workers=-1))
 
     def _replace(self) -> None:
         """Start workers that Dask has given up because they were slow to come back."""

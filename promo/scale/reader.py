@@ -296,7 +296,8 @@ class ChunkReader:
         client, avoid, reason, begin = self._cluster.client, set[str](), "", order.name
         for attempt in range(_TRIES):
             order = order._replace(name=f"{begin}-{attempt}-{uuid.uuid4().hex[:8]}")
-            workers = [a for a in self._cluster.addresses if a not in avoid] if avoid else []
+            picky = avoid or self._cluster.unfit
+            workers = [a for a in self._cluster.addresses if a not in avoid] if picky else []
             future = client.submit(
                 do, task, order, key=order.name, priority=-task.page, workers=workers or None
             )
@@ -311,7 +312,7 @@ class ChunkReader:
                 else:
                     done: Done = got.result()
                     return done
-            except (KilledWorker, Unwanted, CancelledError, OSError) as error:
+            except (KilledWorker, Unwanted, CancelledError, OSError, ImportError) as error:
                 reason = str(error) or type(error).__name__
             except asyncio.CancelledError:  # nobody wants these pages from here
                 self._tell(stop, order.name)
