@@ -225,7 +225,7 @@ def test_pages_served_otherwise_are_counted_and_reported(clean, faulty, tmp_path
     others[LAST] = draw.choice(NAMES[-3:])
     passing = [name for name in PASSING if name not in ("hang", "drip", "empty")]
     faulty.plan = Plan({page: (draw.choice(passing), other) for page, other in others.items()})
-    with opened(tmp_path / "promo.db", faulty.url) as trainer:
+    with opened(tmp_path / "promo.db", faulty.url, timeout=10) as trainer:  # each is met once
         trainer.run()
         assert_sound(trainer.store)
         found = dump(trainer.store)
