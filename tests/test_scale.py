@@ -545,7 +545,7 @@ def test_stop_commits_what_has_arrived(api, cluster, tmp_path, clean):
         before = -1
         while before != len(api.times):  # what is under way comes to its end
             before = len(api.times)
-            trainer.wait(0.5)
+            time.sleep(0.5)
         held = trainer.store.page
         trainer.stop()
         trainer.join()
