@@ -226,7 +226,7 @@ class ChunkReader:
             task = self._task()
             if task is None or self._limit.early_s() > 0 or stream.hold.left_s():
                 return
-            if not self._is_room(share):
+            if not self._is_room(share):  # those under way have all of it
                 return
             alive_s = min(plan.patience_s / _LOOKS, _ALIVE_S)
             name = f"{self._run}-{task.page}-{task.position}"
@@ -240,7 +240,7 @@ class ChunkReader:
             self._limit.count(task.end - task.page)
 
     def _is_room(self, share: _Share) -> bool:
-        """Whether the limits hold with a chunk more, though its share is of other workers' number.
+        """Whether the limits hold with a chunk more, whose share may be of more workers.
 
         Without a limit of pages per second, chunks may wait for a worker; with one, none does.
         """
