@@ -11,7 +11,7 @@ MAX_REQUEST_BYTES = 65_536  # and at most one piece as it comes from the socket
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's connection, broken off where a request does not come to its end: in its head with a 400."""
+    """uvicorn's connection, broken off where a request does not come to its end."""
 
     _in_request, _in_head, _bytes = False, False, 0
 
