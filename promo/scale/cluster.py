@@ -107,11 +107,10 @@ class Cluster:
         self._address = self.client.scheduler.address
         self._facts: dict[str, WorkerFacts] = {}
         self._names: dict[str, str] = {}  # by address, also of those that are gone
-        self._addresses: list[str] = []
+        self._threads: dict[str, int] = {}  # by address, of those that there are now
         self.unfit: set[str] = set()  # addresses of workers that lack promo
         self._noting = threading.Lock()
         self._examining: set[asyncio.Future[None]] = set()  # kept, for nobody waits for them
-        self.threads = 0
         self._see(self.client.scheduler_info(n_workers=-1))
         self.client.subscribe_topic("all", self._hear)
         self._check_workers()
@@ -175,7 +174,13 @@ class Cluster:
     @property
     def addresses(self) -> list[str]:
         """Where the workers are that there are now."""
-        return [address for address in self._addresses if address not in self.unfit]
+        return [address for address in self._threads if address not in self.unfit]
+
+    @property
+    def threads(self) -> int:
+        """How many chunks they can work on at once."""
+        threads = self._threads
+        return sum(threads[address] for address in threads.keys() - self.unfit)
 
     def note(self, done: Done) -> None:
         """Take note of what a worker has done."""
@@ -193,9 +198,7 @@ class Cluster:
     def _see(self, identity: Any) -> None:
         workers = identity["workers"]
         self._names |= {address: str(each["name"]) for address, each in workers.items()}
-        self._addresses = [*workers]
-        fit = [each for address, each in workers.items() if address not in self.unfit]
-        self.threads = sum(each["nthreads"] for each in fit)
+        self._threads = {address: each["nthreads"] for address, each in workers.items()}
         for name in self._names.values():
             self._facts.setdefault(name, WorkerFacts(name))
 
@@ -221,9 +224,7 @@ class Cluster:
     async def _examine(self, address: str) -> None:
         """Pass a worker over if it lacks promo."""
         with suppress(OSError):  # gone again
-            if lacks := await self._lack_promo(address):
-                self.unfit |= lacks
-                self._see(await self.client.scheduler.identity(n_workers=-1))
+            self.unfit = self.unfit | await self._lack_promo(address)
 
     def _replace(self) -> None:
         """Start workers that Dask has given up because they were slow to come back."""
