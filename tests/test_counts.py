@@ -7,6 +7,7 @@ ten rows; the models are the usual ones.
 import re
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 
 import pytest
@@ -81,6 +82,28 @@ def test_a_page_makes_few_system_calls(tmp_path):
     assert made["pwrite64"] <= 42 * COUNTED
     assert made["fcntl"] <= 7 * COUNTED
     assert sum(n for (_, call), n in calls.items() if call == "fdatasync") <= 20
+
+
+def test_the_first_event_does_not_wait_for_the_disk(tmp_path):
+    """SQLite syncs a new log once; on opening, and not when Stop is to be obeyed within 250 ms."""
+    require_strace()
+    log = tmp_path / "strace.txt"
+    program = """
+        import os
+        from promo.store import Store
+        for name in ("new.db", "new.db"):
+            with Store(name, source="memory", page_size=10) as store:
+                os.chdir(".")  # a mark in the trace
+                store.record("started", {})
+                os.chdir(".")
+    """
+    traced = ["strace", "-f", "-qq", "-o", log, "-e", "trace=pwrite64,fdatasync,chdir"]
+    command = [*traced, sys.executable, "-c", textwrap.dedent(program)]
+    subprocess.run(command, check=True, timeout=DEADLINE_S, cwd=tmp_path)
+    calls = " ".join(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
+    between = calls.split("chdir")[1::2]
+    assert len(between) == 2  # in a new file, and in an old one
+    assert all("pwrite64" in each and "fdatasync" not in each for each in between)
 
 
 @pytest.mark.usefixtures("comms")

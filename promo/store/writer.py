@@ -31,7 +31,7 @@ from promo.store.connection import (
 )
 from promo.store.ledger import check_ledger
 from promo.store.making import create, make
-from promo.store.reader import Cursor, Event, Reader
+from promo.store.reader import SCHEMA_VERSION, Cursor, Event, Reader
 from promo.store.sifted import Elsewhere, Sifted, columns_of
 
 
@@ -85,6 +85,7 @@ class Store(Reader):
             super().__init__(path)
             check_ledger(self)
             self._read_back()
+            self._begin_log()
         except BaseException:
             self._lock.release()
             raise
@@ -132,6 +133,12 @@ class Store(Reader):
         self._newest = {table: self._lines_of_newest(table) for table in sql.HISTORIES}
         self._version = self.query(sql.DATA_VERSION)
 
+    def _begin_log(self) -> None:
+        """Make the first write to a new log now: SQLite syncs it, and Stop need not wait then."""
+        with explained(self.path), transaction(self._connection) as connection:
+            # It is written even if it is what it was, unlike a row.
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
     def _lines_of_newest(self, table: str) -> range:
         """Return the rowids of the newest page in one of the bounded tables."""
         [[last]] = self.query(f"SELECT coalesce(max(rowid), 0) FROM {table}")
@@ -152,6 +159,7 @@ class Store(Reader):
         self._connection = self._connect()
         self._check_identity()
         self._read_back()
+        self._begin_log()
 
     def clear(self) -> None:
         """Empty every table, as if the file were new. Readers see all of it or nothing."""
