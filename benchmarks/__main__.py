@@ -38,7 +38,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Result]]] = {
         *((1.0, 1) if o.quick else (4.0, 3)), with_browser=not o.quick
     ),
     "clicks": lambda o: clicks.measure(5 if o.quick else 50),
-    "scale": lambda o: scale.measure(*((60, 300, 1, 4) if o.quick else (300, 10_000, 3, 8))),
+    "scale": lambda o: scale.measure(*((60, 300, 1, 4) if o.quick else (600, 10_000, 3, 8))),
     "flat": lambda o: flat.measure(4000 if o.quick else o.pages),
 }
 

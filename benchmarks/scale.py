@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,21 +23,23 @@ from promo.models.default import default_models
 from promo.scale import Cluster, ScaledTrainer
 from promo.scale.chunk import Chunk
 from promo.scale.line import ScaledLine
+from promo.scale.reader import MOST_PAGES
 from promo.scale.work import stop
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.world import WORLDS
 
-SIZE, PAGES = 1000, 16  # rows of a page, pages of a chunk: what `promo scale --size 1000` does
+SIZE, PAGES = 1000, 40  # rows of a page, pages of a chunk: what `promo scale --size 1000` does
 LATENCY_MS = 20
-SLOW_CHUNK = 16  # pages of ten; `promo scale` takes 256, for which this would have to run long
+SLOW_CHUNK = 16  # pages of ten; `promo scale` takes 400, for which this would have to run long
 AHEAD = 200  # chunks under way, of 100 workers
 
 
 def measure(pages: int, chunks: int, turns: int, workers: int) -> list[Result]:
     """Measure throughput, scaling and the driver."""
     return [
+        *a_chunk(turns),
         *against_one_machine(pages, turns),
         *with_a_slow_server(workers, turns),
         *the_driver(chunks),
@@ -71,6 +74,35 @@ def _pages_per_s(
         page = trainer.run().page
         assert page is not None
         return page / (time.perf_counter() - began)
+
+
+def a_chunk(turns: int) -> list[Result]:
+    """Measure what a chunk takes of a worker's processor: a little is not worth sharing out."""
+    with (
+        TemporaryDirectory() as folder,
+        EmbeddedAPI(rows=(PAGES + 1) * SIZE, data=f"{folder}/world.db", port=0) as api,
+        _trainer(folder, api.url, SIZE, None) as trainer,
+    ):
+        first = next(iter(trainer.stream))
+        line = ScaledLine(trainer.store, trainer.models)
+        line.learn(first)
+        frame = line.frame
+        assert frame is not None
+
+        def work_ms(size: int | None, pages: int) -> float:
+            began = time.process_time()
+            with PageStream(api.url, size=size).read(1, 0, end=1 + pages) as reader:
+                Chunk.of([*islice(reader, pages)], frame)
+            return 1000 * (time.process_time() - began)
+
+        times = take_turns(
+            turns, small=lambda: work_ms(None, MOST_PAGES), large=lambda: work_ms(SIZE, PAGES)
+        )
+    what = "ms of a worker's processor per chunk of {} pages of {:,} rows"
+    return [
+        Result(what.format(pages, size), "≥ 100", f"{ms:.0f}", ms.median >= 100)
+        for pages, size, ms in ((MOST_PAGES, 10, times["small"]), (PAGES, SIZE, times["large"]))
+    ]
 
 
 def against_one_machine(pages: int, turns: int) -> list[Result]:
@@ -151,7 +183,7 @@ def the_driver(chunks: int) -> list[Result]:
         f"{rate * SIZE / 1e6:.1f} million rows/s. With the rows in `data`: {with_rows:.1f} ms a "
         f"chunk, {PAGES * SIZE / with_rows.median / 1000:.2f} million rows/s."
     )
-    what = "ms of the driver's processor per chunk of 16 pages of 1,000 rows"
+    what = f"ms of the driver's processor per chunk of {PAGES} pages of {SIZE:,} rows"
     return [Result(what, "< 5", f"{elsewhere:.2f}", elsewhere.median < 5, words)]
 
 

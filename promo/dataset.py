@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 from filelock import FileLock
 
 from promo.errors import ServiceError
-from promo.paths import make_private
+from promo.paths import make_private, sync
 from promo.world import WORLDS
 
 DATA_VERSION = 1  # raised whenever the same world, rows and seed would give other employees
@@ -220,10 +220,9 @@ def _generate(path: Path, recipe: Recipe) -> None:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600))
         with closing(sqlite3.connect(partial, isolation_level=None)) as connection:
             _fill(connection, recipe)
-        _sync(partial)
+        sync(partial)
         partial.replace(path)
-        if os.name != "nt":  # Windows neither can nor needs to sync a directory
-            _sync(path.parent)
+        sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -246,11 +245,3 @@ def _rows(recipe: Recipe) -> Iterator[tuple[Any, ...]]:
     for block in WORLDS[recipe.world].blocks(recipe.rows, recipe.seed):
         columns = (block.competence, block.network_ability, block.promoted)
         yield from zip(*(column.tolist() for column in columns), strict=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

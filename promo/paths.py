@@ -26,3 +26,14 @@ def make_private(folder: Path) -> None:
 def private(path: str, flags: int) -> int:
     """Open a file as `open` does that has this as `opener`; a new one for this user alone."""
     return os.open(path, flags, 0o600)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and not hasattr(os, "O_DIRECTORY"):
+        return  # Windows syncs no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

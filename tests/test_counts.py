@@ -4,6 +4,7 @@ A bound is what was counted when it was set, and a little more; who raises one s
 ten rows; the models are the usual ones.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -104,6 +105,29 @@ def test_the_first_event_does_not_wait_for_the_disk(tmp_path):
     between = calls.split("chdir")[1::2]
     assert len(between) == 2  # in a new file, and in an old one
     assert all("pwrite64" in each and "fdatasync" not in each for each in between)
+
+
+def test_rows_are_on_the_disk_before_the_ledger_says_so(tmp_path):
+    """A file of Parquet is synced, given its name, and that is synced: a power cut takes none."""
+    require_strace()
+    log = tmp_path / "strace.txt"
+    program = """
+        import os
+        from pathlib import Path
+        from pages import employees, pages_of
+        from promo.scale.rows import name_rows, write_rows
+        [page] = pages_of(employees(10))
+        os.chdir(".")  # a mark in the trace
+        name_rows(Path("rows"), write_rows(Path("rows"), [page]), 0, 0)
+        os.chdir(".")
+    """
+    (tmp_path / "rows").mkdir()
+    traced = ["strace", "-f", "-y", "-qq", "-o", log, "-e", "trace=/rename.*,fsync,chdir"]
+    command = [*traced, sys.executable, "-c", textwrap.dedent(program)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # for `pages`
+    subprocess.run(command, check=True, timeout=DEADLINE_S, cwd=tmp_path, env=env)
+    _, made, _ = log.read_text().split('chdir(".")')
+    assert re.search(r"fsync\(\d+<.*parquet>.*\n.*rename.*\n.*fsync\(\d+<.*/rows>\)", made), made
 
 
 @pytest.mark.usefixtures("comms")

@@ -312,14 +312,15 @@ def test_a_worker_that_hangs_on_a_result_is_not_waited_for(api, cluster, tmp_pat
 
 
 @contextmanager
-def promo(*arguments):
-    """Start a command; it and its workers are gone afterwards."""
+def promo(*arguments, env=None):
+    """Start a command, with `env` besides; it and its workers are gone afterwards."""
     process = subprocess.Popen(
         [sys.executable, "-m", "promo", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, **(env or {})},
     )
     try:
         yield process
@@ -741,6 +742,47 @@ def test_workers_that_come_share_the_limit(api, tmp_path):
         assert sum(t <= start + 1 for t in api.times) - first <= rate + 2 * CHUNK
 
 
+def test_workers_that_come_share_the_pages_in_flight(api, tmp_path, clean):
+    """However many there are, the server never sees more at once than it was promised."""
+    api.latency_s = 0.05
+    local = LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="")
+    with (
+        local,
+        Cluster(local.scheduler_address) as joined,
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, in_flight=4) as trainer,
+    ):
+        trainer.play()
+        wait_for(lambda: (trainer.snapshot.page or 0) > 20)
+        local.scale(4)
+        wait_for(lambda: joined.threads == 4)
+        assert (trainer.snapshot.page or 0) < 150  # there is something left for them
+        wait_for(lambda: trainer.status == "finished")
+        assert dump(trainer.store) == clean
+        assert all(facts.pages for facts in joined.workers)
+    assert 3 <= api.most <= 4
+
+
+def test_a_cluster_that_gives_up_at_once(api, tmp_path, clean):
+    """Dask gives up what a worker of others had when it died as often as they allow: not we."""
+    api.latency_s = 0.02
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ""}
+    with (
+        LocalCluster(
+            host="127.0.0.1", scheduler_kwargs={"allowed_failures": 0}, **options
+        ) as local,
+        Cluster(local.scheduler_address) as joined,
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, in_flight=8) as trainer,
+    ):
+        trainer.play()
+        for at in (20, 90):
+            wait_for(lambda at=at: (trainer.snapshot.page or 0) > at)
+            next(iter(workers_of(joined).values())).kill()
+            wait_for(lambda: joined.threads == 2)
+        wait_for(lambda: trainer.status == "finished")
+        reconcile(trainer.store)
+        assert dump(trainer.store) == clean
+
+
 def test_every_death_is_counted(cluster):
     """Of two that die together, too."""
     before = sum(facts.deaths for facts in cluster.workers)
@@ -859,14 +901,29 @@ def test_ours_listens_to_this_machine_only(cluster):
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_tls_is_passed_on(api, tmp_path):
-    """With Dask's own settings scheduler, workers and driver speak TLS to each other only."""
+    """With Dask's own settings scheduler, workers and driver speak TLS to each other only.
+
+    So do those who join, here and on the command line.
+    """
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=promo -keyout"
     subprocess.run([*make.split(), key, "-out", certificate], check=True, capture_output=True)
-    names = {f"tls_{who}_{what}": str(path) for who in ("scheduler", "worker", "client")
-             for what, path in (("key", key), ("cert", certificate))}  # fmt: skip
-    security = Security(tls_ca_file=str(certificate), require_encryption=True, **names)
+    pair = {"key": str(key), "cert": str(certificate)}
+    whose = dict.fromkeys(("scheduler", "worker", "client"), pair)
+    tls = {f"tls_{who}_{what}": path for who, each in whose.items() for what, path in each.items()}
+    security = Security(tls_ca_file=str(certificate), require_encryption=True, **tls)
     with Cluster(workers=1, security=security) as cluster:
-        addresses = [cluster.client.scheduler.address, *cluster.addresses]
-        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
-        assert run(tmp_path / "promo.db", api.url, cluster, 40)[1].page == 39
+        address = cluster.client.scheduler.address
+        assert all(each.startswith("tls://127.0.0.1:") for each in [address, *cluster.addresses])
+        with pytest.raises(ClusterError, match="TLS is not set up here"):
+            Cluster(address)
+        with Cluster(address, security=security) as joined:
+            assert run(tmp_path / "promo.db", api.url, joined, 40)[1].page == 39
+        settings = {"distributed": {"comm": {"tls": {"ca-file": str(certificate), **whose}}}}
+        (tmp_path / "dask.yaml").write_text(json.dumps(settings))
+        env = {"DASK_CONFIG": str(tmp_path)}
+        options = ("--api", api.url, "--db", tmp_path / "joined.db", "--pages", 40)
+        with promo("scale", *options, "--scheduler", address, env=env) as process:
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert pages_in(tmp_path / "joined.db") == 40

@@ -201,8 +201,7 @@ class RenewableLogistic:
         twin = self.fresh()
         x = np.concatenate([twin._design(batch) for batch in batches])
         if len(x):
-            twin._model.learn(x, np.concatenate([batch.promoted for batch in batches]))
-            twin._model.center(x)
+            twin._model.learn_part(x, np.concatenate([batch.promoted for batch in batches]))
             twin._learned = len(x)
         return twin
 

@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 _STEPS = 50  # of Newton's method at most; two or three are usual
 _CLOSE = 1e-12  # nats to be gained: the step that gains no more is the last
 _LARGEST = 1e40  # beyond what any number of rows within ±1e6 can lead to
+_OF_PRIOR = 0.1  # that a part is learned with; from a hundredth on, parts of few rows do harm
 _OVERSHOT = -0.5  # share of the slope at the start of a step; steeper down, it went too far
 
 
@@ -135,25 +136,29 @@ class Renewable:
         both.curvature = curvature
         return both
 
-    def center(self, x: Floats) -> None:
-        """Move estimates to where parts of a stream are centred, once all rows `x` were learned.
+    def learn_part(self, x: Floats, y: NDArray[np.bool_]) -> None:
+        """Learn all rows of one part of a stream, shapes (n, k) and (n,), to be added to others.
 
-        A part's curvature and estimate err together, and their product, which is what adds up,
-        is too small by half of what the likelihood's third derivative makes of the estimate's
-        covariance. It does not cancel over parts, so it is made up for here; in size it is the
-        bias of a maximum likelihood estimate.
+        What adds up is the product of curvature and estimate, which err together. By itself it is
+        short by half of what the likelihood's third derivative makes of the estimate's square
+        error; that does not cancel over parts. The part that chance has in it is the bias of a
+        maximum likelihood estimate, in size, and made up for here. The prior's would be larger in
+        a steep world: each part is drawn to 0 by less of it, and all of it is put back afterwards.
 
         References
         ----------
         Cordeiro, McCullagh (1991). Bias correction in generalized linear models. Journal of the
         Royal Statistical Society B 53, 629-643, equation 4.2.
         """
+        prior, self.curvature = self.curvature, _OF_PRIOR * self.curvature
+        self.learn(x, y)
         part, p = x * self.uses[:, None, :], expit(self.log_odds(x))
         covariance = np.linalg.inv(self.curvature * self._more)
         spread = (np.matmul(part, covariance) * part).sum(axis=2)
-        pull = np.matmul((p * (1 - p) * (p - 0.5) * spread)[:, None, :], part)
-        shift: Floats = np.matmul(pull, covariance)[:, 0, :]
-        self.beta = self.beta + shift
+        missing = np.matmul((p * (1 - p) * (p - 0.5) * spread)[:, None, :], part)
+        pull = self._pull()[:, :, None] + missing.transpose(0, 2, 1)
+        self.curvature = self.curvature + (1 - _OF_PRIOR) * prior
+        self.beta = np.linalg.solve(self.curvature * self._more, pull)[:, :, 0]
 
     def log_evidence(self, x: Floats, y: NDArray[np.bool_]) -> Floats:
         """Return the log evidence, by Laplace's method, shape (m,), of all rows learned so far.

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from promo.batch import Batch
 from promo.errors import StoreError, StoreMismatch
-from promo.paths import make_private, private
+from promo.paths import make_private, private, sync
 from promo.store import Reader
 
 _GIVEN_UP = b"not any more: "
@@ -82,7 +82,9 @@ def _say(folder: Path, run: bytes) -> None:
     new = folder / f".{_OWNER}.parquet"  # without a name until it is whole
     with open(new, "wb", opener=private) as file:
         file.write(run)
+    sync(new)
     new.replace(folder / _OWNER)
+    sync(folder)
 
 
 def drop_rows(folder: Path, page: int, position: int) -> None:
@@ -95,13 +97,16 @@ def drop_rows(folder: Path, page: int, position: int) -> None:
 def name_rows(folder: Path, file: str, page: int, position: int) -> None:
     """Give a file that was written its name: from now on its rows are there.
 
+    The name is on the disk before the ledger says so.
+
     Raises
     ------
     StoreError
-        It is not there any more.
+        The file is not there any more, or the folder cannot be written.
     """
     try:
         (folder / file).replace(folder / _name(page, position))
+        sync(folder)
     except OSError as error:
         raise StoreError(f"rows cannot be kept in {folder}: {error}") from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from promo.errors import StoreError
-from promo.paths import make_private
+from promo.paths import make_private, sync
 from promo.store.connection import (
     check_files,
     check_no_log,
@@ -52,9 +52,9 @@ def new_store(
             yield store
             _empty_log(store, real)
         with explained(real):
-            _sync(part)
+            sync(part)
             part.replace(real)
-            _sync(real.parent)
+            sync(real.parent)
     finally:
         _remove(part)
         lock.release()
@@ -77,14 +77,3 @@ def _empty_log(store: Store, real: Path) -> None:
 def _remove(part: Path) -> None:
     for end in _ENDS:
         part.with_name(f"{part.name}{end}").unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    if path.is_dir() and not hasattr(os, "O_DIRECTORY"):
-        return  # Windows syncs no folders
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
