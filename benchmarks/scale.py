@@ -30,7 +30,7 @@ from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.world import WORLDS
 
-SIZE, PAGES = 1000, 40  # rows of a page, pages of a chunk: what `promo scale --size 1000` does
+SIZE, PAGES = 1000, 50  # rows of a page, pages of a chunk: what `promo scale --size 1000` does
 LATENCY_MS = 20
 SLOW_CHUNK = 16  # pages of ten; `promo scale` takes 400, for which this would have to run long
 AHEAD = 200  # chunks under way, of 100 workers
@@ -235,9 +235,10 @@ def _numbered(chunk: Chunk, number: int) -> Chunk:
     pages = []
     for at, page in enumerate(chunk.pages):
         place = 1 + number * PAGES + at
-        batch = replace(page.batch, page=place, ids=page.batch.ids + place * SIZE)
+        ids = page.batch.ids  # shared by all pages where there are none
+        batch = replace(page.batch, page=place, ids=ids + place * SIZE if len(ids) else ids)
         kept = page.elsewhere and page.elsewhere._replace(
-            first_id=place * SIZE, last_id=(place + 1) * SIZE - 1
+            first_id=place * SIZE, last_id=(place + 1) * SIZE - 1, fresh=batch
         )
         pages.append(page._replace(batch=batch, elsewhere=kept))
     return chunk._replace(pages=tuple(pages))

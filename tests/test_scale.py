@@ -749,7 +749,7 @@ def test_workers_that_come_share_the_pages_in_flight(api, tmp_path, clean):
     with (
         local,
         Cluster(local.scheduler_address) as joined,
-        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, in_flight=4) as trainer,
+        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, in_flight=3) as trainer,
     ):
         trainer.play()
         wait_for(lambda: (trainer.snapshot.page or 0) > 20)
@@ -758,8 +758,8 @@ def test_workers_that_come_share_the_pages_in_flight(api, tmp_path, clean):
         assert (trainer.snapshot.page or 0) < 150  # there is something left for them
         wait_for(lambda: trainer.status == "finished")
         assert dump(trainer.store) == clean
-        assert all(facts.pages for facts in joined.workers)
-    assert 3 <= api.most <= 4
+        assert sum(facts.pages > 0 for facts in joined.workers) >= 3
+    assert 2 <= api.most <= 3
 
 
 def test_a_cluster_that_gives_up_at_once(api, tmp_path, clean):

@@ -211,7 +211,7 @@ def maximum_likelihood(columns):
 @pytest.mark.parametrize(
     ("name", "size", "chunk"),
     [
-        *((name, 1000, 40) for name in sorted({*WORLDS} - {"threshold", "drift"})),
+        *((name, 1000, 50) for name in sorted({*WORLDS} - {"threshold", "drift"})),
         *(("collider", 100, 400), ("collider", 10, 400)),
     ],
 )

@@ -81,6 +81,10 @@ class Tally:
         bins = np.bincount(flat, minlength=2 * k * BINS).reshape(2, k, BINS)
         return cls(n, sums, bins), losses
 
+    def __reduce__(self) -> tuple[type[Tally], tuple[object, ...]]:
+        """Be pickled by the constructor, as `Batch`."""
+        return Tally, (self.rows, self.sums, self.bins)
+
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.rows + other.rows, self.sums + other.sums, self.bins + other.bins)
 

@@ -89,8 +89,7 @@ class Chunk(NamedTuple):
 
     def without_rows(self) -> Chunk:
         """Return the chunk for somebody who need not hold its rows."""
-        bare = [
-            page._replace(batch=page.batch.bare(), elsewhere=Elsewhere.of(page.batch))
-            for page in self.pages
-        ]
+        kept = [Elsewhere.of(page.batch) for page in self.pages]
+        pairs = zip(self.pages, kept, strict=True)
+        bare = [page._replace(batch=each.fresh, elsewhere=each) for page, each in pairs]
         return self._replace(pages=tuple(bare))

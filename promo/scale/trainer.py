@@ -45,7 +45,7 @@ class ScaledTrainer(Trainer):
         Who works. It stays the caller's.
     chunk
         Pages of a chunk, the same however many workers there are; by default as many as hold
-        40,000 rows, at most 400 and what `pages_per_s` allows in five seconds.
+        50,000 rows, at most 400 and what `pages_per_s` allows in five seconds.
     in_flight, pages_per_s
         What all workers together may ask of the API: pages at once, and per second, give or take
         those at once; None for no limit. When it answers one of them with Retry-After, all wait.
