@@ -295,20 +295,21 @@ class Trainer:
         if before is not None:
             before.join()  # it is ending: one thread at a time owns models and store
             self.error = None
-        end: Status = "failed"
+        end: Status = "stopped"
         try:
             if afresh or self._broken:
                 self._restore(halt, afresh)
                 with self._condition:
                     self._publish()
             check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
-            start = self.store.cursor or (self.stream.start_page, self.stream.start_position)
-            with self._read(*start) as reader:
-                self._line.record("started")
-                end = self._loop(reader, halt)
-            self._line.record(end)
+            if not halt.is_set():  # else nothing has started
+                start = self.store.cursor or (self.stream.start_page, self.stream.start_position)
+                with self._read(*start) as reader:
+                    self._line.record("started")
+                    end = self._loop(reader, halt)
+                self._line.record(end)
         except Halted:
-            end, self._broken = "stopped", True
+            self._broken = True
         except Exception as error:
             end = "failed"
             self._recover(error, halt)

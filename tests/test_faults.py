@@ -359,6 +359,7 @@ def test_stop_while_going_on(faulty, tmp_path, stops, fault, record_property):
             trainer.wait(random.random() / 10)
             stop(trainer, stops)
             assert trainer.snapshot.page == 2
+            assert len(trainer.store.events("started")) == 1  # nothing is written that may wait
     record_property("tried", TRIES)
     record_property("times_s", json.dumps(stops[-TRIES:]))
 
