@@ -45,11 +45,10 @@ class Line:
         self.restore()
 
     def learn(self, batch: Batch) -> None:
-        """Take one page from batch to commit: the whole line in nine lines, and its time."""
+        """Take one page from batch to commit: the whole line in eight lines, and its time."""
         began = time.perf_counter()
         sifted = self.store.sift(batch)
-        for model in self.models:
-            model.learn(sifted.fresh)
+        self._learn_rows(sifted.fresh)
         states = [state for model in self.models for state in model.states()]
         coefficients, metrics = self._results()
         events = [e for model in self.models if hasattr(model, "events") for e in model.events()]
@@ -59,6 +58,10 @@ class Line:
         self.memory.tell(batch.page, coefficients, metrics)
         self.memory.spent_s["learn"] += learned - began
         self.memory.spent_s["commit"] += time.perf_counter() - learned
+
+    def _learn_rows(self, batch: Batch) -> None:
+        for model in self.models:
+            model.learn(batch)
 
     def restore(self, halt: threading.Event | None = None) -> None:
         """Drop what is in memory and take up the last commit.

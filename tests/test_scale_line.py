@@ -233,23 +233,18 @@ def test_the_logistic_is_near_the_answer_on_all_rows(name, size, chunk, tmp_path
 def test_the_logistic_in_a_steep_world(seed, rows, tmp_path):
     """In `threshold` the prior is up to 0.5 standard errors away from maximum likelihood.
 
-    Chunks by themselves are within 0.3 of what is learned, with that prior, of all rows at once,
-    also small ones; with the first page, which is learned as on one machine, within 0.9.
+    Chunks of 4,000 rows are within 0.3, and of 40,000 within 0.15, of what is learned, with that
+    prior, of all rows at once.
     """
     columns = WORLDS["threshold"].sample(100_000, seed=seed)
     together, scale = Batch.of(*columns), RenewableLogistic()
     scale.learn(together.head(10))  # which fix the scale
     exact = scale.fresh()
     exact.learn(together)
-    first, *others = [scale.alone([part]) for part in pages_of(columns, rows)]
-    chunks = sum(others, first).coefficients()
-    line = logistic_by_chunks(tmp_path, "threshold", columns, rows // 400, 400)
-    for term in exact.coefficients():
-        of_chunks, of_line = (
-            next(c.estimate for c in found if c.term == term.term) for found in (chunks, line)
-        )
-        assert abs(of_chunks - term.estimate) < 0.3 * term.std_error
-        assert abs(of_line - term.estimate) < 0.9 * term.std_error
+    at_once = {c.term: c for c in exact.coefficients()}
+    for c in logistic_by_chunks(tmp_path, "threshold", columns, rows // 400, 400):
+        exactly, error = at_once[c.term].estimate, at_once[c.term].std_error
+        assert abs(c.estimate - exactly) < (0.3 if rows == 4000 else 0.15) * error
 
 
 def logistic_by_chunks(tmp_path, world, columns, size, chunk):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from promo.batch import Batch
 from promo.errors import ClusterError
 from promo.history import stride
 from promo.line import Line
@@ -27,6 +28,7 @@ class ScaledLine(Line):
     Moments, and all that follows from them, are those of one machine to the bit, since pages are
     added up one by one. The renewable logistic and what the stories know of promoted are chunks
     added up, so they stand still within a chunk; scores are those within chunks (see `Chunk.of`).
+    The first page, which says what chunks are learned about, is a chunk of its own.
 
     Parameters
     ----------
@@ -60,6 +62,13 @@ class ScaledLine(Line):
         if None in origins or not self._stories.standard.fixed:
             return None
         return Frame(origins, self._logistic.fresh(), self._stories.standard, self.store.source)
+
+    def _learn_rows(self, batch: Batch) -> None:
+        super()._learn_rows(batch)
+        frame = self.frame
+        if frame is not None and self._logistic.states()[0].rows == len(batch.ids):
+            alone = frame.logistic.alone([batch])  # the first page is a part as well
+            self._logistic.restore({state.name: state.state for state in alone.states()})
 
     def add(self, chunk: Chunk) -> None:
         """Take a chunk from its summaries to commit."""
