@@ -192,7 +192,7 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(promo.dataset, "_sync", full)
+    monkeypatch.setattr(promo.dataset, "sync", full)
     with pytest.raises(ServiceError, match="No space left on device"):
         ensure_data(tmp_path / "data.db", RECIPE)
     assert not (tmp_path / "data.db").exists()

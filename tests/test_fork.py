@@ -294,7 +294,7 @@ def die(*_):
 if step == "copy":
     Store.record = die
 else:
-    new._sync = die
+    new.sync = die
 with Store.read_only(sys.argv[1]) as source:
     fork(source, 3, sys.argv[2])
 """
