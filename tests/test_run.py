@@ -196,7 +196,9 @@ def test_interrupted_again_and_again(url, tmp_path):
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
         output, said = process.communicate(timeout=10)
-    assert (process.returncode, said) == (130, "")
+    # One that comes while the handler is exchanged is Python's to tell, and it does, now and then.
+    assert said == "" or said.endswith("Signal 2 ignored due to race condition\n")
+    assert process.returncode == 130
     summary = json.loads(output)
     assert (summary["status"], summary["pages"]) == ("stopped", pages_in(db))
 

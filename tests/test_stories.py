@@ -525,6 +525,7 @@ def leaves(value, path=()):
         max_size=3,
     ),
 )
+@example("moments", [(1, 2**53), (1024, 1e300)])
 @settings(max_examples=400, deadline=None)
 def test_what_restore_accepts_it_can_live_with(which, changes):
     """Numbers of a state changed at will: refused, or learned on from without infinity or warning.

@@ -78,7 +78,7 @@ def hc1_std_errors(
     return tuple(
         [
             sqrt(variances[i] * n / (n - k))
-            if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] < inf
+            if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] * n < inf
             else NAN
             for i, usual in zip(wanted, fit.std_errors, strict=True)
         ]
