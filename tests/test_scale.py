@@ -762,27 +762,6 @@ def test_workers_that_come_share_the_pages_in_flight(api, tmp_path, clean):
     assert 2 <= api.most <= 3
 
 
-def test_a_cluster_that_gives_up_at_once(api, tmp_path, clean):
-    """Dask gives up what a worker of others had when it died as often as they allow: not we."""
-    api.latency_s = 0.02
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ""}
-    with (
-        LocalCluster(
-            host="127.0.0.1", scheduler_kwargs={"allowed_failures": 0}, **options
-        ) as local,
-        Cluster(local.scheduler_address) as joined,
-        opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, in_flight=8) as trainer,
-    ):
-        trainer.play()
-        for at in (20, 90):
-            wait_for(lambda at=at: (trainer.snapshot.page or 0) > at)
-            next(iter(workers_of(joined).values())).kill()
-            wait_for(lambda: joined.threads == 2)
-        wait_for(lambda: trainer.status == "finished")
-        reconcile(trainer.store)
-        assert dump(trainer.store) == clean
-
-
 def test_every_death_is_counted(cluster):
     """Of two that die together, too."""
     before = sum(facts.deaths for facts in cluster.workers)
