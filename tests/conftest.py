@@ -1,5 +1,7 @@
 """What tests of many modules share: our API, comms that write down, a browser."""
 
+import os
+
 import comm
 import pytest
 from comm.base_comm import CommManager
@@ -9,6 +11,10 @@ from comms import Comm
 from promo import ui
 from promo.embedded import EmbeddedAPI
 from tools import chromium
+
+# Of clusters that tests start as others would: Python before 3.11.9 may hang when it is profiled
+# as Dask does it (CPython's gh-106883).
+os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"
 
 
 @pytest.fixture(scope="module")

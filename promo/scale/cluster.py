@@ -33,7 +33,8 @@ _CLOSE_S = 5.0
 _GREETING = 2**20  # bytes: a scheduler's first message is some hundred
 _HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
 _GIVEN_UP_S = 20.0  # after which Dask has dropped a worker that has not come back: at 15 s
-_QUIETER = {  # what Dask does many times a second, of which nobody here has any use
+_QUIETER = {  # what Dask does many times a second, of which nobody here has any use; and Python
+    # before 3.11.9 and 3.12.3 may hang for ever when it is profiled so (CPython's gh-106883)
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "2s",
 }
@@ -266,6 +267,7 @@ def _started(workers: int, security: Security | None) -> Any:
             host="127.0.0.1",
             security=security,
             silence_logs=logging.CRITICAL,
+            config=_QUIETER,  # also of workers that are started later
             scheduler_kwargs={
                 "allowed_failures": _DEATHS,
                 "worker_ttl": _HEARD_OF_S,
