@@ -1,16 +1,12 @@
 """System calls of a child that fail, or are its last, by strace's fault injection."""
 
 import multiprocessing
-import os
 import re
-import shutil
 import subprocess
 import threading
 from collections import Counter
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-
-import pytest
 
 import crash
 
@@ -30,15 +26,6 @@ context.set_forkserver_preload(  # not `crash`: the server does not look in this
         "pytest",
     ]
 )
-
-
-def require_strace():
-    """Skip without strace, or fail if nothing may be skipped."""
-    if shutil.which("strace") is None:
-        reason = "found no strace: apt install strace"
-        if os.environ.get("PROMO_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 def files_of(db):

@@ -15,13 +15,14 @@ import pytest
 
 from comms import Comm
 from pages import employees, pages_of
+from programs import require
 from promo import ui
 from promo.line import Line
 from promo.models.default import default_models
 from promo.store import Store
 from servers import ScriptedServer
 from servers import employees as served
-from strace import DEADLINE_S, require_strace
+from strace import DEADLINE_S
 
 FULL = 1100  # pages, after which the history is full and every other page of it is dropped
 COUNTED = 200
@@ -70,7 +71,7 @@ def test_a_page_makes_few_system_calls(tmp_path):
     Two for each page of the log; the file is locked and let go of in six. What depends on who is
     ahead, server or reader, is not counted: receiving, waiting and waking.
     """
-    require_strace()
+    require("strace")
     log, db = tmp_path / "strace.txt", tmp_path / "promo.db"
     with ScriptedServer(served(10 * COUNTED)) as server:
         traced = ["strace", "-f", "-qq", "-o", log, "-e", "trace=sendto,pwrite64,fcntl,fdatasync"]
@@ -87,7 +88,7 @@ def test_a_page_makes_few_system_calls(tmp_path):
 
 def test_the_first_event_does_not_wait_for_the_disk(tmp_path):
     """SQLite syncs a new log once; on opening, and not when Stop is to be obeyed within 250 ms."""
-    require_strace()
+    require("strace")
     log = tmp_path / "strace.txt"
     program = """
         import os
@@ -109,7 +110,7 @@ def test_the_first_event_does_not_wait_for_the_disk(tmp_path):
 
 def test_rows_are_on_the_disk_before_the_ledger_says_so(tmp_path):
     """A file of Parquet is synced, given its name, and that is synced: a power cut takes none."""
-    require_strace()
+    require("strace")
     log = tmp_path / "strace.txt"
     program = """
         import os

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import crash
+from programs import require
 from promo.store import Store
 from servers import ScriptedServer, employees
 from strace import (
@@ -23,7 +24,6 @@ from strace import (
     child,
     context,
     exit_code,
-    require_strace,
     run_plainly,
     run_promo,
     tracing,
@@ -125,7 +125,7 @@ def look(db):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Make the stores that were left behind, and count what a run from each does."""
-    require_strace()
+    require("strace")
     folder = tmp_path_factory.mktemp("crash")
     with ScriptedServer(odd_employees()) as server:
         world = World(server.url, folder)
@@ -184,7 +184,9 @@ def strike_all(cases, strike):
 
 def test_killed_at_every_system_call(world, record_property):
     """SIGKILL at any call on the store's files loses nothing; finished, no table tells of it."""
-    cases = instants(world, random.Random(1), KILLED_AT, whole={("empty", "learning")})
+    cases = instants(
+        world, random.Random(1), KILLED_AT, whole={("empty", phase) for phase in PHASES}
+    )
 
     def strike(state, phase, call, nth):
         db = world.fresh(state)

@@ -11,13 +11,14 @@ import pytest
 
 import crash
 from pages import bad, batch, employees, pages_of
+from programs import require
 from promo.errors import StoreError, StoreLocked
 from promo.fork import fork
 from promo.line import Line
 from promo.models.default import EXPERTS, FULL, MIXTURE, USUAL, default_models
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
-from strace import DEADLINE_S, child, context, require_strace, tracing
+from strace import DEADLINE_S, child, context, tracing
 from tables import dump
 
 ALL = (*EXPERTS, MIXTURE)
@@ -317,7 +318,7 @@ def test_a_fork_that_is_killed_leaves_no_store(step, tmp_path):
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_a_disk_that_fails_as_the_log_is_emptied(error, tmp_path):
     """What is committed in the log alone is no fork: one line, no file, and the next try works."""
-    require_strace()
+    require("strace")
     path, to = tmp_path / "whole.db", tmp_path / "fork.db"
     learn(path, pages_of(employees(200)))
     (hears, said), (waits, go) = (context.Pipe(duplex=False) for _ in range(2))

@@ -1,6 +1,5 @@
 """Tests of `promo.stream.session` and `promo.address`: what may come in, what may not go out."""
 
-import shutil
 import ssl
 import subprocess
 import tracemalloc
@@ -12,6 +11,7 @@ from functools import cache
 import pytest
 import tenacity
 
+from programs import require
 from promo.cli import main
 from promo.embedded import api_from_environment
 from promo.errors import RequestRefused, StreamError, StreamTimeout
@@ -180,9 +180,9 @@ def test_a_wrong_address_with_a_login_is_not_repeated(url):
 # -- certificates -----------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")
 def test_a_certificate_that_does_not_hold_is_refused_at_once(tmp_path):
     """A service that cannot prove who it is is refused, in words, and not asked again."""
+    require("openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from programs import require
 from tools import chromium, lock
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +28,6 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 
 each_service = pytest.mark.parametrize("service", COMPOSE["services"].values(), ids=["api", "lab"])
-needs_make = pytest.mark.skipif(not shutil.which("make"), reason="there is no make here")
 
 
 def tracked():
@@ -323,10 +323,10 @@ def said(command, folder, **variables):
     return [line for line in lines if not line.startswith("make")]
 
 
-@needs_make
 @pytest.mark.parametrize("target", ["lab", "test"])
 def test_an_old_python_is_refused_in_one_line(tmp_path, target):
     """Make says which Python it was given, which it needs and how to get one."""
+    require("make")
     folder = copy_of_the_setup(tmp_path)
     old = fake_python(tmp_path / "python3.10", "3.10.4")
     (line,) = said(["make", target, f"PYTHON={old}"], folder)
@@ -335,9 +335,9 @@ def test_an_old_python_is_refused_in_one_line(tmp_path, target):
     assert not (folder / ".venv").exists()
 
 
-@needs_make
 def test_a_python_that_does_not_run_is_said_in_one_line(tmp_path):
     """A PYTHON that is not there is named."""
+    require("make")
     (line,) = said(["make", "lab", "PYTHON=/no/such/python"], copy_of_the_setup(tmp_path))
     assert "PYTHON=/no/such/python is no Python that runs" in line
 
@@ -446,9 +446,9 @@ def test_pips_failure_is_one_line(bootstrap, capsys, monkeypatch):
     assert not bootstrap.STAMP.exists()
 
 
-@needs_make
 def test_help_names_every_target():
     """`make` alone lists what there is."""
+    require("make")
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.search(r"^\.PHONY: (.+)$", text, re.MULTILINE)[1].split()) - {"setup"}
     shown = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
