@@ -45,7 +45,7 @@ class Line:
         self.restore()
 
     def learn(self, batch: Batch) -> None:
-        """Take one page from batch to commit: the whole line in eight lines, and its time."""
+        """Take one page from batch to commit, and note how long it took."""
         began = time.perf_counter()
         sifted = self.store.sift(batch)
         self._learn_rows(sifted.fresh)

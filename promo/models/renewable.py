@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 _STEPS = 50  # of Newton's method at most; two or three are usual
 _CLOSE = 1e-12  # nats to be gained: the step that gains no more is the last
 _LARGEST = 1e40  # beyond what any number of rows within ±1e6 can lead to
-_OF_PRIOR = 0.1  # that a part is learned with; from a hundredth on, parts of few rows do harm
+_OF_PRIOR = 0.1  # share of it that a part is learned with; of a hundredth, small parts do harm
 _OVERSHOT = -0.5  # share of the slope at the start of a step; steeper down, it went too far
 
 
