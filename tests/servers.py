@@ -149,7 +149,7 @@ class ScriptedServer(socketserver.ThreadingTCPServer):
     page_size
         Rows of a page, where the request does not say `size`.
     openapi, openapi_status
-        What /openapi.json answers; without a body it is not there (404).
+        What /openapi.json answers, or a fault; without a body it is not there (404).
 
     Attributes
     ----------
@@ -171,7 +171,7 @@ class ScriptedServer(socketserver.ThreadingTCPServer):
         *,
         always: "str | Fault" = "ok",
         page_size: int = PAGE_SIZE,
-        openapi: bytes | None = None,
+        openapi: "bytes | Fault | None" = None,
         openapi_status: int = 200,
     ):
         self.rows, self.plan, self.always = rows, plan or {}, always
@@ -243,6 +243,9 @@ class Exchange(socketserver.StreamRequestHandler):
             self.body = encode(self.server.rows[self.page * size : (self.page + 1) * size])
             fault = self.server.fault_of(self.page)
             return (FAULTS[fault] if isinstance(fault, str) else fault)(self)
+        if self.target == "/openapi.json" and callable(self.server.openapi):
+            self.body = b"{}"
+            return self.server.openapi(self)
         if self.target == "/openapi.json" and self.server.openapi is not None:
             return self.send(self.server.openapi, self.server.openapi_status)
         return self.send(b"<h1>Not Found</h1>", 404, "text/html")
@@ -294,6 +297,12 @@ def _drip(exchange):
         exchange.wfile.write(bytes([byte]))
 
 
+def _interim(exchange):
+    """Say that the answer is to come, and nothing else."""
+    while not exchange.client_leaves_within(0.02):
+        exchange.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def _reset(exchange):
     exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     exchange.connection.close()
@@ -329,6 +338,7 @@ FAULTS: dict[str, Fault] = {
     "hang": _hang,
     "hang in body": _hang_in_body,
     "drip": _drip,
+    "interim": _interim,
     "reset": _reset,
     "close": lambda exchange: None,
 }

@@ -21,7 +21,7 @@ few = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-SLOW = {"hang", "hang in body", "drip", "429 minute"}
+SLOW = {"interim", "hang", "hang in body", "drip", "429 minute"}
 PASSING = sorted(FAULTS.keys() - SLOW - {"ok", "true"})
 PAGE = 7  # any that is not the first of its wire
 

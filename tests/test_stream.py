@@ -13,7 +13,7 @@ import tenacity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clocks import wait_for
+from clocks import at_most, wait_for
 from promo import reader as reader_module
 from promo.embedded import EmbeddedAPI
 from promo.errors import RequestRefused, StreamError, StreamTimeout
@@ -26,7 +26,7 @@ few = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-slow_faults = {"hang", "hang in body", "drip", "429 minute"}
+slow_faults = {"interim", "hang", "hang in body", "drip", "429 minute"}
 passing_faults = sorted(FAULTS.keys() - slow_faults - {"ok", "true", "empty"})
 
 
@@ -410,10 +410,13 @@ def test_a_service_elsewhere_on_a_host():
                 ask()
 
 
-@pytest.mark.parametrize("fault", ["500", "429", "truncated", "html", "reset", "hang"])
+ENDLESS = ["hang", "hang in body", "drip", "interim"]  # answers, however soon each byte comes
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "truncated", "html", "reset", *ENDLESS])
 def test_what_may_pass_is_no_reason_not_to_begin(fault):
-    """A check asks once: what a stream would ask again for does not make it fail."""
-    with served({(0, 0): fault}) as server:
+    """A check asks once, and not for long: what is asked for again does not make it fail."""
+    with served({(0, 0): fault}) as server, at_most(1.5):
         PageStream(server.url, timeout=0.3).check()
 
 
@@ -483,6 +486,17 @@ def test_size_is_not_given_up_for_an_outage():
     ):
         PageStream(server.url, size=20).read()
     assert is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("fault", ENDLESS)
+def test_what_is_offered_is_not_waited_for_without_end(fault):
+    """A server that does not come to an end with what it offers is one that does not answer."""
+    with (
+        served(openapi=FAULTS[fault]) as server,
+        at_most(1.5),
+        pytest.raises(StreamError, match=r"cannot reach .*: no answer in 0.3 s"),
+    ):
+        PageStream(server.url, size=20, timeout=0.3).read()
 
 
 @pytest.mark.parametrize(

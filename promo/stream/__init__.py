@@ -11,16 +11,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from promo.address import split_login
 from promo.batch import Batch
 from promo.errors import StreamError
 from promo.pace import Hold
 from promo.reader import PageReader
-from promo.stream.session import open_session
+from promo.stream.session import cut_after, open_session, shut
 from promo.stream.wire import (
     CONTRACT_PAGE_SIZE,
     DATA_PATH,
@@ -169,12 +171,17 @@ class PageStream:
 
     def _negotiate(self) -> int:
         assert self.size is not None
+        line = _Line()
         try:
-            with open_session(_MAX_OPENAPI_BYTES, self.login) as session:
+            with (
+                open_session(_MAX_OPENAPI_BYTES, self.login, line.use) as session,
+                cut_after(self.timeout, line.cut),
+            ):
                 answer = session.get(f"{self.base_url}/openapi.json", timeout=self.timeout)
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError, OSError) as error:
+            reason = f"no answer in {self.timeout:.3g} s" if line.is_cut else reason_of(error)
             raise StreamError(
-                f"cannot reach {self.base_url}: {reason_of(error)}; is the API running there?"
+                f"cannot reach {self.base_url}: {reason}; is the API running there?"
             ) from error
         if is_passing(answer.status_code):  # it may offer size when it is well
             raise StreamError(f"{answer.url} answered {answer.status_code}; try again later")
@@ -188,6 +195,22 @@ class PageStream:
         if not fits:
             raise StreamError(f"size={self.size}: {self.base_url} offers 1 to {most} rows a page")
         return self.size
+
+
+class _Line:
+    """The connection in use, to be cut from another thread, now or as soon as there is one."""
+
+    _socket: socket.socket | None = None
+    is_cut = False
+
+    def use(self, connection: Any) -> None:
+        self._socket = connection.sock
+        if self.is_cut:
+            self.cut()
+
+    def cut(self) -> None:
+        self.is_cut = True
+        shut(self._socket)
 
 
 def _normal(url: str) -> str | None:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 import tenacity
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from promo.batch import BadPage, Page, decode_page
 from promo.errors import RequestRefused, StreamTimeout
 from promo.reader import Retry
 from promo.stream.direct import Answer, Broken, DirectExchange, Odd
-from promo.stream.session import open_session
+from promo.stream.session import cut_after, open_session, shut
 
 if TYPE_CHECKING:
     from promo.stream import PageStream
@@ -67,14 +66,7 @@ class HTTPWire:
         self._is_odd = False  # the server's answers are for requests
         self._began, self._looked_at, self._overdue_at = 0.0, 0.0, float("inf")
         self._limit = max(MAX_ROW_BYTES * stream.page_size, _MIN_LIMIT_BYTES)
-        self._session = open_session(self._limit, stream.login)
-        adapter = HTTPAdapter()
-        pools = adapter.poolmanager.pool_classes_by_scheme
-        adapter.poolmanager.pool_classes_by_scheme = {
-            scheme: self._watched(pool) for scheme, pool in pools.items()
-        }
-        for prefix in ("http://", "https://"):  # wherever a redirection leads
-            self._session.mount(prefix, adapter)
+        self._session = open_session(self._limit, stream.login, self._use)
         size = f"size={stream.page_size}&" if stream.page_size != CONTRACT_PAGE_SIZE else ""
         url = f"{stream.base_url}{DATA_PATH}?{size}page="
         self._request = self._session.prepare_request(requests.Request("GET", url))
@@ -87,21 +79,6 @@ class HTTPWire:
             before_sleep=self._note_retry,
         )
 
-    def _watched(self, pool: Any) -> Any:
-        wire = self
-
-        class Connection(pool.ConnectionCls):  # type: ignore[misc]  # its base is known at run time
-            def connect(self) -> None:
-                super().connect()
-                wire._use(self)
-
-            def request(self, *arguments: Any, **options: Any) -> None:
-                if self.sock is not None:  # connected before; a redirection may lead elsewhere
-                    wire._use(self)
-                super().request(*arguments, **options)
-
-        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
-
     def _use(self, connection: Any) -> None:
         self._connection, self._socket = connection, connection.sock
         if self._halt.is_set():  # cut while there was nothing to cut yet
@@ -109,9 +86,7 @@ class HTTPWire:
 
     def cut(self) -> None:
         """Break off the exchange under way."""
-        if self._socket is not None:
-            with suppress(OSError):  # closed already
-                self._socket.shutdown(socket.SHUT_RDWR)
+        shut(self._socket)
 
     def cut_if_overdue(self) -> None:
         """Break off the exchange under way if it has taken its time."""
@@ -210,10 +185,20 @@ class HTTPWire:
             self.retry = None
 
     def try_once(self, page: int) -> None:
-        """Ask for a page once; raise RequestRefused if asking again would not help."""
+        """Ask for a page once, as long as the stream's timeout; this is the wire's last call.
+
+        Raises
+        ------
+        RequestRefused
+            Asking again would not help.
+        """
         self._left_s = self._stream.timeout
-        with suppress(_Again):
+        with suppress(_Again), cut_after(self._stream.timeout, self._give_up):
             self._attempt(page)
+
+    def _give_up(self) -> None:
+        self._halt.set()
+        self.cut()
 
     def _attempt(self, page: int) -> Page:
         timeout = max(min(self._stream.timeout, self._left_s), 0.001)
