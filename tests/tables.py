@@ -101,3 +101,20 @@ def learned(store, ledger):
     if ledger:
         tables["model"] = sorted((s.name, last, s.rows, s.state) for s in states)
     return tables
+
+
+def exact(tables, at=None):
+    """Return what is one machine's to the bit: rows, ledger, and what follows from moments alone.
+
+    The latter of the pages at which another store, `at`, tells it: `promo scale` tells less often.
+    """
+    told = pages_told(at or tables)
+    of_moments = [
+        row for row in tables["coefficient"] if row[0] != "renewable-logistic" and row[2] in told
+    ]
+    return {**{name: tables[name] for name in ("data", "page", "quarantine")}, "of": of_moments}
+
+
+def pages_told(tables):
+    """Return the pages of which there are results."""
+    return {page for page, *_ in tables["checkpoint"]}

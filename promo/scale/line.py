@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from promo.batch import Batch
 from promo.errors import ClusterError
-from promo.history import stride
 from promo.line import Line
 from promo.models.best import BestPossible
 from promo.models.board import Board
 from promo.models.logistic import RenewableLogistic
 from promo.models.regressions import Regressions
-from promo.models.results import Coefficient, Metric, Model
+from promo.models.results import Model
 from promo.models.stories import Stories
 from promo.scale.chunk import Chunk, Frame, PageSummary
 from promo.store import Elsewhere, Sifted, Store
 
 _M = TypeVar("_M")
-_Told = tuple[int, list[Coefficient], list[Metric]]
 
 
 class ScaledLine(Line):
@@ -27,8 +25,9 @@ class ScaledLine(Line):
 
     Moments, and all that follows from them, are those of one machine to the bit, since pages are
     added up one by one. The renewable logistic and what the stories know of promoted are chunks
-    added up, so they stand still within a chunk; scores are those within chunks (see `Chunk.of`).
-    The first page, which says what chunks are learned about, is a chunk of its own.
+    added up, so results are told, and states kept, at the last page of each; scores are those
+    within chunks (see `Chunk.of`). The first page, which says what chunks are learned about, is a
+    chunk of its own.
 
     Parameters
     ----------
@@ -72,28 +71,28 @@ class ScaledLine(Line):
 
     def add(self, chunk: Chunk) -> None:
         """Take a chunk from its summaries to commit."""
+        last = chunk.pages[-1].batch.page
         with self.store.together():
             written = [(page.batch, self._write(page)) for page in chunk.pages]
             if any(len(sifted.fresh.ids) < len(batch.ids) for batch, sifted in written):
                 frame = self.frame  # rows that were there before are not learned twice
                 assert frame is not None
                 chunk = Chunk.of([sifted.fresh for _, sifted in written], frame)
-            told = [*self._learn(chunk)]
+            self._learn(chunk)
+            states = [state for model in self.models for state in model.states()]
+            results = self._results()
+            self.store.tell(last, states, *results)
         for batch, sifted in written:
             self.memory.add_page(batch, sifted)
-        for page, coefficients, metrics in told:
-            self.memory.tell(page, coefficients, metrics)
+        self.memory.tell(last, *results)
 
-    def _learn(self, chunk: Chunk) -> Iterator[_Told]:
-        """Learn a chunk; yield what was told after each of its pages that are to be kept."""
-        *_, last = chunk.pages
-        step = stride(last.batch.page)
+    def _learn(self, chunk: Chunk) -> None:
         for page in chunk.pages:
             self._add_page(page)
-            if page is last:
-                self._add_rest(chunk)
-            if page is last or page.batch.page % step == 0:
-                yield self._tell(page.batch.page)
+        if chunk.bets.rows:
+            together = self._logistic + chunk.logistic
+            self._logistic.restore({state.name: state.state for state in together.states()})
+            self._stories.add(chunk.bets)
 
     def _write(self, page: PageSummary) -> Sifted | Elsewhere:
         if page.elsewhere is not None:
@@ -111,18 +110,6 @@ class ScaledLine(Line):
             self._board.add(page.scores)
         if self._best is not None:
             self._best.add(rows)
-
-    def _add_rest(self, chunk: Chunk) -> None:
-        if chunk.bets.rows:
-            together = self._logistic + chunk.logistic
-            self._logistic.restore({state.name: state.state for state in together.states()})
-            self._stories.add(chunk.bets)
-
-    def _tell(self, page: int) -> _Told:
-        states = [state for model in self.models for state in model.states()]
-        results = self._results()
-        self.store.tell(page, states, *results)
-        return page, *results
 
 
 def _only(kind: type[_M], models: Sequence[Model]) -> _M:

@@ -44,7 +44,8 @@ class Plan(NamedTuple):
     Attributes
     ----------
     pages
-        Of a chunk. Chunks end at multiples of it, whoever works and wherever a run begins.
+        Of a chunk. The last page of each is a multiple of it, whoever works and wherever a run
+        begins; so they are among the pages that a store keeps when it thins its history.
     in_flight, pages_per_s
         Of all workers together, at most; the latter is None for no limit.
     patience_s
@@ -197,6 +198,10 @@ class ChunkReader:
 
     def _poll_first(self, timeout: float) -> Batch | None:
         if self._first is None:  # one page, so that none is in flight once the workers begin
+            if (early_s := self._limit.early_s()) > 0:
+                time.sleep(min(early_s, timeout))
+                return None
+            self._limit.count()
             end = None if self._due.position else self._due.page + 1
             self._first = self._stream.read(*self._due, window=1, end=end)
         batch = self._first.poll(timeout)
@@ -253,7 +258,7 @@ class ChunkReader:
         """Return what comes next, None if nothing is to be asked for yet."""
         page, position = self._next
         begin = page + 1 if position else page  # of a short page, only what it has grown by
-        end = (begin // self._plan.pages + 1) * self._plan.pages
+        end = -(-begin // self._plan.pages) * self._plan.pages + 1
         if (wanted := self._wanted()) is not None:
             end = min(end, self._due.page + bool(self._due.position) + wanted)
         total = self._stream.total_rows

@@ -23,7 +23,7 @@ from promo.stream import PageStream
 from promo.trainer import Trainer
 
 WAITING = "the cluster has no workers; the stream goes on when some have come"
-_CHUNK_S = 5.0  # that a chunk takes at most, where a pace is set
+_CHUNK_S = 5.0  # that a chunk takes of the pace, where one is set; of all, divided among workers
 _LAST_S = 0.5  # for which Stop commits what has come already
 
 
@@ -45,7 +45,8 @@ class ScaledTrainer(Trainer):
         Who works. It stays the caller's.
     chunk
         Pages of a chunk, the same however many workers there are; by default as many as hold
-        50,000 rows, at most 400 and what `pages_per_s` allows in five seconds.
+        50,000 rows, at most 400 and what `pages_per_s` allows all workers in five seconds (so each
+        of n takes 5 n seconds for one).
     in_flight, pages_per_s
         What all workers together may ask of the API: pages at once, and per second, give or take
         those at once; None for no limit. When it answers one of them with Retry-After, all wait.
@@ -72,6 +73,8 @@ class ScaledTrainer(Trainer):
         There can be no such folder.
     ClusterError
         One of the models does not merge.
+    ValueError
+        A number is not positive, where one is given.
     """
 
     def __init__(
@@ -89,6 +92,10 @@ class ScaledTrainer(Trainer):
         speed: float | None = None,
         accept_changes: bool = False,
     ) -> None:
+        numbers = {"chunk": chunk, "in_flight": in_flight, "pages_per_s": pages_per_s}
+        for name, number in {**numbers, "patience_s": patience_s}.items():
+            if number is not None and not number > 0:
+                raise ValueError(f"{name} {number}: expected a number above 0")
         self.cluster, self._alone = cluster, False
         self.plan = Plan(
             chunk or _pages_of_a_chunk(stream.page_size, pages_per_s),

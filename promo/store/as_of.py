@@ -11,7 +11,6 @@ import sqlite3
 import msgspec
 
 from promo.errors import StoreError
-from promo.history import stride
 
 # An event that the trainer notes has the number of the page after it; so one of this very page
 # came before it, unless the page was short and the event came before the rest of it.
@@ -32,6 +31,11 @@ _MODEL = """
 # A checkpoint has the states, and not how many rows each model had learned: its metric says so
 # where those are not all there were.
 _ROWS = "SELECT model, CAST(value AS INTEGER) FROM main.metric WHERE page = ? AND name = 'rows'"
+
+_NEAREST = """
+    SELECT (SELECT max(page) FROM checkpoint WHERE page < ?),
+        (SELECT min(page) FROM checkpoint WHERE page > ?)
+"""
 
 
 def turn_back(connection: sqlite3.Connection, page: int) -> None:
@@ -63,12 +67,11 @@ def turn_back(connection: sqlite3.Connection, page: int) -> None:
 
 
 def _why_not(connection: sqlite3.Connection, page: int) -> str:
-    [newest] = connection.execute("SELECT max(page) FROM checkpoint").fetchone()
-    if newest is None:
+    [found] = connection.execute(_NEAREST, (page, page))
+    near = [f"{each:,}" for each in found if each is not None]
+    if not near:
         return f"page {page:,} is not kept: no page is stored yet"
-    every = stride(newest)
-    which = f"every {every:,}th page" if every > 1 else "every page"
     return (
-        f"page {page:,} (counted from 0) is not kept: {which} is, up to {newest:,}, the newest; "
-        "choose one of those"
+        f"page {page:,} (counted from 0) is not kept; choose {' or '.join(near)}, the nearest "
+        f"that {'are' if len(near) > 1 else 'is'}"
     )
