@@ -214,7 +214,7 @@ def _count(text: str) -> int:
 
 
 def _page(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < 16):  # no stream gets there
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0")
     return int(text)
 

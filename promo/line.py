@@ -87,6 +87,7 @@ class Line:
             raise StoreMismatch(
                 f"{self.store.path} holds no usable state of a model: {error}"
             ) from error
+        self.store.begin_log()
 
     def change_rate(self, name: str, rate: float) -> None:
         """Set a learning rate for the next page on, and say so in the store."""

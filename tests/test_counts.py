@@ -92,43 +92,70 @@ def test_the_first_event_does_not_wait_for_the_disk(tmp_path):
     log = tmp_path / "strace.txt"
     program = """
         import os
+        from promo.line import Line
         from promo.store import Store
+
+        def record(line):
+            os.chdir(".")  # a mark in the trace
+            line.record("started")
+            os.chdir(".")
+
         for name in ("new.db", "new.db"):
             with Store(name, source="memory", page_size=10) as store:
-                os.chdir(".")  # a mark in the trace
-                store.record("started", {})
-                os.chdir(".")
+                record(line := Line(store, ()))
+        with Store(name, source="memory", page_size=10) as store:
+            line = Line(store, ())
+            store.reopen()
+            line.restore()
+            record(line)
     """
     traced = ["strace", "-f", "-qq", "-o", log, "-e", "trace=pwrite64,fdatasync,chdir"]
     command = [*traced, sys.executable, "-c", textwrap.dedent(program)]
     subprocess.run(command, check=True, timeout=DEADLINE_S, cwd=tmp_path)
     calls = " ".join(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
     between = calls.split("chdir")[1::2]
-    assert len(between) == 2  # in a new file, and in an old one
+    assert len(between) == 3  # in a new file, in an old one, and after an error
     assert all("pwrite64" in each and "fdatasync" not in each for each in between)
 
 
-def test_rows_are_on_the_disk_before_the_ledger_says_so(tmp_path):
-    """A file of Parquet is synced, given its name, and that is synced: a power cut takes none."""
+PARQUET = """
+    from pathlib import Path
+    from pages import employees, pages_of
+    from promo.scale.rows import name_rows, write_rows
+    [page] = pages_of(employees(10))
+    MARK
+    name_rows(Path("rows"), write_rows(Path("rows"), [page]), 0, 0)
+    MARK
+"""
+NEW_STORE = """
+    from promo.store import new_store
+    MARK
+    with new_store("rows/new.db", source="memory", page_size=10, settings={}):
+        pass
+    MARK
+"""
+DATA_SET = """
+    from pathlib import Path
+    from promo.dataset import Recipe, ensure_data
+    MARK
+    ensure_data(Path("rows/data.db"), Recipe(rows=10))
+    MARK
+"""
+
+
+@pytest.mark.parametrize("program", [PARQUET, NEW_STORE, DATA_SET])
+def test_what_gets_its_name_at_last_is_on_the_disk(program, tmp_path):
+    """A file is synced, given its name, and that is synced: a power cut leaves all or nothing."""
     require("strace")
     log = tmp_path / "strace.txt"
-    program = """
-        import os
-        from pathlib import Path
-        from pages import employees, pages_of
-        from promo.scale.rows import name_rows, write_rows
-        [page] = pages_of(employees(10))
-        os.chdir(".")  # a mark in the trace
-        name_rows(Path("rows"), write_rows(Path("rows"), [page]), 0, 0)
-        os.chdir(".")
-    """
+    program = textwrap.dedent(program).replace("MARK", 'import os; os.chdir(".")')
     (tmp_path / "rows").mkdir()
     traced = ["strace", "-f", "-y", "-qq", "-o", log, "-e", "trace=/rename.*,fsync,chdir"]
-    command = [*traced, sys.executable, "-c", textwrap.dedent(program)]
+    command = [*traced, sys.executable, "-c", program]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # for `pages`
     subprocess.run(command, check=True, timeout=DEADLINE_S, cwd=tmp_path, env=env)
     _, made, _ = log.read_text().split('chdir(".")')
-    assert re.search(r"fsync\(\d+<.*parquet>.*\n.*rename.*\n.*fsync\(\d+<.*/rows>\)", made), made
+    assert re.search(r"fsync\(\d+<.*/rows/.*>.*\n.*rename.*\n.*fsync\(\d+<.*/rows>\)", made), made
 
 
 @pytest.mark.usefixtures("comms")

@@ -6,8 +6,12 @@ import html
 import io
 import json
 import math
+import os
 import re
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from contextlib import closing
 from html.parser import HTMLParser
 
@@ -290,12 +294,36 @@ def test_the_command_writes_the_report(path, tmp_path, capsys):
         write_report(path, tmp_path)
 
 
-def test_a_report_is_not_written_over_a_store(path):
+def test_a_report_is_not_written_over_a_store(path, tmp_path):
     """A name mixed up costs nothing: the store is refused, and stays as it is."""
     before = path.read_bytes()
     with pytest.raises(PromoError, match="choose another name"):
         write_report(path, path)
+    (link := tmp_path / "link.html").symlink_to(path)
+    with pytest.raises(PromoError, match="choose another name"):
+        write_report(path, link)
+    (twin := tmp_path / "twin.html").hardlink_to(path)
+    write_report(path, twin)
+    os.mkfifo(pipe := tmp_path / "pipe.html")
+    with pytest.raises(PromoError, match="choose another name"):
+        write_report(path, pipe)
     assert path.read_bytes() == before
+
+
+def test_a_report_that_does_not_fit_leaves_the_one_before(path, tmp_path):
+    """A disk that is full takes nothing away: here no file may have more than 33 kB."""
+    (out := tmp_path / "report.html").write_text("before")
+    program = """
+        import resource, sys
+        from promo.report import write_report
+        resource.setrlimit(resource.RLIMIT_FSIZE, (33_000, 33_000))
+        write_report(*sys.argv[1:])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), path, out]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert said.stderr.endswith(f"PromoError: cannot write {out}: File too large\n")
+    assert out.read_text() == "before"
+    assert not [*tmp_path.glob("*.part")]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -142,7 +142,7 @@ def test_a_fork_with_another_rate_and_other_models(whole, url, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--page", 99], "page 99 (counted from 0) is not kept: every page is, up to 12"),
+        (["--page", 99], "page 99 (counted from 0) is not kept; choose 12, the nearest that is"),
         (["--page", 5, "--out", "whole.db"], "is there already; choose another name"),
         (["--page", 5, "--models", "base-rate", "--learning-rate", 1], "is of sgd-logistic"),
     ],
@@ -154,6 +154,13 @@ def test_a_fork_that_is_refused_is_one_line(options, reason, whole, tmp_path):
     assert (code, output, said.count("\n")) == (1, "", 1)
     assert reason in said
     assert not (tmp_path / "b.db").exists()
+
+
+def test_a_page_that_no_stream_reaches_is_refused(whole, tmp_path):
+    """Numbers that SQLite cannot hold, too, without a traceback."""
+    code, _, said = promo("fork", "--db", whole[0], "--out", tmp_path / "b.db", "--page", "9" * 23)
+    assert code == 2
+    assert said.endswith("expected a whole number from 0\n")
 
 
 def test_a_fork_gives_no_rate_to_who_was_not_there(url, tmp_path):

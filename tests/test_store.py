@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import multiprocessing
 import os
 import pickle
 import random
@@ -17,6 +18,7 @@ from collections import Counter
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -1000,7 +1002,7 @@ def test_files_are_private(path):
     assert modes == dict.fromkeys(names, 0o600)
 
 
-def test_reading_creates_and_writes_nothing(path, stored):
+def test_reading_changes_no_byte(path, stored):
     """Opening what does not exist creates nothing; reading changes no byte; writing is refused."""
     with pytest.raises(StoreError, match="does not exist"):
         Store.read_only(path.with_name("nothing.db"))
@@ -1012,6 +1014,35 @@ def test_reading_creates_and_writes_nothing(path, stored):
             with pytest.raises(StoreError, match="readonly"):
                 reader.query(sql)
     assert (stored.read_bytes(), stored.stat().st_mtime_ns) == (before, at)
+
+
+def read_as_another(path, said):
+    """Read a store as a user to whom nothing belongs; say what came of it."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        Store.read_only(path).close()
+    except StoreError as error:
+        said.send(str(error))
+    else:
+        said.send("read")
+
+
+def test_a_folder_that_is_not_ours(stored):
+    """SQLite writes beside what it reads: where it may not, it is said what to do."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        path = Path(shutil.copy(stored, folder))
+        path.chmod(0o644)
+        folder.chmod(0o555)
+        ours, its = multiprocessing.Pipe()
+        process = multiprocessing.get_context("fork").Process(
+            target=read_as_another, args=(path, its)
+        )
+        process.start()
+        assert ours.recv().endswith(f"may not write in {folder}; copy it to a folder of yours")
+        process.join()
+        folder.chmod(0o755)
 
 
 class Bomb:
@@ -1076,8 +1107,10 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
     """States that no run of ours left raise StoreMismatch, run nothing and give back the lock."""
     monkeypatch.chdir(tmp_path)
     change(stored, *statements)
+    before = stored.read_bytes()
     with pytest.raises(StoreMismatch, match=r"promo\.db holds"):
         Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), default_models()[0])
+    assert stored.read_bytes() == before
     assert not (tmp_path / "exploded").exists()
     with suppress(StoreMismatch):  # but not StoreLocked
         Store(stored, **IDENTITY).close()
@@ -1085,10 +1118,12 @@ def test_a_hostile_file_is_refused_and_runs_no_code(stored, statements, tmp_path
 
 def test_a_file_of_another_set_of_models_is_refused(stored):
     """One file is one set of models: fewer or others than it holds are told apart."""
+    before = stored.read_bytes()
     for models in ([SGDLogistic()], [SGDLogistic(), Regressions()], []):
         with pytest.raises(StoreMismatch, match="holds the models") as caught:
             Trainer(PageStream(SOURCE), Store(stored, **IDENTITY), models)
         assert "--" not in str(caught.value)
+    assert stored.read_bytes() == before
 
 
 def test_random_damage_is_told(stored, tmp_path):

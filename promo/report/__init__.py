@@ -7,10 +7,11 @@ and `write_csv` writes a table for a spreadsheet.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import mkstemp
 
 from promo.errors import PromoError
-from promo.paths import private
 from promo.report.csv_files import TABLES, write_csv
 from promo.report.figures import Beside, Drawing, drawings
 from promo.report.page import report
@@ -22,6 +23,8 @@ __all__ = ["TABLES", "Beside", "Drawing", "drawings", "report", "write_csv", "wr
 def write_report(db: str | Path, out: str | Path) -> Path:
     """Write the report of a store to a file, over an HTML file that is there; return its path.
 
+    It is there as a whole, or what was there before is.
+
     Raises
     ------
     PromoError
@@ -30,11 +33,19 @@ def write_report(db: str | Path, out: str | Path) -> Path:
     with Reader(db) as reader:
         page = report(reader)
     out = Path(out)
-    if out.is_file() and out.suffix not in (".html", ".htm"):  # a store, by a slip of the hand
+    real = Path(os.path.realpath(out))
+    is_page = real.is_file() and real.suffix in (".html", ".htm")  # no store, by a slip of the hand
+    if real.exists() and not is_page:
         raise PromoError(f"cannot write {out}: it is there, and no .html; choose another name")
     try:
-        with open(out, "w", encoding="utf-8", opener=private) as file:
-            file.write(page)
+        descriptor, name = mkstemp(".part", dir=real.parent)  # as private as the store
+        part = Path(name)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(page)
+            part.replace(real)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise PromoError(f"cannot write {out}: {error.strerror}") from error
     return out

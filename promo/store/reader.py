@@ -75,7 +75,7 @@ class Reader:
             return connect(f"{self.path.absolute().as_uri()}?mode=ro")
 
     def _check_identity(self) -> None:
-        with explained(self.path):
+        with explained(self.path), _beside(self.path):
             [application] = self._connection.execute("PRAGMA application_id").fetchone()
             [version] = self._connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
@@ -291,6 +291,20 @@ _AT = (
     "SELECT {0} FROM {1} WHERE page = ?1 AND rowid > coalesce("
     "(SELECT rowid FROM {1} WHERE page < ?1 ORDER BY rowid DESC LIMIT 1), 0) ORDER BY 1, 2"
 )
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Say what SQLite means by "readonly" when a file is opened to be read."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+        raise StoreError(
+            f"{path} cannot be read there: SQLite needs a file of its own beside it, and may not "
+            f"write in {path.parent}; copy it to a folder of yours"
+        ) from error
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -85,7 +85,6 @@ class Store(Reader):
             super().__init__(path)
             check_ledger(self)
             self._read_back()
-            self._begin_log()
         except BaseException:
             self._lock.release()
             raise
@@ -133,8 +132,11 @@ class Store(Reader):
         self._newest = {table: self._lines_of_newest(table) for table in sql.HISTORIES}
         self._version = self.query(sql.DATA_VERSION)
 
-    def _begin_log(self) -> None:
-        """Make the first write to a new log now: SQLite syncs it, and Stop need not wait then."""
+    def begin_log(self) -> None:
+        """Make the first write to a new log now: SQLite syncs it, and Stop need not wait then.
+
+        Not before it is known that the store will be gone on with: what is refused stays as it was.
+        """
         with explained(self.path), transaction(self._connection) as connection:
             # It is written even if it is what it was, unlike a row.
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -159,7 +161,6 @@ class Store(Reader):
         self._connection = self._connect()
         self._check_identity()
         self._read_back()
-        self._begin_log()
 
     def clear(self) -> None:
         """Empty every table, as if the file were new. Readers see all of it or nothing."""
