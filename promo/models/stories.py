@@ -51,7 +51,17 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Bets(NamedTuple):
-    """What some rows say of promoted, given each set of its causes."""
+    """What some rows say of promoted, given each of the four sets of its causes.
+
+    Attributes
+    ----------
+    rows
+        How many.
+    promoted
+        Four logistic regressions on them, each with the regressors of one set.
+    log_evidence
+        Of each of those, shape (4,), in nats.
+    """
 
     rows: int
     promoted: Renewable
@@ -62,7 +72,8 @@ def bets_on(batches: Sequence[Batch], standard: Standard) -> Bets:
     """Learn batches by themselves, on a fixed scale, for `Stories.add`.
 
     A stream that is cut into parts cannot bet on each row by all rows before it. Each part's
-    evidence is by Laplace's method instead, which differs by a few nats in all.
+    evidence is by Laplace's method instead (see `Renewable.log_evidence`), which differs by a few
+    nats in all.
     """
     model = Renewable(_USES)
     x = standard.regressors(

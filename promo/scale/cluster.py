@@ -105,9 +105,12 @@ class Cluster:
                 set_as_default=False,
                 direct_to_workers=self._own is not None,
             )
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            raise ClusterError(f"cannot reach the scheduler {scheduler}: {error}") from error
+        except OSError as error:
             raise ClusterError(
-                f"cannot reach the scheduler {scheduler}: {error}; is it running there?"
+                f"cannot reach the scheduler {scheduler}: {str(error) or type(error).__name__}; is "
+                "it running there?"
             ) from error
         self._address = self.client.scheduler.address
         self._facts: dict[str, WorkerFacts] = {}
@@ -266,7 +269,7 @@ def _check(address: str, security: Security | None) -> None:
         except TimeoutError:
             length = b""
     if len(length) < 8 or int.from_bytes(length, "little") > _GREETING:
-        raise OSError("what answers there is no scheduler of Dask")
+        raise OSError("what answers there is no scheduler of Dask, or speaks TLS only (tls://)")
 
 
 def _speaks_tls(security: Any) -> bool:
