@@ -642,7 +642,7 @@ def many(tab, lab):
 def test_many_machines_have_the_same_panel(many, lab):
     """A worker was killed; Play goes on from there, its table moves, Stop stops."""
     show(many)
-    assert status(many).startswith("paused · page 512 of 1,000 · 51,200 rows")
+    assert status(many).startswith("paused · page 513 of 1,000 · 51,300 rows")
     workers = view(many, "Who works?")
     deaths = workers.locator("tbody td:last-child")
     assert sorted(deaths.all_inner_texts()) == ["0", "1"]
@@ -652,11 +652,11 @@ def test_many_machines_have_the_same_panel(many, lab):
     show(many)
     assert not slider(many, "Learning rate").is_visible()
     press(many, "Play")
-    wait_for(lambda: page_of(many) > 512)
+    wait_for(lambda: page_of(many) > 513)
     wait_for(lambda: pages.all_inner_texts() != before)
     press(many, "Stop")
     wait_for(lambda: status(many).startswith(("stopped", "finished")))
-    assert len(lab.query("SELECT page FROM page", "05-many")) > 512
+    assert len(lab.query("SELECT page FROM page", "05-many")) > 513
 
 
 @pytest.mark.browser
