@@ -179,7 +179,8 @@ class PageStream:
             ):
                 answer = session.get(f"{self.base_url}/openapi.json", timeout=self.timeout)
         except (requests.RequestException, HTTPError, OSError) as error:
-            reason = f"no answer in {self.timeout:.3g} s" if line.is_cut else reason_of(error)
+            late = line.is_cut or isinstance(error, requests.Timeout)
+            reason = f"no answer in {self.timeout:.3g} s" if late else reason_of(error)
             raise StreamError(
                 f"cannot reach {self.base_url}: {reason}; is the API running there?"
             ) from error

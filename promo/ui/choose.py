@@ -120,13 +120,16 @@ class Choose:
         return *(field.value for field in filled), self._asked, self._looked_at
 
     def _ask(self, action: Callable[[], None]) -> None:
-        self._asked = action
+        self._asked, self.open.disabled = action, True
 
     def update(self, _: Snapshot | None) -> None:
         """Do what was asked for, and show the fields that matter, with a verdict on the source."""
         asked, self._asked = self._asked, None
         if asked is not None:
-            asked()
+            try:
+                asked()
+            finally:
+                self.open.disabled = False
         if self.fold.value and not self._unfolded and self.trainer is not None:
             self._list(self.trainer.store.path)  # as far as they have come by now
         self._unfolded = self.fold.value
@@ -185,7 +188,7 @@ class Choose:
 
     def _open(self, path: Path) -> None:
         """Open the store with what is filled in; say below the button why that failed."""
-        self.note.value, self.open.disabled = _says("Opening …"), True
+        self.note.value = _says("Opening …")
         try:
             api = self._service()
             check(api.url, api.source, path)
@@ -204,8 +207,6 @@ class Choose:
             self.fold.value, self.note.value = False, ""
             self._summarise(self.trainer)
             self._list(path)
-        finally:
-            self.open.disabled = False
 
     def _service(self) -> EmbeddedAPI | ExternalAPI:
         if self.source.value == _RUNS:
