@@ -94,7 +94,7 @@ class Cluster:
         workers: int = 2,
         security: Security | None = None,
     ) -> None:
-        self._own = None if scheduler else _own(workers, security)
+        self._own = None if scheduler else _started(workers, security)
         try:
             if scheduler:
                 _check(scheduler, security)
@@ -277,30 +277,27 @@ def _speaks_tls(security: Any) -> bool:
     return settings.get("ssl_context") is not None
 
 
-def _own(workers: int, security: Security | None) -> Any:
+def _started(workers: int, security: Security | None) -> Any:
+    scheduler = {
+        "allowed_failures": _DEATHS,
+        "worker_ttl": _HEARD_OF_S,
+        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",  # else health is on every interface
+    }
     try:
-        return _started(workers, security)
+        with _deaf_to_interrupts(), dask.config.set(_QUIETER):
+            return _local_cluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                security=security,
+                silence_logs=logging.CRITICAL,
+                config=_QUIETER,  # also of workers that are started later
+                scheduler_kwargs=scheduler,
+            )
     except (OSError, RuntimeError) as error:
         raise ClusterError(f"workers of our own do not start: {error}; try again") from error
-
-
-def _started(workers: int, security: Security | None) -> Any:
-    with _deaf_to_interrupts(), dask.config.set(_QUIETER):
-        return _local_cluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            security=security,
-            silence_logs=logging.CRITICAL,
-            config=_QUIETER,  # also of workers that are started later
-            scheduler_kwargs={
-                "allowed_failures": _DEATHS,
-                "worker_ttl": _HEARD_OF_S,
-                "dashboard": False,
-                "dashboard_address": "127.0.0.1:0",  # else health is on every interface
-            },
-        )
 
 
 @contextmanager

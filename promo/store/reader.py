@@ -75,7 +75,7 @@ class Reader:
             return connect(f"{self.path.absolute().as_uri()}?mode=ro")
 
     def _check_identity(self) -> None:
-        with explained(self.path), _beside(self.path):
+        with explained(self.path), _readonly_explained(self.path):
             [application] = self._connection.execute("PRAGMA application_id").fetchone()
             [version] = self._connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
@@ -294,7 +294,7 @@ _AT = (
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[None]:
+def _readonly_explained(path: Path) -> Iterator[None]:
     """Say what SQLite means by "readonly" when a file is opened to be read."""
     try:
         yield
