@@ -5,7 +5,8 @@ Everything is estimated on the scale of the first ten rows and told on that of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,12 +32,13 @@ _QUADRATIC = _LINEAR | {
 }
 
 
-class _State(msgspec.Struct, forbid_unknown_fields=True):
+class _State(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     version: int
     learned: Count
     standard: Standard
     beta: list[float]
     curvature: list[list[float]]
+    third: list[list[list[float]]] | None = None  # where parts were added up
 
 
 class RenewableLogistic:
@@ -174,9 +176,8 @@ class RenewableLogistic:
     def __add__(self, other: RenewableLogistic) -> RenewableLogistic:
         """Return the model of two streams that share no row.
 
-        Each counts as the normal distribution of its estimate and curvature, the prior once. What
-        that leaves out, the likelihood's third derivative, is small against the standard error
-        once both have some hundred rows.
+        See `Renewable.__add__`. What a sum leaves out is small against the standard error once both
+        have some hundred rows.
         """
         if self.name != other.name:
             raise ValueError(f"cannot add {other.name} to {self.name}")
@@ -184,26 +185,31 @@ class RenewableLogistic:
             return self._copy()._with(other._standard.waiting)
         if not self._standard.fixed:
             return other._copy()._with(self._standard.waiting)
-        merged, mine, its = self._copy(), self._model, other._model
-        # Its estimate and curvature on our scale; the least data there may be singular by itself.
-        across = np.linalg.solve(self._back(), other._back())
-        home = np.linalg.inv(across)
-        data = its.curvature[0] - np.eye(len(home))
-        curvature = mine.curvature[0] + home.T @ data @ home
-        weighted = mine.curvature[0] @ mine.beta[0] + home.T @ (its.curvature[0] @ its.beta[0])
-        merged._model.curvature = (curvature + curvature.T)[None] / 2
-        merged._model.beta = np.linalg.solve(curvature, weighted)[None]
+        merged, its = self._copy(), other._model
+        if other._standard != self._standard:
+            home: Any = np.linalg.solve(other._back(), self._back())
+            its = its.moved(home)
+        merged._model = self._model + its
         merged._learned += other._learned
         return merged
 
-    def alone(self, batches: Sequence[Batch]) -> RenewableLogistic:
-        """Return what batches say by themselves, on the same scale, for adding up by the dozen."""
+    def alone(self, batch: Batch) -> RenewableLogistic:
+        """Return what a batch says by itself, on the same scale, for adding up by the dozen."""
         twin = self.fresh()
-        x = np.concatenate([twin._design(batch) for batch in batches])
-        if len(x):
-            twin._model.learn_part(x, np.concatenate([batch.promoted for batch in batches]))
-            twin._learned = len(x)
+        if len(batch.ids):
+            twin._model.learn_part(twin._design(batch), batch.promoted)
+            twin._learned = len(batch.ids)
         return twin
+
+    @property
+    def rows(self) -> int:
+        """How many it has been given."""
+        return self._learned + len(self._standard.waiting)
+
+    @property
+    def information(self) -> float:
+        """Of promoted, in rows whose odds are even: what the intercept alone is known by."""
+        return float(4 * (self._model.curvature[0, 0, 0] - 1) / _SPREAD**2)
 
     def fresh(self) -> RenewableLogistic:
         """Return a model of no rows on the same scale; it must be fixed."""
@@ -226,14 +232,15 @@ class RenewableLogistic:
     def states(self) -> list[ModelState]:
         """Return the scale, the estimate and its curvature."""
         beta, curvature = self._model.beta[0].tolist(), self._model.curvature[0].tolist()
-        state = _State(1, self._learned, self._standard, beta, curvature)
-        rows = self._learned + len(self._standard.waiting)
-        return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
+        third = self._model.third[0].tolist() if self._model.third.any() else None
+        state = _State(1, self._learned, self._standard, beta, curvature, third)
+        return [ModelState(self.name, self.rows, msgspec.json.encode(state).decode())]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
         state = msgspec.json.decode(states[self.name], type=_State)
         if state.version != 1 or state.standard.fixed != (state.learned > 0):
             raise ValueError(f"not a {self.name}, version 1: {states[self.name][:200]}")
-        self._model.restore(np.array([state.beta]), np.array([state.curvature]))
+        third = None if state.third is None else np.array([state.third])
+        self._model.restore(np.array([state.beta]), np.array([state.curvature]), third)
         self._standard, self._learned = state.standard, state.learned

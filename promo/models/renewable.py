@@ -6,6 +6,8 @@ curvature, which together act on the next batch as a Gaussian prior.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -14,7 +16,8 @@ Floats = NDArray[np.float64]
 _STEPS = 50  # of Newton's method at most; two or three are usual
 _CLOSE = 1e-12  # nats to be gained: the step that gains no more is the last
 _LARGEST = 1e40  # beyond what any number of rows within ±1e6 can lead to
-_OF_PRIOR = 0.1  # share of it that a part is learned with; of a hundredth, small parts do harm
+_OF_PRIOR = 0.1  # share of it that a part is learned with
+_OF_ONE = 1 - 1e-9  # what rounding leaves of the prior's curvature, at least
 _OVERSHOT = -0.5  # share of the slope at the start of a step; steeper down, it went too far
 
 
@@ -36,6 +39,9 @@ class Renewable:
         Shape (m, k); 0 for what a model does not use.
     curvature
         Shape (m, k, k), positive definite: the inverse of the estimates' covariance.
+    third
+        Shape (m, k, k, k), symmetric: the third derivative of the log likelihood of the parts that
+        were added up (see `learn_part`); 0 for rows learned batch after batch.
 
     References
     ----------
@@ -55,11 +61,13 @@ class Renewable:
         self.uses = uses
         m, k = uses.shape
         self._pairs = (uses[:, :, None] & uses[:, None, :]).astype(np.float64)
+        self._triples = self._pairs[:, :, :, None] * self._pairs[:, :, None, :]
         self._more = 1 + 1e-12 * np.eye(k)  # keeps what is singular by rounding solvable
         self.beta: Floats = np.zeros((m, k))
         self.curvature: Floats = np.tile(np.eye(k), (m, 1, 1))
+        self.third: Floats = np.zeros((m, k, k, k))
 
-    def restore(self, beta: Floats, curvature: Floats) -> None:
+    def restore(self, beta: Floats, curvature: Floats, third: Floats | None = None) -> None:
         """Take over what an object of the same models had learned.
 
         Raises
@@ -68,6 +76,7 @@ class Renewable:
             These are no such arrays: other shapes, no positive definite curvature.
         """
         fresh = Renewable(self.uses)
+        third = fresh.third if third is None else third
         if (beta.shape, curvature.shape) != (fresh.beta.shape, fresh.curvature.shape):
             raise ValueError(f"estimates of shape {beta.shape}, expected {fresh.beta.shape}")
         diagonal = curvature.diagonal(axis1=1, axis2=2)
@@ -75,17 +84,20 @@ class Renewable:
             (np.abs(beta) < _LARGEST).all()
             and (np.abs(curvature) < _LARGEST).all()
             and (beta[~self.uses] == 0).all()
-            and (diagonal >= 1).all()
+            and (diagonal > _OF_ONE).all()
             and (curvature[self._pairs == 0] == fresh.curvature[self._pairs == 0]).all()
+            and third.shape == fresh.third.shape
+            and (np.abs(third) < _LARGEST).all()
+            and (third[self._triples == 0] == 0).all()
         )
         if not sound:
-            raise ValueError("estimates or curvature that no rows lead to")
+            raise ValueError("estimates or curvatures that no rows lead to")
         size = np.sqrt(diagonal)
         scaled = curvature / (size[:, :, None] * size[:, None, :])
         if not (np.abs(scaled - scaled.transpose(0, 2, 1)) < 1e-6).all():
             raise ValueError("curvature that is not symmetric")
         np.linalg.cholesky(scaled * self._more)  # or an error, which is a ValueError
-        self.beta, self.curvature = beta, curvature
+        self.beta, self.curvature, self.third = beta, curvature, third
 
     def log_odds(self, x: Floats) -> Floats:
         """Return the log odds of rows of shape (n, k), shape (m, n)."""
@@ -109,7 +121,7 @@ class Renewable:
                 beta = beta - step
                 continue
             hessian = prior + ((p * (1 - p)) @ products).reshape(prior.shape) * self._pairs
-            step = np.linalg.solve(hessian * self._more, gradient[:, :, None])[:, :, 0]
+            step = _solve(hessian * self._more, gradient)
             rise = np.einsum("mk,mk->m", gradient, step)
             beta = beta + step
             if rise.max() < _CLOSE:
@@ -121,44 +133,95 @@ class Renewable:
     def __add__(self, other: Renewable) -> Renewable:
         """Return the models of two streams that share no row, on one scale.
 
-        Each counts as the normal distribution of its estimate and curvature, the prior once
-        (see `log_partition`).
+        Each counts as the cubic with its estimate for a peak, and its curvature and third
+        derivative there; the prior counts once. Cubics add up exactly. Where third is 0 they are
+        the logarithms of normal distributions, for which they are taken, too, where their sum has
+        no peak nearby.
 
         References
         ----------
         Lin, Xi (2011). Aggregated estimating equation estimation. Statistics and Its Interface 4,
-        73-83.
+        73-83. Their expansion of each part's estimating equation has a term less.
         """
         both = Renewable(self.uses)
-        curvature: Floats = self.curvature + other.curvature - both.curvature
+        prior, third = both.curvature, self.third + other.third
+        (slope, curvature), (its_slope, its_curvature) = self._at_zero(), other._at_zero()
         pull = self._pull() + other._pull()
-        both.beta = np.matmul(np.linalg.inv(curvature), pull[:, :, None])[:, :, 0]
-        both.curvature = curvature
+        both.curvature = self.curvature + other.curvature - prior
+        both.beta = _solve(both.curvature * self._more, pull)
+        both.third = third
+        both._climb(slope + its_slope, curvature + its_curvature - prior)
         return both
+
+    def moved(self, home: Floats) -> Renewable:
+        """Return the models on a scale whose estimates, times home, are those of this one.
+
+        Home is of shape (k, k); all regressors must be used. The prior is the same there as here.
+        """
+        there, back = Renewable(self.uses), home.T
+        prior, pull = there.curvature, self._pull() @ home
+        slope, curvature = self._at_zero()
+        there.curvature = prior + _even(back @ (self.curvature - prior) @ home)
+        there.beta = _solve(there.curvature * self._more, pull)
+        there.third = np.einsum("mabc,ai,bj,ck->mijk", self.third, home, home, home)
+        there._climb(slope @ home, prior + _even(back @ (curvature - prior) @ home))
+        return there
 
     def learn_part(self, x: Floats, y: NDArray[np.bool_]) -> None:
         """Learn all rows of one part of a stream, shapes (n, k) and (n,), to be added to others.
 
-        What adds up is the product of curvature and estimate, which err together. By itself it is
-        short by half of what the likelihood's third derivative makes of the estimate's square
-        error; that does not cancel over parts. The part that chance has in it is the bias of a
-        maximum likelihood estimate, in size, and made up for here. The prior's would be larger in
-        a steep world: each part is drawn to 0 by less of it, and all of it is put back afterwards.
-
-        References
-        ----------
-        Cordeiro, McCullagh (1991). Bias correction in generalized linear models. Journal of the
-        Royal Statistical Society B 53, 629-643, equation 4.2.
+        Nothing must have been learned before. The log likelihood is taken for a cubic about the
+        part's own estimate, which is drawn to 0 by a share of the prior only; all of the prior is
+        put back afterwards. What the cubic leaves out grows with the fourth power of how far that
+        estimate is from that of all parts.
         """
         prior, self.curvature = self.curvature, _OF_PRIOR * self.curvature
         self.learn(x, y)
-        part, p = x * self.uses[:, None, :], expit(self.log_odds(x))
-        covariance = np.linalg.inv(self.curvature * self._more)
-        spread = (np.matmul(part, covariance) * part).sum(axis=2)
-        missing = np.matmul((p * (1 - p) * (p - 0.5) * spread)[:, None, :], part)
-        pull = self._pull()[:, :, None] + missing.transpose(0, 2, 1)
-        self.curvature = self.curvature + (1 - _OF_PRIOR) * prior
-        self.beta = np.linalg.solve(self.curvature * self._more, pull)[:, :, 0]
+        p, k = expit(self.log_odds(x)), x.shape[1]
+        cubes = np.einsum("ni,nj,nk->nijk", x, x, x).reshape(len(x), k**3)
+        third = (p * (1 - p) * (2 * p - 1)) @ cubes
+        self.third = third.reshape(self._triples.shape) * self._triples
+        slope, curvature = self._at_zero()
+        more = (1 - _OF_PRIOR) * prior
+        self.curvature = self.curvature + more
+        self._climb(slope, curvature + more)
+
+    def _climb(self, slope: Floats, curvature: Floats) -> None:
+        """Go on to the peak of a cubic, of which these are known at 0, where it has one nearby.
+
+        There it must curve as the prior does, at least: a log likelihood is concave.
+        """
+        beta, prior = self.beta, np.eye(self.beta.shape[1])
+        climbs = self.third.any(axis=(1, 2, 3))  # of the others, the estimate is the peak
+        for _ in range(_STEPS):
+            bend = self._bend(beta)
+            gradient = slope - np.matmul(curvature - bend / 2, beta[:, :, None])[:, :, 0]
+            hessian = curvature - bend
+            numbers = np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1)
+            hessian = np.where(numbers[:, None, None], hessian, 0.0)
+            climbs &= np.linalg.eigvalsh(hessian - _OF_ONE * prior)[:, 0] > 0
+            hessian = np.where(climbs[:, None, None], hessian, self.curvature)
+            gradient = np.where(climbs[:, None], gradient, 0.0)
+            step = _solve(hessian * self._more, gradient)
+            beta = beta + step
+            close = np.einsum("mk,mk->m", gradient, step) < _CLOSE
+            if close.all():
+                break
+        climbs &= close
+        self.beta = np.where(climbs[:, None], beta, self.beta)
+        hessian = curvature - self._bend(beta)
+        self.curvature = np.where(climbs[:, None, None], hessian, self.curvature)
+
+    def _at_zero(self) -> tuple[Floats, Floats]:
+        """Return slope and curvature, at 0, of the cubic for which the log posterior is taken."""
+        bend = self._bend(self.beta)
+        slope = self._pull() + np.matmul(bend, self.beta[:, :, None])[:, :, 0] / 2
+        return slope, self.curvature + bend
+
+    def _bend(self, beta: Floats) -> Floats:
+        """Return by how much the curvature of the cubics is less at estimates than at 0."""
+        bend: Floats = np.matmul(self.third, beta[:, None, :, None])[:, :, :, 0]
+        return bend
 
     def log_evidence(self, x: Floats, y: NDArray[np.bool_]) -> Floats:
         """Return the log evidence, by Laplace's method, shape (m,), of all rows learned so far.
@@ -184,9 +247,22 @@ class Renewable:
         of each: the logarithm of the integral of both posteriors over the prior.
         """
         size = np.linalg.slogdet(self.curvature)[1]
-        partition: Floats = (np.einsum("mk,mk->m", self.beta, self._pull()) - size) / 2
+        height = np.einsum("mk,mk->m", self.beta, self._pull()) / 2  # of the peak, over 0
+        height += np.einsum("mijk,mi,mj,mk->m", self.third, *[self.beta] * 3) / 6
+        partition: Floats = height - size / 2
         return partition
 
     def _pull(self) -> Floats:
         pull: Floats = np.matmul(self.curvature, self.beta[:, :, None])[:, :, 0]
         return pull
+
+
+def _solve(matrices: Floats, right: Floats) -> Floats:
+    solved: Any = np.linalg.solve(matrices, right[:, :, None])
+    first: Floats = solved[:, :, 0]
+    return first
+
+
+def _even(curvature: Floats) -> Floats:
+    """Return matrices as symmetric as they would be without rounding."""
+    return (curvature + curvature.transpose(0, 2, 1)) / 2

@@ -8,7 +8,7 @@ uniform prior over the classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import repeat
 from math import atanh, isnan, log1p, nan, sqrt, tanh
 from typing import Annotated, NamedTuple
@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 _Near = Annotated[float, msgspec.Meta(ge=-FAR, le=FAR)]
 
 
-class _State(msgspec.Struct, forbid_unknown_fields=True):
+class _State(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     version: int
     waiting: list[Row]
     held: Annotated[list[tuple[_Near, _Near, bool]], msgspec.Meta(max_length=_HELD - 1)]
@@ -48,6 +48,7 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     beta: list[list[float]]
     curvature: list[list[list[float]]]
     log_likelihood: list[Annotated[float, msgspec.Meta(ge=-MAX_ABS, le=0)]]
+    third: list[list[list[list[float]]]] | None = None  # where parts were added up
 
 
 class Bets(NamedTuple):
@@ -68,21 +69,17 @@ class Bets(NamedTuple):
     log_evidence: Floats
 
 
-def bets_on(batches: Sequence[Batch], standard: Standard) -> Bets:
-    """Learn batches by themselves, on a fixed scale, for `Stories.add`.
+def bets_on(batch: Batch, standard: Standard) -> Bets:
+    """Learn a batch by itself, on a fixed scale, for `Stories.add`.
 
     A stream that is cut into parts cannot bet on each row by all rows before it. Each part's
     evidence is by Laplace's method instead (see `Renewable.log_evidence`), which differs by a few
     nats in all.
     """
-    model = Renewable(_USES)
-    x = standard.regressors(
-        np.concatenate([batch.network_ability for batch in batches]),
-        np.concatenate([batch.competence for batch in batches]),
-    )
-    y = np.concatenate([batch.promoted for batch in batches])
+    model, y = Renewable(_USES), batch.promoted
+    x = standard.regressors(batch.network_ability, batch.competence)
     if len(y):
-        model.learn(x, y)
+        model.learn_part(x, y)
     return Bets(len(y), model, model.log_evidence(x, y))
 
 
@@ -237,6 +234,7 @@ class Stories:
             self._promoted.beta.tolist(),
             self._promoted.curvature.tolist(),
             self._log_likelihood.tolist(),
+            self._promoted.third.tolist() if self._promoted.third.any() else None,
         )
         rows = self._learned + self._holds + len(self._standard.waiting)
         return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
@@ -248,7 +246,8 @@ class Stories:
         wrong = state.version != 2 or len(state.log_likelihood) != len(_USES)
         if wrong or len(state.waiting) >= FIRST or (not fixed and state.held):
             raise ValueError(f"not the causal stories, version 2: {states[self.name][:200]}")
-        self._promoted.restore(np.array(state.beta), np.array(state.curvature))
+        third = None if state.third is None else np.array(state.third)
+        self._promoted.restore(np.array(state.beta), np.array(state.curvature), third)
         self._standard = Standard(state.waiting, state.centre, state.scale, fixed)
         self._learned = state.learned
         self._held, self._holds = [], len(state.held)

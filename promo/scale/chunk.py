@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from promo.batch import Batch
 from promo.models.best import BestPossible, known_world
 from promo.models.board import PageScores, page_scores
@@ -17,6 +19,8 @@ from promo.models.regressions import Groups, Origins, page_sums
 from promo.models.standard import Standard
 from promo.models.stories import Bets, bets_on
 from promo.store import Elsewhere
+
+ENOUGH = 200.0  # rows of even odds: of fewer, a cubic says too little (see `Renewable.learn_part`)
 
 
 class Frame(NamedTuple):
@@ -61,12 +65,27 @@ class PageSummary(NamedTuple):
     scores: PageScores | None
 
 
-class Chunk(NamedTuple):
-    """Some pages that follow one another, and what they say of promoted together."""
+class Sums(NamedTuple):
+    """What rows say of promoted, for adding up."""
 
-    pages: tuple[PageSummary, ...]
     logistic: RenewableLogistic
     bets: Bets
+
+
+class Chunk(NamedTuple):
+    """Some pages that follow one another.
+
+    Attributes
+    ----------
+    pages
+        At least one.
+    promoted
+        What they say of it together; or their rows, if that is less than `ENOUGH`, to be learned
+        as one machine does.
+    """
+
+    pages: tuple[PageSummary, ...]
+    promoted: Sums | Batch
 
     @classmethod
     def of(cls, batches: Sequence[Batch], frame: Frame) -> Chunk:
@@ -84,8 +103,16 @@ class Chunk(NamedTuple):
             predicted = [logistic.predicted, *([best.predict_proba(batch)] if best else [])]
             scores = page_scores(predicted, batch.promoted)[0] if at else None
             pages.append(PageSummary(batch, None, page_sums(batch, frame.origins), scores))
-        alone = frame.logistic.alone(batches)
-        return cls(tuple(pages), alone, bets_on(batches, frame.standard))
+        rows = _together(batches)
+        alone = frame.logistic.alone(rows)
+        if alone.information < ENOUGH:
+            return cls(tuple(pages), rows)
+        return cls(tuple(pages), Sums(alone, bets_on(rows, frame.standard)))
+
+    @property
+    def number(self) -> int:
+        """That of its last page, under which what it leads to is told and kept."""
+        return self.pages[-1].batch.page
 
     def without_rows(self) -> Chunk:
         """Return the chunk for somebody who need not hold its rows."""
@@ -93,3 +120,14 @@ class Chunk(NamedTuple):
         pairs = zip(self.pages, kept, strict=True)
         bare = [page._replace(batch=each.fresh, elsewhere=each) for page, each in pairs]
         return self._replace(pages=tuple(bare))
+
+
+def _together(batches: Sequence[Batch]) -> Batch:
+    """Return the good rows of all batches as one."""
+    return Batch.of(
+        np.concatenate([batch.network_ability for batch in batches]),
+        np.concatenate([batch.competence for batch in batches]),
+        np.concatenate([batch.promoted for batch in batches]),
+        page=batches[-1].page,
+        ids=np.concatenate([batch.ids for batch in batches]),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import TypeVar
 
 from promo.batch import Batch
@@ -14,7 +15,7 @@ from promo.models.logistic import RenewableLogistic
 from promo.models.regressions import Regressions
 from promo.models.results import Model
 from promo.models.stories import Stories
-from promo.scale.chunk import Chunk, Frame, PageSummary
+from promo.scale.chunk import ENOUGH, Chunk, Frame, PageSummary
 from promo.store import Elsewhere, Sifted, Store
 
 _M = TypeVar("_M")
@@ -62,16 +63,8 @@ class ScaledLine(Line):
             return None
         return Frame(origins, self._logistic.fresh(), self._stories.standard, self.store.source)
 
-    def _learn_rows(self, batch: Batch) -> None:
-        super()._learn_rows(batch)
-        frame = self.frame
-        if frame is not None and self._logistic.states()[0].rows == len(batch.ids):
-            alone = frame.logistic.alone([batch])  # the first page is a part as well
-            self._logistic.restore({state.name: state.state for state in alone.states()})
-
     def add(self, chunk: Chunk) -> None:
-        """Take a chunk from its summaries to commit."""
-        last = chunk.pages[-1].batch.page
+        """Take a chunk from its summaries to commit, under its number."""
         with self.store.together():
             written = [(page.batch, self._write(page)) for page in chunk.pages]
             if any(len(sifted.fresh.ids) < len(batch.ids) for batch, sifted in written):
@@ -81,18 +74,34 @@ class ScaledLine(Line):
             self._learn(chunk)
             states = [state for model in self.models for state in model.states()]
             results = self._results()
-            self.store.tell(last, states, *results)
+            self.store.tell(chunk.number, states, *results)
         for batch, sifted in written:
             self.memory.add_page(batch, sifted)
-        self.memory.tell(last, *results)
+        self.memory.tell(chunk.number, *results)
 
     def _learn(self, chunk: Chunk) -> None:
         for page in chunk.pages:
             self._add_page(page)
-        if chunk.bets.rows:
-            together = self._logistic + chunk.logistic
-            self._logistic.restore({state.name: state.state for state in together.states()})
-            self._stories.add(chunk.bets)
+        if isinstance(chunk.promoted, Batch):
+            self._logistic.learn(chunk.promoted)
+            self._stories.learn(chunk.promoted)
+        else:
+            self._add_logistic(chunk.promoted.logistic)
+            self._stories.add(chunk.promoted.bets)
+
+    def _add_logistic(self, alone: RenewableLogistic) -> None:
+        """Add what a chunk says; if less was known before, learn the rows of before after it.
+
+        A stream's first rows, by themselves, say little of how much they say.
+        """
+        together, before = self._logistic + alone, self._logistic.rows
+        if self._logistic.information < ENOUGH:
+            rows = self.store.data("rowid <= ?", before)
+            if len(rows) == before:  # else some of them are elsewhere
+                _, ids, *columns = zip(*rows, strict=True)
+                together = deepcopy(alone)
+                together.learn(Batch.of(*columns, ids=ids))
+        self._logistic.restore({state.name: state.state for state in together.states()})
 
     def _write(self, page: PageSummary) -> Sifted | Elsewhere:
         if page.elsewhere is not None:

@@ -343,10 +343,11 @@ class ChunkReader:
     def _hear(self, event: tuple[float, Any]) -> None:
         """Hear that a worker lives, or asks for a page again; hold all others if need be."""
         now = time.monotonic()
-        if len(event[1]) == 2:
-            if event[1][1] not in self._alive and (left_s := self._stream.hold.left_s()):
-                self._tell(hold, self._run, left_s)  # it has come since that was said
-            self._alive[event[1][1]] = now
+        if len(event[1]) == 3:
+            _, address, waits = event[1]
+            self._alive[address] = now
+            if waits:  # it is new to this run
+                self._tell(hold, self._run, self._stream.hold.left_s(), workers=[address])
             return
         page, attempt, reason, left_s, asked_s = event[1]
         if self.retry is None or asked_s > self.retry.asked_s:
@@ -355,10 +356,12 @@ class ChunkReader:
             self._stream.hold.extend(left_s)
             self._tell(hold, self._run, left_s)
 
-    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
-        """Have something done in every worker's process, without waiting for it."""
+    def _tell(
+        self, what: Callable[..., None], *arguments: object, workers: list[str] | None = None
+    ) -> None:
+        """Have something done in the process of every worker, or some, without waiting for it."""
         client = self._cluster.client
-        self._keep(client.run(what, *arguments, on_error="ignore"))
+        self._keep(client.run(what, *arguments, workers=workers, on_error="ignore"))
 
     def _keep(self, coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)

@@ -23,6 +23,8 @@ from promo.scale.rows import write_rows
 from promo.stream import PageStream
 
 _TICK_S = 0.05  # how soon it hears that nobody wants its pages any more
+_SOON_S = 0.002  # and how soon that it may begin
+_SIGNS = 10  # of life, after which it does not wait for that any longer
 _stopped: set[str] = set()  # runs and attempts that are over
 _holds: dict[str, Hold] = {}  # of runs: what the server has said to one page is for all
 
@@ -112,7 +114,7 @@ def do(task: Task, order: Order) -> Done:
     batches: list[Batch] = []
     error = file = None
     stream = order.stream
-    stream.hold = _holds.setdefault(order.run, Hold())
+    stream.hold = watched.hold()
     page, position = task.page, task.position
     with stream.read(page, position, window=order.window, end=task.end) as reader:
         try:
@@ -158,7 +160,19 @@ class _Watched:
             raise Unwanted
         if (now := time.monotonic()) >= self._alive_at:
             self._alive_at = now + self._order.alive_s
-            get_worker().log_event(self._order.run, [self._order.name, get_worker().address])
+            waits = self._order.run not in _holds
+            told = [self._order.name, get_worker().address, waits]
+            get_worker().log_event(self._order.run, told)
+
+    def hold(self) -> Hold:
+        """Return what the server has said to this run; ask for nothing before it is known here."""
+        give_up = time.monotonic() + _SIGNS * self._order.alive_s
+        while self._order.run not in _holds:
+            self.check()
+            if time.monotonic() > give_up:  # the driver is gone, or it will try again
+                raise Unwanted
+            time.sleep(_SOON_S)
+        return _holds[self._order.run]
 
     def pages(self, reader: PageReader) -> Iterator[Batch]:
         limit = SpeedLimit(self._order.pages_per_s)
@@ -192,5 +206,8 @@ def stop(name: str) -> None:
 
 
 def hold(run: str, seconds: float) -> None:
-    """Have this process ask for no page of a run for a while; for no less than it was told."""
+    """Have this process begin with a run; but ask for no page of it for a while.
+
+    For no less than it was told before.
+    """
     _holds.setdefault(run, Hold()).extend(seconds)
