@@ -305,6 +305,21 @@ def test_what_says_little_is_learned_as_one_machine_does(cut, tmp_path):
     line.store.close()
 
 
+def test_many_rows_that_say_little_are_not_learned_once_more(tmp_path):
+    """They would have to be in memory all at once; the sum counts them as it does a chunk."""
+    n, c, promoted = WORLDS["collider"].sample(16_000, seed=6)
+    promoted[1:12_000] = False
+    batches = pages_of((n, c, promoted | (np.arange(16_000) == 0)), 1000)
+    line = scaled(opened(tmp_path / "promo.db", size=1000), batches[:12], cuts_of(12, 4))
+    before = RenewableLogistic()
+    before.restore(line.store.states)
+    last = Chunk.of(batches[12:], line.frame)
+    line.add(last)
+    expected = before + last.promoted.logistic
+    assert line.store.states[before.name] == expected.states()[0].state
+    line.store.close()
+
+
 def together(batches):
     return [np.concatenate([getattr(each, name) for each in batches]) for name in COLUMNS]
 

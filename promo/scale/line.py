@@ -18,6 +18,8 @@ from promo.models.stories import Stories
 from promo.scale.chunk import ENOUGH, Chunk, Frame, PageSummary
 from promo.store import Elsewhere, Sifted, Store
 
+_FEW = 10_000  # rows that may be learned once more
+
 _M = TypeVar("_M")
 
 
@@ -95,7 +97,7 @@ class ScaledLine(Line):
         A stream's first rows, by themselves, say little of how much they say.
         """
         together, before = self._logistic + alone, self._logistic.rows
-        if self._logistic.information < ENOUGH:
+        if self._logistic.information < ENOUGH and before <= _FEW:
             rows = self.store.data("rowid <= ?", before)
             if len(rows) == before:  # else some of them are elsewhere
                 _, ids, *columns = zip(*rows, strict=True)
