@@ -197,6 +197,15 @@ def test_parts_add_up_to_all_rows_at_once(world, size, far, seed):
     assert (np.abs(normal.beta - whole.beta)[3] > 4 * far * error[3]).any()
 
 
+def overlap_of(parts):
+    """Return what the log evidence of all parts is more than that of each."""
+    sum_, overlap = parts[0], np.zeros(len(USES))
+    for part in parts[1:]:
+        sum_, more = sum_.joined(part)
+        overlap = overlap + more
+    return overlap
+
+
 @given(st.permutations(range(8)), st.integers(1, 7))
 @settings(max_examples=20, deadline=None)
 def test_parts_add_up_in_any_order(order, cut):
@@ -204,9 +213,10 @@ def test_parts_add_up_in_any_order(order, cut):
     parts, _ = parts_of("mentoring", 8000, 1000, 4)
     there, shuffled = sum(parts[1:], parts[0]), [parts[at] for at in order]
     left, right = (sum(each[1:], each[0]) for each in (shuffled[:cut], shuffled[cut:]))
-    for name in ("beta", "curvature", "third", "log_partition"):
+    for name in ("beta", "curvature", "third"):
         found = getattr(left + right, name)
         np.testing.assert_allclose(found, getattr(there, name), rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(overlap_of(shuffled), overlap_of(parts), atol=1e-6)
 
 
 @pytest.mark.parametrize("world", ["collider", "threshold"])
@@ -217,8 +227,46 @@ def test_parts_of_few_rows_are_still_a_posterior(world, size):
     both = sum(parts[1:], parts[0])
     resumed = Renewable(USES)
     resumed.restore(*arrays_of(both))  # which refuses what is no curvature
-    assert np.isfinite(both.log_partition).all()
+    assert np.isfinite(overlap_of(parts)).all()
     assert (both.beta[~USES] == 0).all()
+
+
+def test_where_a_sum_has_no_peak_it_is_one_of_normal_distributions():
+    """Estimate, curvature and evidence are then those of the product, and stay so."""
+    parts, _ = parts_of("threshold", 2000, 20, 5)
+    cubic = normal = parts[0]
+    fell = 0
+    for part in parts[1:]:
+        plain = Renewable(USES)
+        plain.beta, plain.curvature = part.beta, part.curvature
+        normal = Renewable(USES)
+        normal.beta, normal.curvature = cubic.beta, cubic.curvature
+        (cubic, overlap), (normal, expected) = cubic.joined(part), normal.joined(plain)
+        fallen = ~cubic.third.any(axis=(1, 2, 3))
+        fell += fallen.sum()
+        assert (cubic.beta[fallen] == normal.beta[fallen]).all()
+        assert (cubic.curvature[fallen] == normal.curvature[fallen]).all()
+        assert (overlap[fallen] == expected[fallen]).all()
+    assert 0 < fell < 3 * len(parts)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, -1e3, 1e6, -1e12, 1e12]), min_size=14, max_size=14))
+@settings(max_examples=200, deadline=None)
+def test_what_restore_accepts_can_be_added(numbers):
+    """Numbers of no rows at all: refused, or added to a part and restored, without a warning."""
+    part, state = parts_of("collider", 400, 400, 1)[0][0], Renewable(np.ones((1, 2), bool))
+    beta, diagonal, beside, third = numbers[:2], numbers[2:4], numbers[4], numbers[5:9]
+    tensor = np.array([third[bin(at).count("1")] for at in range(8)]).reshape(1, 2, 2, 2)
+    curvature = np.array([[[diagonal[0], beside], [beside, diagonal[1]]]])
+    try:
+        state.restore(np.array([beta]), curvature, tensor)
+    except ValueError:
+        return
+    other = Renewable(np.ones((1, 2), bool))
+    other.beta, other.curvature = part.beta[1:2, :2], part.curvature[1:2, :2, :2]
+    other.third = part.third[1:2, :2, :2, :2]
+    both, _ = state.joined(other)
+    Renewable(np.ones((1, 2), bool)).restore(both.beta, both.curvature, both.third)
 
 
 def test_a_part_on_another_scale():
@@ -276,6 +324,7 @@ def broken():
     yield "no third derivative", beta, curvature, third[:, 0]
     yield "a third derivative of no number", beta, curvature, changed(third, (3, 1, 1, 1), math.nan)
     yield "a huge third derivative", beta, curvature, changed(third, (3, 1, 1, 1), 1e60)
+    yield "a lopsided third derivative", beta, curvature, changed(third, (3, 0, 1, 1), 0.5)
     yield "a third derivative unused", beta, curvature, changed(third, (0, 1, 1, 1), 0.5)
 
 

@@ -32,9 +32,13 @@ from promo.errors import ClusterError, PromoError, RequestRefused, StoreError, S
 from promo.faults import Plan, parse
 from promo.faulty import Faulty
 from promo.models.default import default_models
+from promo.models.logistic import RenewableLogistic
+from promo.models.standard import Standard
 from promo.scale import WAITING, Cluster, ScaledTrainer
 from promo.scale import cluster as promo_cluster
+from promo.scale.chunk import Frame
 from promo.scale.rows import give_up_folder
+from promo.scale.work import Order, Task, Unwanted, do
 from promo.store import Reader, Store
 from promo.stream import PageStream, wire
 from promo.trainer import Trainer
@@ -74,7 +78,7 @@ class Gate:
 
     def clear(self):
         """Count anew."""
-        self.inside, self.most, self.times = 0, 0, []
+        self.inside, self.most, self.times = set(), 0, []
 
     async def __call__(self, scope, receive, send):
         """Answer one request."""
@@ -82,13 +86,20 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self.times.append(time.monotonic())
-        self.inside += 1
-        self.most = max(self.most, self.inside)
+        request = object()
+        self.inside.add(request)
+        self.most = max(self.most, len(self.inside))
+
+        async def sent(message):
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self.inside.discard(request)  # before who asked can ask for more
+            await send(message)
+
         try:
             await asyncio.sleep(self.latency_s * random.uniform(0.5, 1.5))
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, sent)
         finally:
-            self.inside -= 1
+            self.inside.discard(request)
 
 
 @pytest.fixture(scope="module")
@@ -440,6 +451,17 @@ def test_retry_after_is_for_those_who_come_later(tmp_path):
         assert len(server.asked) <= asked + 8  # what it had asked for before it heard of it
 
 
+def test_a_worker_that_hears_nothing_asks_for_nothing(api, cluster):
+    """Before the driver's word for a run it waits, and not for ever."""
+    frame = Frame((None, None), RenewableLogistic(), Standard(), api.url)
+    order = Order("nobody", PageStream(api.url), frame, 1, None, "nobody-0", 0.05, None)
+    began = time.monotonic()
+    with pytest.raises(Unwanted, match="no word from the driver"):
+        cluster.client.submit(do, Task(0, 0, 1), order, pure=False).result(timeout=60)
+    assert time.monotonic() - began > 10 * order.alive_s
+    assert api.times == []
+
+
 def test_the_first_pages_keep_the_pace(cluster, tmp_path):
     """Those that are fetched here, until there is one row of either kind, count as well."""
     rows = [row | {"promoted": int(n > 250)} for n, row in enumerate(employees(300))]
@@ -680,7 +702,7 @@ def test_the_command(api, tmp_path):
     assert process.returncode == 0, said
     api.latency_s = 0.5
     with promo("scale", *options, "--workers", 1) as process:
-        wait_for(lambda: api.inside > 2)  # asked for by the worker, and not there for a while
+        wait_for(lambda: len(api.inside) > 2)  # asked for by the worker, and not there for a while
         os.killpg(process.pid, signal.SIGINT)
         output, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
@@ -823,7 +845,9 @@ def test_workers_that_come_share_the_pages_in_flight(api, tmp_path, clean):
         opened(ScaledTrainer, tmp_path / "promo.db", api.url, joined, in_flight=4) as trainer,
     ):
         trainer.play()
-        wait_for(lambda: api.inside == 2)  # two chunks were given out, two pages at once of each
+        wait_for(
+            lambda: len(api.inside) == 2
+        )  # two chunks were given out, two pages at once of each
         local.scale(4)
         wait_for(lambda: joined.threads == 4)
         joined.client.run(import_module, "promo.scale")

@@ -193,13 +193,15 @@ class RenewableLogistic:
         merged._learned += other._learned
         return merged
 
-    def alone(self, batch: Batch) -> RenewableLogistic:
-        """Return what a batch says by itself, on the same scale, for adding up by the dozen."""
-        twin = self.fresh()
-        if len(batch.ids):
-            twin._model.learn_part(twin._design(batch), batch.promoted)
-            twin._learned = len(batch.ids)
-        return twin
+    def alone(self, batch: Batch) -> tuple[RenewableLogistic, float]:
+        """Return what a batch, of at least one row, says by itself, for adding up by the dozen.
+
+        It is on the same scale. With it comes by how many nats it is wrong (`Renewable.misfit`).
+        """
+        twin, x = self.fresh(), self._design(batch)
+        twin._model.learn_part(x, batch.promoted)
+        twin._learned = len(x)
+        return twin, float(twin._model.misfit(x, batch.promoted)[0])
 
     @property
     def rows(self) -> int:
@@ -207,9 +209,9 @@ class RenewableLogistic:
         return self._learned + len(self._standard.waiting)
 
     @property
-    def information(self) -> float:
-        """Of promoted, in rows whose odds are even: what the intercept alone is known by."""
-        return float(4 * (self._model.curvature[0, 0, 0] - 1) / _SPREAD**2)
+    def is_sum(self) -> bool:
+        """Whether batches were added up in it that had been learned `alone`."""
+        return bool(self._model.third.any())
 
     def fresh(self) -> RenewableLogistic:
         """Return a model of no rows on the same scale; it must be fixed."""

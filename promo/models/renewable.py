@@ -6,6 +6,7 @@ curvature, which together act on the next batch as a Gaussian prior.
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ _CLOSE = 1e-12  # nats to be gained: the step that gains no more is the last
 _LARGEST = 1e40  # beyond what any number of rows within ±1e6 can lead to
 _OF_PRIOR = 0.1  # share of it that a part is learned with
 _OF_ONE = 1 - 1e-9  # what rounding leaves of the prior's curvature, at least
+_ROUNDED = 1e-6  # share by which what is symmetric may differ from itself
+_FAR = 3.0  # standard errors within which the estimate from all parts should lie
 _OVERSHOT = -0.5  # share of the slope at the start of a step; steeper down, it went too far
 
 
@@ -94,8 +97,10 @@ class Renewable:
             raise ValueError("estimates or curvatures that no rows lead to")
         size = np.sqrt(diagonal)
         scaled = curvature / (size[:, :, None] * size[:, None, :])
-        if not (np.abs(scaled - scaled.transpose(0, 2, 1)) < 1e-6).all():
+        if not (np.abs(scaled - scaled.transpose(0, 2, 1)) < _ROUNDED).all():
             raise ValueError("curvature that is not symmetric")
+        if not (np.abs(third - _symmetric(third)) <= _ROUNDED * np.abs(third).max()).all():
+            raise ValueError("third derivatives that are not symmetric")
         np.linalg.cholesky(scaled * self._more)  # or an error, which is a ValueError
         self.beta, self.curvature, self.third = beta, curvature, third
 
@@ -131,12 +136,24 @@ class Renewable:
     # -- two streams ------------------------------------------------------------------------
 
     def __add__(self, other: Renewable) -> Renewable:
-        """Return the models of two streams that share no row, on one scale.
+        """Return the models of two streams that share no row, on one scale; see `joined`."""
+        return self.joined(other)[0]
+
+    def joined(self, other: Renewable) -> tuple[Renewable, Floats]:
+        """Return the sum of two streams' models, and what their evidence has in common.
 
         Each counts as the cubic with its estimate for a peak, and its curvature and third
         derivative there; the prior counts once. Cubics add up exactly. Where third is 0 they are
         the logarithms of normal distributions, for which they are taken, too, where their sum has
         no peak nearby.
+
+        Returns
+        -------
+        sum
+            Of which third is 0 where they were taken for normal distributions.
+        overlap
+            Shape (m,), in nats: the logarithm of the integral of both posteriors over the prior,
+            which is the log evidence of all rows less that of either stream's.
 
         References
         ----------
@@ -144,14 +161,16 @@ class Renewable:
         73-83. Their expansion of each part's estimating equation has a term less.
         """
         both = Renewable(self.uses)
-        prior, third = both.curvature, self.third + other.third
+        prior = both.curvature
         (slope, curvature), (its_slope, its_curvature) = self._at_zero(), other._at_zero()
-        pull = self._pull() + other._pull()
         both.curvature = self.curvature + other.curvature - prior
-        both.beta = _solve(both.curvature * self._more, pull)
-        both.third = third
+        both.beta = _solve(both.curvature * self._more, self._pull() + other._pull())
+        both.third = self.third + other.third
         both._climb(slope + its_slope, curvature + its_curvature - prior)
-        return both
+        cubic = both._is_cubic()
+        with np.errstate(over="ignore", invalid="ignore"):  # of states that no rows lead to
+            sum_, mine, its = (each._log_partition(cubic) for each in (both, self, other))
+            return both, sum_ - mine - its
 
     def moved(self, home: Floats) -> Renewable:
         """Return the models on a scale whose estimates, times home, are those of this one.
@@ -163,54 +182,89 @@ class Renewable:
         slope, curvature = self._at_zero()
         there.curvature = prior + _even(back @ (self.curvature - prior) @ home)
         there.beta = _solve(there.curvature * self._more, pull)
-        there.third = np.einsum("mabc,ai,bj,ck->mijk", self.third, home, home, home)
+        there.third = _symmetric(np.einsum("mabc,ai,bj,ck->mijk", self.third, home, home, home))
         there._climb(slope @ home, prior + _even(back @ (curvature - prior) @ home))
         return there
 
-    def learn_part(self, x: Floats, y: NDArray[np.bool_]) -> None:
+    def learn_part(self, x: Floats, y: NDArray[np.bool_]) -> Floats:
         """Learn all rows of one part of a stream, shapes (n, k) and (n,), to be added to others.
 
         Nothing must have been learned before. The log likelihood is taken for a cubic about the
         part's own estimate, which is drawn to 0 by a share of the prior only; all of the prior is
         put back afterwards. What the cubic leaves out grows with the fourth power of how far that
         estimate is from that of all parts.
+
+        Returns
+        -------
+        log_evidence
+            By Laplace's method, shape (m,), in nats.
+
+        References
+        ----------
+        Kass, Raftery (1995). Bayes factors. Journal of the American Statistical Association 90,
+        773-795, section 4.1.
         """
         prior, self.curvature = self.curvature, _OF_PRIOR * self.curvature
         self.learn(x, y)
+        height = self._log_posterior(self.beta, x, y, _OF_PRIOR)
         p, k = expit(self.log_odds(x)), x.shape[1]
         cubes = np.einsum("ni,nj,nk->nijk", x, x, x).reshape(len(x), k**3)
         third = (p * (1 - p) * (2 * p - 1)) @ cubes
-        self.third = third.reshape(self._triples.shape) * self._triples
-        slope, curvature = self._at_zero()
-        more = (1 - _OF_PRIOR) * prior
+        self.third = _symmetric(third.reshape(self._triples.shape)) * self._triples
+        (slope, curvature), pull, more = self._at_zero(), self._pull(), (1 - _OF_PRIOR) * prior
+        as_cubic, as_normal = (self._over_zero(np.full(len(p), each)) for each in (True, False))
         self.curvature = self.curvature + more
+        self.beta = _solve(self.curvature * self._more, pull)
         self._climb(slope, curvature + more)
+        cubic = self._is_cubic()
+        return height - np.where(cubic, as_cubic, as_normal) + self._log_partition(cubic)
+
+    def misfit(self, x: Floats, y: NDArray[np.bool_]) -> Floats:
+        """Return by how many nats, shape (m,), the cubic is wrong about the rows it was made of.
+
+        They are to be given once more, shapes (n, k) and (n,). It is compared three standard
+        errors from the estimate, along the principal axes; the largest difference counts.
+        """
+        size, axes = np.linalg.eigh(self.curvature)
+        size = np.maximum(size, 1.0)  # as it is but for rounding
+        here, worst = self._log_posterior(self.beta, x, y), np.zeros(len(self.beta))
+        for axis in range(x.shape[1]):
+            for side in (-_FAR, _FAR):
+                ahead = side * axes[:, :, axis] / np.sqrt(size[:, axis])[:, None]
+                told = np.einsum("mijk,mi,mj,mk->m", self.third, *[ahead] * 3) / 6 - _FAR**2 / 2
+                found = self._log_posterior(self.beta + ahead, x, y) - here
+                worst = np.maximum(worst, np.abs(found - told))
+        return worst
 
     def _climb(self, slope: Floats, curvature: Floats) -> None:
         """Go on to the peak of a cubic, of which these are known at 0, where it has one nearby.
 
-        There it must curve as the prior does, at least: a log likelihood is concave.
+        There it must curve as the prior does, at least: a log likelihood is concave. Where it has
+        none, the estimate stays, and third is 0 from now on.
         """
+        with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is given up
+            self._climb_on(slope, curvature)
+
+    def _climb_on(self, slope: Floats, curvature: Floats) -> None:
         beta, prior = self.beta, np.eye(self.beta.shape[1])
-        climbs = self.third.any(axis=(1, 2, 3))  # of the others, the estimate is the peak
+        cubic = climbs = self._is_cubic()  # of the others, the estimate is the peak
         for _ in range(_STEPS):
             bend = self._bend(beta)
             gradient = slope - np.matmul(curvature - bend / 2, beta[:, :, None])[:, :, 0]
-            hessian = curvature - bend
-            numbers = np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1)
-            hessian = np.where(numbers[:, None, None], hessian, 0.0)
-            climbs &= np.linalg.eigvalsh(hessian - _OF_ONE * prior)[:, 0] > 0
-            hessian = np.where(climbs[:, None, None], hessian, self.curvature)
+            hessian = _even(curvature - bend)
+            climbs = climbs & _curves(hessian - _OF_ONE * prior) & np.isfinite(gradient).all(axis=1)
+            hessian = np.where(climbs[:, None, None], hessian, prior)
             gradient = np.where(climbs[:, None], gradient, 0.0)
             step = _solve(hessian * self._more, gradient)
             beta = beta + step
             close = np.einsum("mk,mk->m", gradient, step) < _CLOSE
             if close.all():
                 break
-        climbs &= close
+        hessian = _even(curvature - self._bend(beta))
+        climbs = climbs & close & _curves(hessian - _OF_ONE * prior)
         self.beta = np.where(climbs[:, None], beta, self.beta)
-        hessian = curvature - self._bend(beta)
         self.curvature = np.where(climbs[:, None, None], hessian, self.curvature)
+        self.third = np.where((cubic & ~climbs)[:, None, None, None], 0.0, self.third)
 
     def _at_zero(self) -> tuple[Floats, Floats]:
         """Return slope and curvature, at 0, of the cubic for which the log posterior is taken."""
@@ -218,39 +272,35 @@ class Renewable:
         slope = self._pull() + np.matmul(bend, self.beta[:, :, None])[:, :, 0] / 2
         return slope, self.curvature + bend
 
+    def _is_cubic(self) -> NDArray[np.bool_]:
+        cubic: NDArray[np.bool_] = np.abs(self.third).max(axis=(1, 2, 3)) > 0
+        return cubic
+
     def _bend(self, beta: Floats) -> Floats:
         """Return by how much the curvature of the cubics is less at estimates than at 0."""
         bend: Floats = np.matmul(self.third, beta[:, None, :, None])[:, :, :, 0]
         return bend
 
-    def log_evidence(self, x: Floats, y: NDArray[np.bool_]) -> Floats:
-        """Return the log evidence, by Laplace's method, shape (m,), of all rows learned so far.
-
-        They are to be given once more, shapes (n, k) and (n,).
-
-        References
-        ----------
-        Kass, Raftery (1995). Bayes factors. Journal of the American Statistical Association 90,
-        773-795, section 4.1.
-        """
-        odds = self.log_odds(x)
+    def _log_posterior(
+        self, beta: Floats, x: Floats, y: NDArray[np.bool_], of_prior: float = 1.0
+    ) -> Floats:
+        """Return the log likelihood of rows, less what a share of the prior takes, shape (m,)."""
+        odds = beta @ x.T
         loss = np.logaddexp(0.0, np.where(y, -odds, odds)).sum(axis=1)
-        size = np.linalg.slogdet(self.curvature)[1]
-        evidence: Floats = -loss - (np.einsum("mk,mk->m", self.beta, self.beta) + size) / 2
-        return evidence
+        posterior: Floats = -loss - of_prior * np.einsum("mk,mk->m", beta, beta) / 2
+        return posterior
 
-    @property
-    def log_partition(self) -> Floats:
-        """Of the normal distributions, shape (m,), in nats.
-
-        What two streams' log evidence is more than the sum of each is this of their sum, less this
-        of each: the logarithm of the integral of both posteriors over the prior.
-        """
-        size = np.linalg.slogdet(self.curvature)[1]
-        height = np.einsum("mk,mk->m", self.beta, self._pull()) / 2  # of the peak, over 0
-        height += np.einsum("mijk,mi,mj,mk->m", self.third, *[self.beta] * 3) / 6
-        partition: Floats = height - size / 2
+    def _log_partition(self, cubic: NDArray[np.bool_]) -> Floats:
+        """Return the log integral of what is the prior's density at 0, by Laplace's method."""
+        partition: Floats = self._over_zero(cubic) - np.linalg.slogdet(self.curvature)[1] / 2
         return partition
+
+    def _over_zero(self, cubic: NDArray[np.bool_]) -> Floats:
+        """Return how high the peaks are over 0, shape (m,), in nats: as cubics or as normal."""
+        height = np.einsum("mk,mk->m", self.beta, self._pull()) / 2
+        more = np.einsum("mijk,mi,mj,mk->m", self.third, *[self.beta] * 3) / 6
+        over_zero: Floats = height + np.where(cubic, more, 0.0)
+        return over_zero
 
     def _pull(self) -> Floats:
         pull: Floats = np.matmul(self.curvature, self.beta[:, :, None])[:, :, 0]
@@ -263,6 +313,20 @@ def _solve(matrices: Floats, right: Floats) -> Floats:
     return first
 
 
-def _even(curvature: Floats) -> Floats:
+def _curves(matrices: Floats) -> NDArray[np.bool_]:
+    """Return which matrices are positive definite."""
+    numbers: Any = np.isfinite(matrices).all(axis=(1, 2))
+    least = np.linalg.eigvalsh(np.where(numbers[:, None, None], matrices, 0.0))[:, 0]
+    positive: NDArray[np.bool_] = numbers & (least > 0)
+    return positive
+
+
+def _even(matrices: Floats) -> Floats:
     """Return matrices as symmetric as they would be without rounding."""
-    return (curvature + curvature.transpose(0, 2, 1)) / 2
+    return (matrices + matrices.transpose(0, 2, 1)) / 2
+
+
+def _symmetric(tensors: Floats) -> Floats:
+    """Return tensors as symmetric as they would be without rounding."""
+    orders = [(0, *[1 + at for at in order]) for order in permutations(range(3))]
+    return sum((tensors.transpose(order) for order in orders), np.zeros_like(tensors)) / 6

@@ -7,6 +7,7 @@ in the order of the pages (`promo.scale.line`). So what is learned does not depe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,9 @@ from promo.models.standard import Standard
 from promo.models.stories import Bets, bets_on
 from promo.store import Elsewhere
 
-ENOUGH = 200.0  # rows of even odds: of fewer, a cubic says too little (see `Renewable.learn_part`)
+# Nats for the root of a row, by which a sum may be wrong (see `Renewable.misfit`): so what all sums
+# of a stream are wrong by together is the same, in standard errors, whatever the size of chunks.
+MISFIT = 1 / 16
 
 
 class Frame(NamedTuple):
@@ -80,8 +83,8 @@ class Chunk(NamedTuple):
     pages
         At least one.
     promoted
-        What they say of it together; or their rows, if that is less than `ENOUGH`, to be learned
-        as one machine does.
+        What they say of it together; or their rows, if that cannot be summed up (see `MISFIT`), to
+        be learned as one machine does.
     """
 
     pages: tuple[PageSummary, ...]
@@ -104,10 +107,11 @@ class Chunk(NamedTuple):
             scores = page_scores(predicted, batch.promoted)[0] if at else None
             pages.append(PageSummary(batch, None, page_sums(batch, frame.origins), scores))
         rows = _together(batches)
-        alone = frame.logistic.alone(rows)
-        if alone.information < ENOUGH:
-            return cls(tuple(pages), rows)
-        return cls(tuple(pages), Sums(alone, bets_on(rows, frame.standard)))
+        if len(rows.ids):
+            alone, misfit = frame.logistic.alone(rows)
+            if misfit < MISFIT * sqrt(len(rows.ids)):
+                return cls(tuple(pages), Sums(alone, bets_on(rows, frame.standard)))
+        return cls(tuple(pages), rows)
 
     @property
     def number(self) -> int:

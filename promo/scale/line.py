@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import TypeVar
 
 from promo.batch import Batch
@@ -15,7 +16,8 @@ from promo.models.logistic import RenewableLogistic
 from promo.models.regressions import Regressions
 from promo.models.results import Model
 from promo.models.stories import Stories
-from promo.scale.chunk import ENOUGH, Chunk, Frame, PageSummary
+from promo.scale.chunk import Chunk, Frame, PageSummary
+from promo.scale.rows import read_rows
 from promo.store import Elsewhere, Sifted, Store
 
 _FEW = 10_000  # rows that may be learned once more
@@ -36,6 +38,8 @@ class ScaledLine(Line):
     ----------
     store, models
         As in `Line`; the models are those of ``default_models(merging=True)``.
+    parquet
+        Folder that has the rows, if the store has not.
 
     Raises
     ------
@@ -43,7 +47,10 @@ class ScaledLine(Line):
         One of the models does not merge.
     """
 
-    def __init__(self, store: Store, models: Sequence[Model]) -> None:
+    def __init__(
+        self, store: Store, models: Sequence[Model], *, parquet: Path | None = None
+    ) -> None:
+        self._parquet = parquet
         merging = (RenewableLogistic, BestPossible, Board, Regressions, Stories)
         for model in models:
             if not isinstance(model, merging):
@@ -92,18 +99,23 @@ class ScaledLine(Line):
             self._stories.add(chunk.promoted.bets)
 
     def _add_logistic(self, alone: RenewableLogistic) -> None:
-        """Add what a chunk says; if less was known before, learn the rows of before after it.
+        """Add what a chunk says; if it is the first, learn the rows of before once more, after it.
 
-        A stream's first rows, by themselves, say little of how much they say.
+        For they say little by themselves of how much they say, unless they are many.
         """
         together, before = self._logistic + alone, self._logistic.rows
-        if self._logistic.information < ENOUGH and before <= _FEW:
-            rows = self.store.data("rowid <= ?", before)
-            if len(rows) == before:  # else some of them are elsewhere
-                _, ids, *columns = zip(*rows, strict=True)
+        if not self._logistic.is_sum and before <= _FEW:
+            rows = self._first_rows(before)
+            if len(rows.ids) == before:  # else some are neither here nor there
                 together = deepcopy(alone)
-                together.learn(Batch.of(*columns, ids=ids))
+                together.learn(rows)
         self._logistic.restore({state.name: state.state for state in together.states()})
+
+    def _first_rows(self, count: int) -> Batch:
+        if self._parquet:
+            return read_rows(self._parquet, count)
+        _, ids, *columns = zip(*self.store.data("rowid <= ?", count), strict=True)
+        return Batch.of(*columns, ids=ids)
 
     def _write(self, page: PageSummary) -> Sifted | Elsewhere:
         if page.elsewhere is not None:

@@ -136,6 +136,28 @@ def write_rows(folder: Path, batches: list[Batch]) -> str:
     return path.name
 
 
+def read_rows(folder: Path, count: int) -> Batch:
+    """Return the first rows of a folder, so many or as many as there are, in order of arrival.
+
+    Raises
+    ------
+    StoreError
+        A file cannot be read.
+    """
+    tables, missing = [], count
+    try:
+        for path in sorted(_files(folder)):
+            if missing <= 0:
+                break
+            tables.append(parquet.read_table(path).slice(0, missing))
+            missing -= tables[-1].num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"rows cannot be read from {folder}: {error}") from error
+    names = ("network_ability", "competence", "promoted", "id")
+    *columns, ids = (np.concatenate([t[name].to_numpy() for t in tables]) for name in names)
+    return Batch.of(*columns, ids=ids)
+
+
 def _name(page: int, position: int) -> str:
     return f"pages-{page:012}-{position:05}.parquet"
 

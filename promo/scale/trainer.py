@@ -125,7 +125,7 @@ class ScaledTrainer(Trainer):
             raise StoreMismatch(f"{store.path} was begun with its rows {where}; choose another")
         if self.plan.parquet:
             claim_folder(self.plan.parquet, store)
-        self._scaled = ScaledLine(store, models)
+        self._scaled = ScaledLine(store, models, parquet=self.plan.parquet)
         return self._scaled
 
     def _read(self, page: int, position: int) -> ChunkReader:

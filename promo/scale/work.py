@@ -167,12 +167,12 @@ class _Watched:
     def hold(self) -> Hold:
         """Return what the server has said to this run; ask for nothing before it is known here."""
         give_up = time.monotonic() + _SIGNS * self._order.alive_s
-        while self._order.run not in _holds:
+        while (known := _holds.get(self._order.run)) is None:
             self.check()
             if time.monotonic() > give_up:  # the driver is gone, or it will try again
-                raise Unwanted
+                raise Unwanted("no word from the driver")
             time.sleep(_SOON_S)
-        return _holds[self._order.run]
+        return known
 
     def pages(self, reader: PageReader) -> Iterator[Batch]:
         limit = SpeedLimit(self._order.pages_per_s)
@@ -203,6 +203,7 @@ class _Watched:
 def stop(name: str) -> None:
     """Have this process do no more for a run, or for one attempt at a chunk."""
     _stopped.add(name)
+    _holds.pop(name, None)
 
 
 def hold(run: str, seconds: float) -> None:
