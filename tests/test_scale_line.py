@@ -335,6 +335,16 @@ def test_the_first_rows_are_learned_once_more_wherever_they_are(small, tmp_path)
     with_rows.store.close()
 
 
+def test_rows_that_are_nowhere_are_not_left_out(tmp_path):
+    """Without the first rows at hand the sum counts them as they were learned."""
+    batches = pages_of(WORLDS["collider"].sample(900, seed=6), 10)
+    line = scaled(opened(tmp_path / "promo.db"), batches, [])
+    line.add(Chunk.of(batches[1:4], line.frame).without_rows())
+    line.add(Chunk.of(batches[4:], line.frame).without_rows())
+    assert rows_of(line) == {900}
+    line.store.close()
+
+
 def odd_rows(seed):
     """Return columns with outliers, heavy tails or a rule that turns round, and as steep as any."""
     random, kind = np.random.default_rng(seed), seed % 4

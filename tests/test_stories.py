@@ -69,6 +69,18 @@ def test_parts_have_the_evidence_of_all_rows_at_once(world):
     assert evidence(parts) == pytest.approx(evidence(whole), abs=1.0)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_more_rows_are_never_likelier(seed):
+    """However badly parts of a few rows of a steep world add up, evidence only falls."""
+    columns, models = WORLDS["threshold"].sample(1200, seed=seed), new()
+    models[1].standard.admit(batch(0, *(column[:10] for column in columns)))
+    told = [np.zeros(4)]
+    for each in pages_of(columns, 30):
+        models[1].add(bets_on(each, models[1].standard))
+        told.append(np.array(json.loads(models[1].states()[0].state)["log_likelihood"]))
+    assert (np.diff(told, axis=0) <= 0).all()
+
+
 def test_rows_that_wait_to_be_learned_are_learned_before_a_part_is_added():
     """Of seventeen rows seven are bet on and held; after a part none is, and all are known."""
     columns = employees(1000)
