@@ -199,10 +199,10 @@ def test_parts_add_up_to_all_rows_at_once(world, size, far, seed):
 
 def overlap_of(parts):
     """Return what the log evidence of all parts is more than that of each."""
-    sum_, overlap = parts[0], np.zeros(len(USES))
+    both, overlap = parts[0], np.zeros(len(USES))
     for part in parts[1:]:
-        sum_, more = sum_.joined(part)
-        overlap = overlap + more
+        before, both = both, both + part
+        overlap = overlap + before.overlap(part, both)
     return overlap
 
 
@@ -241,7 +241,9 @@ def test_where_a_sum_has_no_peak_it_is_one_of_normal_distributions():
         plain.beta, plain.curvature = part.beta, part.curvature
         normal = Renewable(USES)
         normal.beta, normal.curvature = cubic.beta, cubic.curvature
-        (cubic, overlap), (normal, expected) = cubic.joined(part), normal.joined(plain)
+        sums = cubic + part, normal + plain
+        overlap, expected = cubic.overlap(part, sums[0]), normal.overlap(plain, sums[1])
+        cubic, normal = sums
         fallen = ~cubic.third.any(axis=(1, 2, 3))
         fell += fallen.sum()
         assert (cubic.beta[fallen] == normal.beta[fallen]).all()
@@ -265,7 +267,8 @@ def test_what_restore_accepts_can_be_added(numbers):
     other = Renewable(np.ones((1, 2), bool))
     other.beta, other.curvature = part.beta[1:2, :2], part.curvature[1:2, :2, :2]
     other.third = part.third[1:2, :2, :2, :2]
-    both, _ = state.joined(other)
+    both = state + other
+    state.overlap(other, both)
     Renewable(np.ones((1, 2), bool)).restore(both.beta, both.curvature, both.third)
 
 

@@ -6,6 +6,7 @@ Everything is estimated on the scale of the first ten rows and told on that of t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -185,13 +186,17 @@ class RenewableLogistic:
             return self._copy()._with(other._standard.waiting)
         if not self._standard.fixed:
             return other._copy()._with(self._standard.waiting)
-        merged, its = self._copy(), other._model
+        merged, its = copy(self), other._model
         if other._standard != self._standard:
             home: Any = np.linalg.solve(other._back(), self._back())
             its = its.moved(home)
         merged._model = self._model + its
         merged._learned += other._learned
         return merged
+
+    def become(self, other: RenewableLogistic) -> None:
+        """Know what another one knows, which is not used after that."""
+        self._standard, self._learned, self._model = other._standard, other._learned, other._model
 
     def alone(self, batch: Batch) -> tuple[RenewableLogistic, float]:
         """Return what a batch, of at least one row, says by itself, for adding up by the dozen.

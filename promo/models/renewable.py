@@ -136,24 +136,12 @@ class Renewable:
     # -- two streams ------------------------------------------------------------------------
 
     def __add__(self, other: Renewable) -> Renewable:
-        """Return the models of two streams that share no row, on one scale; see `joined`."""
-        return self.joined(other)[0]
-
-    def joined(self, other: Renewable) -> tuple[Renewable, Floats]:
-        """Return the sum of two streams' models, and what their evidence has in common.
+        """Return the models of two streams that share no row, on one scale.
 
         Each counts as the cubic with its estimate for a peak, and its curvature and third
         derivative there; the prior counts once. Cubics add up exactly. Where third is 0 they are
         the logarithms of normal distributions, for which they are taken, too, where their sum has
-        no peak nearby.
-
-        Returns
-        -------
-        sum
-            Of which third is 0 where they were taken for normal distributions.
-        overlap
-            Shape (m,), in nats: the logarithm of the integral of both posteriors over the prior,
-            which is the log evidence of all rows less that of either stream's.
+        no peak nearby: then its third is 0.
 
         References
         ----------
@@ -167,10 +155,17 @@ class Renewable:
         both.beta = _solve(both.curvature * self._more, self._pull() + other._pull())
         both.third = self.third + other.third
         both._climb(slope + its_slope, curvature + its_curvature - prior)
+        return both
+
+    def overlap(self, other: Renewable, both: Renewable) -> Floats:
+        """Return what the log evidence of a sum is more than its summands', shape (m,), in nats.
+
+        It is the logarithm of the integral of both posteriors over the prior.
+        """
         cubic = both._is_cubic()
         with np.errstate(over="ignore", invalid="ignore"):  # of states that no rows lead to
             sum_, mine, its = (each._log_partition(cubic) for each in (both, self, other))
-            return both, sum_ - mine - its
+            return sum_ - mine - its
 
     def moved(self, home: Floats) -> Renewable:
         """Return the models on a scale whose estimates, times home, are those of this one.

@@ -152,11 +152,11 @@ class Stories:
     def add(self, bets: Bets) -> None:
         """Add what `bets_on` made of rows that come next, maybe elsewhere, on this scale."""
         self._learn_held()
-        self._promoted, overlap = self._promoted.joined(bets.promoted)
+        both = self._promoted + bets.promoted
+        overlap = self._promoted.overlap(bets.promoted, both)
         together = self._log_likelihood + bets.log_evidence + overlap
-        self._log_likelihood = np.fmin(
-            self._log_likelihood, together
-        )  # rows more are never likelier
+        self._log_likelihood = np.fmin(self._log_likelihood, together)  # it can only fall
+        self._promoted = both
         self._learned += bets.rows
 
     # -- the stories ------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class ScaledLine(Line):
             if len(rows.ids) == before:  # else some are neither here nor there
                 together = deepcopy(alone)
                 together.learn(rows)
-        self._logistic.restore({state.name: state.state for state in together.states()})
+        self._logistic.become(together)
 
     def _first_rows(self, count: int) -> Batch:
         if self._parquet:
