@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
+from math import log, log1p
 from typing import Annotated
 
 import msgspec
@@ -154,10 +156,19 @@ class Regressions:
             if all(self._excluded[which] is not None for which in slopes):
                 continue
             fit = least_squares(samples[formula.given][0], 0, columns)
+            if all(map(self._says_nothing, fit.estimates[1:], fit.std_errors[1:], repeat(fit))):
+                continue
             statistics = np.array(fit.estimates[1:]) / fit.std_errors[1:]
             p_values = anytime.p_value(statistics, fit.df_resid or NAN, fit.n, self.g)
             for which, p_value in zip(slopes, p_values.tolist(), strict=True):
                 self._note(page, which, p_value)
+
+    def _says_nothing(self, slope: float, error: float, fit: Fit) -> bool:
+        """Whether the p-value is above alpha by far: the evidence is less than it is at most."""
+        if not error > 0:
+            return False
+        t, df = slope / error, fit.df_resid
+        return (df + 1) / 2 * log1p(t * t / df) < -log(self.alpha)
 
     def _note(self, page: int, which: int, av_p_value: float) -> None:
         if self._excluded[which] is None and av_p_value <= self.alpha:
