@@ -183,14 +183,20 @@ def test_it_plays_and_nothing_moves(board):
 
 
 def held(board):
-    """Return DOM nodes, event listeners and MB of JavaScript heap that cannot be collected."""
-    session = board.context.new_cdp_session(board)
+    """Return DOM nodes, event listeners and bytes of JavaScript heap that cannot be collected.
+
+    The least of several looks, as a frame that is just being drawn adds a tenth.
+    """
+    session, looks = board.context.new_cdp_session(board), []
     session.send("Performance.enable")
-    session.send("HeapProfiler.collectGarbage")
-    told = session.send("Performance.getMetrics")["metrics"]
+    for _ in range(6):
+        session.send("HeapProfiler.collectGarbage")
+        told = session.send("Performance.getMetrics")["metrics"]
+        found = {metric["name"]: metric["value"] for metric in told}
+        looks.append([found[name] for name in ("Nodes", "JSEventListeners", "JSHeapUsedSize")])
+        board.wait_for_timeout(200)
     session.detach()
-    found = {metric["name"]: metric["value"] for metric in told}
-    return found["Nodes"], found["JSEventListeners"], found["JSHeapUsedSize"] / 1e6
+    return [min(numbers) for numbers in zip(*looks, strict=True)]
 
 
 @pytest.mark.browser
@@ -201,11 +207,11 @@ def test_left_open_it_holds_on_to_nothing(board):
     """
     play(board)
     page = page_of(board)
-    wait_for(lambda: page_of(board) > page + 100)
+    wait_for(lambda: page_of(board) > page + 250)  # figures have their number of points by then
     before = held(board)
-    wait_for(lambda: page_of(board) > page + 450)
-    # What is only late to be collected goes in a later look; what is held on to does not.
-    wait_for(lambda: all(b <= 1.05 * a for a, b in zip(before, held(board), strict=True)))
+    wait_for(lambda: page_of(board) > page + 600)
+    after = held(board)
+    assert all(b <= 1.05 * a for a, b in zip(before, after, strict=True)), (before, after)
     rest(board)
 
 
