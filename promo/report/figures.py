@@ -112,7 +112,7 @@ def sample(snapshot: Snapshot) -> Drawing | None:
         even = straight(a, b, c, (x.low, x.high), (y.low, y.high))
         plot.line(*even, "ink", dash=style, label=model)
         told += (
-            f" Log odds of promotion, says {model}: {a:.2f} {signed(b)} · competence "
+            f" Log odds of promotion, says {model}: {a:z.2f} {signed(b)} · competence "
             f"{signed(c)} · network ability; its line is where they are even."
         )
     words = (

@@ -78,7 +78,7 @@ class SampleFigure(Figure):
             self.empty("No row is learned yet.")
             return
         odds = (
-            f"Log odds of promotion = {a:.2f} {signed(b)} · competence {signed(c)} · network "
+            f"Log odds of promotion = {a:z.2f} {signed(b)} · competence {signed(c)} · network "
             "ability."
         )
         self.say(
