@@ -451,6 +451,21 @@ def test_retry_after_is_for_those_who_come_later(tmp_path):
         assert len(server.asked) <= asked + 8  # what it had asked for before it heard of it
 
 
+def test_only_the_driver_has_the_store(api, cluster, tmp_path):
+    """Workers have no file of it open while it is written to."""
+    api.latency_s = 0.01
+
+    def has_it(process):
+        return any(file.path.startswith(str(tmp_path)) for file in process.open_files())
+
+    with opened(ScaledTrainer, tmp_path / "promo.db", api.url, cluster, chunk=4) as trainer:
+        trainer.play()
+        wait_for(lambda: (trainer.snapshot.page or 0) > 20)
+        assert has_it(psutil.Process())
+        assert [has_it(process) for process in workers_of(cluster).values()] == [False, False]
+        assert trainer.status == "running"
+
+
 def test_a_worker_that_hears_nothing_asks_for_nothing(api, cluster):
     """Before the driver's word for a run it waits, and not for ever."""
     frame = Frame((None, None), RenewableLogistic(), Standard(), api.url)
