@@ -164,7 +164,10 @@ class Regressions:
                 self._note(page, which, p_value)
 
     def _says_nothing(self, slope: float, error: float, fit: Fit) -> bool:
-        """Whether the p-value is above alpha by far: the evidence is less than it is at most."""
+        """Whether the p-value is above alpha for sure, seen without `anytime.p_value`.
+
+        This is the one term of `anytime.log_evidence` that is above 0, in nats.
+        """
         if not error > 0:
             return False
         t, df = slope / error, fit.df_resid

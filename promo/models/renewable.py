@@ -157,15 +157,15 @@ class Renewable:
         both._climb(slope + its_slope, curvature + its_curvature - prior)
         return both
 
+    @np.errstate(over="ignore", invalid="ignore")  # of states that no rows lead to
     def overlap(self, other: Renewable, both: Renewable) -> Floats:
         """Return what the log evidence of a sum is more than its summands', shape (m,), in nats.
 
         It is the logarithm of the integral of both posteriors over the prior.
         """
         cubic = both._is_cubic()
-        with np.errstate(over="ignore", invalid="ignore"):  # of states that no rows lead to
-            sum_, mine, its = (each._log_partition(cubic) for each in (both, self, other))
-            return sum_ - mine - its
+        sum_, mine, its = (each._log_partition(cubic) for each in (both, self, other))
+        return sum_ - mine - its
 
     def moved(self, home: Floats) -> Renewable:
         """Return the models on a scale whose estimates, times home, are those of this one.
@@ -207,7 +207,7 @@ class Renewable:
         third = (p * (1 - p) * (2 * p - 1)) @ cubes
         self.third = _symmetric(third.reshape(self._triples.shape)) * self._triples
         (slope, curvature), pull, more = self._at_zero(), self._pull(), (1 - _OF_PRIOR) * prior
-        as_cubic, as_normal = (self._over_zero(np.full(len(p), each)) for each in (True, False))
+        as_cubic, as_normal = self._over_zero(True), self._over_zero(False)
         self.curvature = self.curvature + more
         self.beta = _solve(self.curvature * self._more, pull)
         self._climb(slope, curvature + more)
@@ -231,16 +231,13 @@ class Renewable:
                 worst = np.maximum(worst, np.abs(found - told))
         return worst
 
+    @np.errstate(over="ignore", invalid="ignore")  # what leaves the range is given up
     def _climb(self, slope: Floats, curvature: Floats) -> None:
         """Go on to the peak of a cubic, of which these are known at 0, where it has one nearby.
 
         There it must curve as the prior does, at least: a log likelihood is concave. Where it has
         none, the estimate stays, and third is 0 from now on.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is given up
-            self._climb_on(slope, curvature)
-
-    def _climb_on(self, slope: Floats, curvature: Floats) -> None:
         beta, prior = self.beta, np.eye(self.beta.shape[1])
         cubic = climbs = self._is_cubic()  # of the others, the estimate is the peak
         for _ in range(_STEPS):
@@ -290,7 +287,7 @@ class Renewable:
         partition: Floats = self._over_zero(cubic) - np.linalg.slogdet(self.curvature)[1] / 2
         return partition
 
-    def _over_zero(self, cubic: NDArray[np.bool_]) -> Floats:
+    def _over_zero(self, cubic: NDArray[np.bool_] | bool) -> Floats:
         """Return how high the peaks are over 0, shape (m,), in nats: as cubics or as normal."""
         height = np.einsum("mk,mk->m", self.beta, self._pull()) / 2
         more = np.einsum("mijk,mi,mj,mk->m", self.third, *[self.beta] * 3) / 6
