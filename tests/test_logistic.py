@@ -54,15 +54,16 @@ def logit(model, network_ability, competence, promoted):
     return sm.Logit(promoted.astype(float), np.array(terms).T).fit(disp=0)
 
 
-@pytest.mark.parametrize(("quadratic", "size"), [(False, 10), (False, 1000), (True, 1000)])
+@pytest.mark.parametrize("size", [10, 1000])
+@BOTH
 def test_close_to_maximum_likelihood_on_all_rows(quadratic, size):
-    """At 100,000 rows of collider: within 0.15 standard errors, which are true to 1%."""
+    """At 100,000 rows of collider: within 0.02 standard errors, quadratic 0.05, true to 0.2 %."""
     rows = WORLDS["collider"].sample(100_000, seed=2021)
     model = learned(pages_of(rows, size), quadratic=quadratic)
     fit = logit(model, *rows)
     estimates, errors, z, p = columns(model, "estimate", "std_error", "statistic", "p_value")
-    assert abs((estimates - fit.params) / fit.bse).max() < 0.15
-    np.testing.assert_allclose(errors, fit.bse, rtol=0.01)
+    assert abs((estimates - fit.params) / fit.bse).max() < (0.05 if quadratic else 0.02)
+    np.testing.assert_allclose(errors, fit.bse, rtol=0.002)
     np.testing.assert_allclose(z, estimates / errors)
     np.testing.assert_allclose(p, fit.pvalues, atol=0.07)
 
@@ -251,8 +252,12 @@ def broken():
         ("curvature", [[2.0, 1.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]]),
         ("curvature", [[math.inf] * 3] * 3),
         ("third", []),
-        ("third", [[[0.0] * 3] * 3] * 2),
-        ("third", [[[math.inf] * 3] * 3] * 3),
+        ("third", [0.0] * 9),
+        ("third", [0.0] * 56),
+        ("third", [math.inf] * 10),
+        ("third", [1e300] * 10),
+        ("third", [[[0.0] * 3] * 3] * 3),
+        ("parts", -1),
         ("standard", {}),
         ("standard", {**standard, "scale": [0.0, 1.0]}),
         ("standard", {**standard, "scale": [1.0]}),

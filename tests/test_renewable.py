@@ -10,20 +10,24 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from promo.models import renewable
-from promo.models.renewable import Renewable
+from promo.models.renewable import Renewable, packed, unpacked
 from promo.world import WORLDS
 
 USES = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], bool)
 
 
 def rows_of(world, rows, seed):
-    """Return regressors with a constant, shape (rows, 3), and outcomes."""
+    """Return regressors with a constant, shape (rows, 3), and outcomes; a number is two slopes."""
+    if isinstance(world, float):
+        random = np.random.default_rng(seed)
+        x = np.column_stack([np.ones(rows), random.normal(size=(rows, 2))])
+        return x, random.random(rows) < 1 / (1 + np.exp(-x @ [0, world, world]))
     network_ability, competence, promoted = world.sample(rows, seed)
     return np.column_stack([np.ones(rows), network_ability, competence]), promoted
 
 
-def learned(x, y, size, model=None):
-    model = model or Renewable(USES)
+def learned(x, y, size, model=None, cubic=False):
+    model = model or Renewable(USES, cubic)
     for start in range(0, len(y), size):
         model.learn(x[start : start + size], y[start : start + size])
     return model
@@ -73,6 +77,75 @@ def test_pages_lose_little_to_all_rows_at_once(size, far):
     assert_near_maximum(learned(x, y, size), x, y, far)
 
 
+@pytest.mark.parametrize(
+    ("world", "size", "far"),
+    [
+        ("collider", 10, 0.02),
+        ("collider", 1000, 0.02),
+        (3.0, 10, 0.06),
+        ("threshold", 10, 1.0),
+        ("threshold", 100, 1.0),
+    ],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_cubic_model_loses_less(world, size, far, seed):
+    """In standard errors from all rows at once, with the same prior; others are much farther."""
+    x, y = rows_of(WORLDS.get(world, world), 20_000, seed)
+    x *= 3
+    whole, cubic, normal = (
+        learned(x, y, rows, Renewable(USES[3:], third))
+        for rows, third in ((len(y), False), (size, True), (size, False))
+    )
+    error = np.sqrt(np.linalg.inv(whole.curvature[0]).diagonal())
+    away, it_was = (np.abs(model.beta - whole.beta)[0] / error for model in (cubic, normal))
+    assert away.max() < far
+    assert it_was.max() > 2 * away.max()
+    errors = np.sqrt(np.linalg.inv(cubic.curvature[0]).diagonal())
+    np.testing.assert_allclose(errors, error, rtol=0.15 if far == 1 else 0.005)
+
+
+def test_a_cubic_model_keeps_the_third_derivative_of_all_rows():
+    """That of the likelihood where the estimate is, but for what batches leave out: 3 % of it."""
+    x, y = rows_of(WORLDS["collider"], 20_000, seed=8)
+    model = learned(x, y, 100, cubic=True)
+    for beta, third in zip(model.beta, model.third, strict=True):
+        p = 1 / (1 + np.exp(-x @ beta))
+        every = np.einsum("n,ni,nj,nk->ijk", p * (1 - p) * (2 * p - 1), x, x, x)
+        used = np.multiply.outer(np.multiply.outer(beta != 0, beta != 0), beta != 0)
+        np.testing.assert_allclose(third, every * used, atol=0.03 * np.abs(every).max())
+
+
+def test_where_a_cubic_has_no_peak_a_batch_is_taken_in_as_ever():
+    """The third derivative is forgotten, then begun anew with the batch; nothing else differs."""
+    x, y = rows_of(WORLDS["threshold"], 2000, seed=9)
+    model, fallen = Renewable(USES[3:], cubic=True), 0
+    for start in range(0, len(y), 10):
+        rows = x[start : start + 10], y[start : start + 10]
+        normal, alone = Renewable(USES[3:]), Renewable(USES[3:], cubic=True)
+        for each in (normal, alone):
+            each.beta, each.curvature = model.beta, model.curvature
+            each.learn(*rows)
+        model.learn(*rows)
+        if (model.third == alone.third).all():
+            fallen += start > 0
+            assert (model.beta == normal.beta).all()
+            assert (model.curvature == normal.curvature).all()
+    assert 0 < fallen < 10
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_packed_third_derivatives(k):
+    """Every value once, ascending indices in order; unpacked it is the same to the bit."""
+    x = np.random.default_rng(10).normal(size=(20, k))
+    model = Renewable(np.ones((1, k), bool), cubic=True)
+    model.learn(x, x[:, 0] > 0.3)
+    apart = packed(model.third)
+    assert apart.shape == (1, k * (k + 1) * (k + 2) // 6)
+    assert (unpacked(apart, k) == model.third).all()
+    with pytest.raises(ValueError, match="third derivatives"):
+        unpacked(apart, k + 1)
+
+
 def assert_near_maximum(model, x, y, far):
     for beta, curvature, uses in zip(model.beta, model.curvature, USES, strict=True):
         fit = sm.Logit(y, x[:, uses]).fit(disp=False)
@@ -109,18 +182,19 @@ harsh = st.sampled_from([0.0, 1.0, -1.0, 1e6, -1e6, 1e-300, 3.0])
 harsh_rows = st.lists(st.tuples(harsh, harsh, st.booleans()), max_size=8)
 
 
+@pytest.mark.parametrize("cubic", [False, True])
 @given(st.lists(harsh_rows, max_size=6))
 @settings(max_examples=200, deadline=None)
-def test_no_rows_bring_it_down(pages):
+def test_no_rows_bring_it_down(cubic, pages):
     """Separable, collinear, constant, extreme: finite estimates, curvature that can be restored."""
-    model = Renewable(USES)
+    model = Renewable(USES, cubic)
     for rows in pages:
         columns = np.array(rows).reshape(-1, 3)
         x = np.column_stack([np.ones(len(rows)), columns[:, :2]])
         model.learn(x, columns[:, 2].astype(bool))
         assert np.isfinite(model.log_odds(x)).all()
         assert np.isfinite(model.beta).all()
-        Renewable(USES).restore(model.beta, model.curvature)
+        Renewable(USES).restore(*arrays_of(model))
 
 
 @pytest.mark.parametrize("far", [1.0, 1e3, 1e6])
@@ -255,7 +329,7 @@ def test_where_a_sum_has_no_peak_it_is_one_of_normal_distributions():
 @given(st.lists(st.sampled_from([0.0, 1.0, -1e3, 1e6, -1e12, 1e12]), min_size=14, max_size=14))
 @settings(max_examples=200, deadline=None)
 def test_what_restore_accepts_can_be_added(numbers):
-    """Numbers of no rows at all: refused, or added to a part and restored, without a warning."""
+    """Numbers of no rows at all: refused, or added, learned on and restored without a warning."""
     part, state = parts_of("collider", 400, 400, 1)[0][0], Renewable(np.ones((1, 2), bool))
     beta, diagonal, beside, third = numbers[:2], numbers[2:4], numbers[4], numbers[5:9]
     tensor = np.array([third[bin(at).count("1")] for at in range(8)]).reshape(1, 2, 2, 2)
@@ -269,6 +343,7 @@ def test_what_restore_accepts_can_be_added(numbers):
     other.third = part.third[1:2, :2, :2, :2]
     both = state + other
     state.overlap(other, both)
+    both.learn(np.array([[1.0, 2.0], [1.0, -3.0]]), np.array([False, True]))
     Renewable(np.ones((1, 2), bool)).restore(both.beta, both.curvature, both.third)
 
 

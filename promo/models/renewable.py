@@ -1,12 +1,14 @@
 """Logistic regression in one pass, several models at once: renewable estimation.
 
 A batch is used once and forgotten: what earlier batches knew is kept as an estimate and its
-curvature, which together act on the next batch as a Gaussian prior.
+curvature, which together act on the next batch as a Gaussian prior; or, with the third derivative
+beside them, as a cubic, which is closer by far.
 """
 
 from __future__ import annotations
 
-from itertools import permutations
+from functools import cache
+from itertools import combinations_with_replacement, permutations
 from typing import Any
 
 import numpy as np
@@ -31,10 +33,17 @@ class Renewable:
     estimate and the curvature so far; then XᵀWX at the new β is added to J. Before any row, β is 0
     and J the identity: a standard normal prior, so regressors should be of unit scale.
 
+    What that leaves out is of the third order in how far β moves. A cubic model keeps it: the
+    third derivative T of all batches adds ⅙T(β-β')³ to what is maximised, and J and T are taken to
+    the new β exactly. Where there is no such maximum at which it curves as the prior does at least,
+    the model forgets T and takes in the batch as the others do.
+
     Parameters
     ----------
     uses
         Shape (m, k): which regressors, the constant included, each model has.
+    cubic
+        Whether rows add to the third derivative.
 
     Attributes
     ----------
@@ -43,13 +52,14 @@ class Renewable:
     curvature
         Shape (m, k, k), positive definite: the inverse of the estimates' covariance.
     third
-        Shape (m, k, k, k), symmetric: the third derivative of the log likelihood of the parts that
-        were added up (see `learn_part`); 0 for rows learned batch after batch.
+        Shape (m, k, k, k), symmetric: the third derivative of the log likelihood, as far as it is
+        kept: of the parts that were added up (see `learn_part`), and in a cubic model of all rows.
 
     References
     ----------
     Luo, Song (2020). Renewable estimation and incremental inference in generalized linear models
-    with streaming data sets. Journal of the Royal Statistical Society B 82, 69-97.
+    with streaming data sets. Journal of the Royal Statistical Society B 82, 69-97. They keep
+    estimate and curvature.
 
     Examples
     --------
@@ -60,11 +70,12 @@ class Renewable:
     [[-0.3, 0.68]]
     """
 
-    def __init__(self, uses: NDArray[np.bool_]) -> None:
-        self.uses = uses
+    def __init__(self, uses: NDArray[np.bool_], cubic: bool = False) -> None:
+        self.uses, self.cubic = uses, cubic
         m, k = uses.shape
         self._pairs = (uses[:, :, None] & uses[:, None, :]).astype(np.float64)
         self._triples = self._pairs[:, :, :, None] * self._pairs[:, :, None, :]
+        self._least = _OF_ONE * np.eye(k)  # of a posterior's curvature
         self._more = 1 + 1e-12 * np.eye(k)  # keeps what is singular by rounding solvable
         self.beta: Floats = np.zeros((m, k))
         self.curvature: Floats = np.tile(np.eye(k), (m, 1, 1))
@@ -111,13 +122,59 @@ class Renewable:
 
     def learn(self, x: Floats, y: NDArray[np.bool_]) -> None:
         """Take in a batch: regressors of shape (n, k), outcomes of shape (n,)."""
+        products = _products(x)
+        beta, curvature, p, arrived = self._ascend(x, y, products)
+        while self.third.any() and not (arrived.all() and self._peaks(curvature)):
+            peaks = [self._peaks(each[None]) for each in curvature]
+            lost = self._is_cubic() & ~(arrived & peaks)
+            if not lost.any():
+                break
+            self._forget(lost)
+            beta, curvature, p, arrived = self._ascend(x, y, products)
+        self.beta, self.curvature = beta, curvature
+        if self.cubic and len(y):
+            self.third = self.third + self._third(x, p, products)
+            if not np.abs(self.third).max() < _LARGEST:
+                self._forget(~(np.abs(self.third).max(axis=(1, 2, 3)) < _LARGEST))
+
+    def _peaks(self, curvature: Floats) -> bool:
+        """Return whether all curve as the prior does at least, as far as rounding lets one see."""
+        more = curvature - self._least
+        diagonal = more.diagonal(axis1=1, axis2=2)
+        if not diagonal.min() > 0:
+            return False
+        size = np.sqrt(diagonal)
+        try:
+            np.linalg.cholesky(more / (size[:, :, None] * size[:, None, :]) * self._more)
+        except np.linalg.LinAlgError:
+            return False
+        return True
+
+    def _forget(self, which: NDArray[np.bool_]) -> None:
+        """Go on as a normal distribution: with third 0."""
+        self.third = np.where(which[:, None, None, None], 0.0, self.third)
+
+    @np.errstate(over="ignore", invalid="ignore")  # of a cubic that has no peak
+    def _ascend(
+        self, x: Floats, y: NDArray[np.bool_], products: Floats
+    ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+        """Climb from the estimate by Newton's method to where a batch takes it.
+
+        Returns
+        -------
+        beta, curvature, p, arrived
+            Shapes (m, k), (m, k, k), (m, n) and (m,): the peak, what is known there, and whether
+            it is one.
+        """
         before, prior, across = self.beta, self.curvature, x.T
-        products = (x[:, :, None] * x[:, None, :]).reshape(len(x), x.shape[1] ** 2)
-        beta = before
+        beta, bends = before, bool(self.third.any())
+        bend: Floats | float = 0.0
         step, rise = np.zeros_like(beta), np.zeros(len(beta))
         for _ in range(_STEPS):
             p = expit(beta @ across)
-            pull = np.matmul(prior, (before - beta)[:, :, None])[:, :, 0]
+            if bends:
+                bend = self._bend(beta - before)
+            pull = np.matmul(prior - bend / 2, (before - beta)[:, :, None])[:, :, 0]
             gradient = ((y - p) @ x) * self.uses + pull
             slope = np.einsum("mk,mk->m", gradient, step)
             overshot = (slope < _OVERSHOT * rise) & (rise > _CLOSE)  # where it is no rounding
@@ -125,13 +182,25 @@ class Renewable:
                 step, rise = step * (overshot / 2)[:, None], rise * (overshot / 2)
                 beta = beta - step
                 continue
-            hessian = prior + ((p * (1 - p)) @ products).reshape(prior.shape) * self._pairs
-            step = _solve(hessian * self._more, gradient)
+            weighed = ((p * (1 - p)) @ products).reshape(prior.shape) * self._pairs
+            hessian = prior + weighed
+            if bends:
+                hessian = _even(hessian - bend)
+            try:
+                step = _solve(hessian * self._more, gradient)
+            except np.linalg.LinAlgError:  # of a cubic only; others have the prior in them
+                return beta, hessian, p, np.zeros(len(beta), np.bool_)
             rise = np.einsum("mk,mk->m", gradient, step)
             beta = beta + step
             if rise.max() < _CLOSE:
                 break
-        self.beta, self.curvature = beta, hessian
+        return beta, hessian, p, np.abs(rise) < _CLOSE
+
+    def _third(self, x: Floats, p: Floats, products: Floats) -> Floats:
+        """Return the third derivative of the log likelihood where rows have these chances."""
+        sums = np.matmul((p * (1 - p) * (2 * p - 1))[:, None, :] * x.T, products)
+        third = unpacked(packed(sums.reshape(self._triples.shape)), x.shape[1])
+        return third * self._triples
 
     # -- two streams ------------------------------------------------------------------------
 
@@ -148,7 +217,7 @@ class Renewable:
         Lin, Xi (2011). Aggregated estimating equation estimation. Statistics and Its Interface 4,
         73-83. Their expansion of each part's estimating equation has a term less.
         """
-        both = Renewable(self.uses)
+        both = Renewable(self.uses, self.cubic)
         prior = both.curvature
         (slope, curvature), (its_slope, its_curvature) = self._at_zero(), other._at_zero()
         both.curvature = self.curvature + other.curvature - prior
@@ -172,7 +241,7 @@ class Renewable:
 
         Home is of shape (k, k); all regressors must be used. The prior is the same there as here.
         """
-        there, back = Renewable(self.uses), home.T
+        there, back = Renewable(self.uses, self.cubic), home.T
         prior, pull = there.curvature, self._pull() @ home
         slope, curvature = self._at_zero()
         there.curvature = prior + _even(back @ (self.curvature - prior) @ home)
@@ -202,10 +271,7 @@ class Renewable:
         prior, self.curvature = self.curvature, _OF_PRIOR * self.curvature
         self.learn(x, y)
         height = self._log_posterior(self.beta, x, y, _OF_PRIOR)
-        p, k = expit(self.log_odds(x)), x.shape[1]
-        cubes = np.einsum("ni,nj,nk->nijk", x, x, x).reshape(len(x), k**3)
-        third = (p * (1 - p) * (2 * p - 1)) @ cubes
-        self.third = _symmetric(third.reshape(self._triples.shape)) * self._triples
+        self.third = self._third(x, expit(self.log_odds(x)), _products(x))
         (slope, curvature), pull, more = self._at_zero(), self._pull(), (1 - _OF_PRIOR) * prior
         as_cubic, as_normal = self._over_zero(True), self._over_zero(False)
         self.curvature = self.curvature + more
@@ -256,7 +322,7 @@ class Renewable:
         climbs = climbs & close & _curves(hessian - _OF_ONE * prior)
         self.beta = np.where(climbs[:, None], beta, self.beta)
         self.curvature = np.where(climbs[:, None, None], hessian, self.curvature)
-        self.third = np.where((cubic & ~climbs)[:, None, None, None], 0.0, self.third)
+        self._forget(cubic & ~climbs)
 
     def _at_zero(self) -> tuple[Floats, Floats]:
         """Return slope and curvature, at 0, of the cubic for which the log posterior is taken."""
@@ -297,6 +363,41 @@ class Renewable:
     def _pull(self) -> Floats:
         pull: Floats = np.matmul(self.curvature, self.beta[:, :, None])[:, :, 0]
         return pull
+
+
+def _products(x: Floats) -> Floats:
+    """Return all products of two regressors of each row, shape (n, k²)."""
+    return (x[:, :, None] * x[:, None, :]).reshape(len(x), x.shape[1] ** 2)
+
+
+def packed(third: Floats) -> Floats:
+    """Return what differs in symmetric tensors of shape (m, k, k, k), shape (m, (k+2) over 3)."""
+    first, second, last = _triples(third.shape[1])
+    apart: Floats = third[:, first, second, last]
+    return apart
+
+
+def unpacked(apart: Floats, k: int) -> Floats:
+    """Return the tensors that `packed` made that of; ValueError for another k."""
+    if apart.shape[1:] != (len(_triples(k)[0]),):
+        raise ValueError(f"third derivatives of shape {apart.shape}, for {k} regressors")
+    third: Floats = apart[:, _places(k)]
+    return third
+
+
+@cache
+def _triples(k: int) -> tuple[NDArray[np.intp], ...]:
+    """Return three of k indices in ascending order, all there are, one array for each of them."""
+    return tuple(np.array([*combinations_with_replacement(range(k), 3)]).T)
+
+
+@cache
+def _places(k: int) -> NDArray[np.intp]:
+    """Return where among `_triples` any three indices are found once in order."""
+    found = np.empty((k, k, k), np.intp)
+    for order in permutations(_triples(k)):
+        found[order] = np.arange(len(order[0]))
+    return found
 
 
 def _solve(matrices: Floats, right: Floats) -> Floats:

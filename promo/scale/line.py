@@ -104,7 +104,7 @@ class ScaledLine(Line):
         For they say little by themselves of how much they say, unless they are many.
         """
         together, before = self._logistic + alone, self._logistic.rows
-        if not self._logistic.is_sum and before <= _FEW:
+        if not self._logistic.parts and before <= _FEW:
             rows = self._first_rows(before)
             if len(rows.ids) == before:  # else some are neither here nor there
                 together = deepcopy(alone)
