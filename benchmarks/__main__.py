@@ -26,11 +26,11 @@ from benchmarks import (
 from benchmarks.measure import Result
 
 PARTS: dict[str, Callable[[argparse.Namespace], list[Result]]] = {
-    "loop": lambda o: pipeline.against_plain_loop(*((900, 1) if o.quick else (3000, 5))),
+    "loop": lambda o: pipeline.against_plain_loop(*((900, 1) if o.quick else (10_000, 5))),
     "slow": lambda o: pipeline.against_load_generator(*((2, 1) if o.quick else (4, 3))),
     "far": lambda o: pipeline.at_a_distance(*((2, 1) if o.quick else (4, 3))),
     "api": lambda o: service.measure(*((1, 1, 10_000) if o.quick else (2, 3, 1_000_000))),
-    "page": lambda o: page.measure(*((3000, 1) if o.quick else (20_000, 3))),
+    "page": lambda o: page.measure(*((3000, 1) if o.quick else (100_000, 3))),
     "experts": lambda o: prediction.measure(o.quick),
     "peers": lambda o: peers.measure(*((300, 1) if o.quick else (1000, 3))),
     "start": lambda o: startup.measure(1 if o.quick else 5),
