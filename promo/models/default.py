@@ -47,8 +47,8 @@ class Choice(NamedTuple):
 EXPERTS = {
     SGDLogistic.name: Choice(SGDLogistic, (2.8, 1.4)),
     BaseRate.name: Choice(BaseRate, (0.2, 0.1)),
-    "renewable-logistic": Choice(RenewableLogistic, (9.0, 0.2)),
-    "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (9.5, 0.2)),
+    "renewable-logistic": Choice(RenewableLogistic, (14.0, 0.3)),
+    "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (15.0, 0.3)),
     NaiveBayes.name: Choice(NaiveBayes, (3.6, 1.0)),
     "hoeffding-tree": Choice(hoeffding_tree, (24.0, 25.0)),
     "nearest-neighbours": Choice(nearest_neighbours, (51.0, 49.0)),

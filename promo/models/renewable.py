@@ -183,9 +183,7 @@ class Renewable:
                 beta = beta - step
                 continue
             weighed = ((p * (1 - p)) @ products).reshape(prior.shape) * self._pairs
-            hessian = prior + weighed
-            if bends:
-                hessian = _even(hessian - bend)
+            hessian = prior - bend + weighed
             try:
                 step = _solve(hessian * self._more, gradient)
             except np.linalg.LinAlgError:  # of a cubic only; others have the prior in them
@@ -194,7 +192,7 @@ class Renewable:
             beta = beta + step
             if rise.max() < _CLOSE:
                 break
-        return beta, hessian, p, np.abs(rise) < _CLOSE
+        return beta, _even(hessian) if bends else hessian, p, np.abs(rise) < _CLOSE
 
     def _third(self, x: Floats, p: Floats, products: Floats) -> Floats:
         """Return the third derivative of the log likelihood where rows have these chances."""
@@ -336,8 +334,9 @@ class Renewable:
 
     def _bend(self, beta: Floats) -> Floats:
         """Return by how much the curvature of the cubics is less at estimates than at 0."""
-        bend: Floats = np.matmul(self.third, beta[:, None, :, None])[:, :, :, 0]
-        return bend
+        m, k = beta.shape
+        bend: Floats = np.matmul(self.third.reshape(m, k * k, k), beta[:, :, None])
+        return bend.reshape(m, k, k)
 
     def _log_posterior(
         self, beta: Floats, x: Floats, y: NDArray[np.bool_], of_prior: float = 1.0
