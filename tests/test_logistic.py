@@ -212,6 +212,22 @@ def test_odd_rows_give_usable_numbers(trouble, size, quadratic):
     assert restored(model).states() == model.states()
 
 
+@BOTH
+@pytest.mark.parametrize("narrow", [1e-2, 1e-3])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_ten_rows_may_be_of_another_scale(seed, narrow, quadratic):
+    """Where they hardly differ, regressors are huge from then on: it still learns as well."""
+    n, c, promoted = employees(1000, seed)
+    n[:10] *= narrow
+    c[:10] *= narrow
+    model, losses = RenewableLogistic(quadratic), []
+    for each in pages_of((n, c, promoted)):
+        model.learn(each)
+        told = np.where(each.promoted, model.predicted, 1 - model.predicted)
+        losses += (-np.log(told)).tolist()
+    assert np.mean(losses[500:]) < 0.62  # 0.69 is a coin toss, 17 the worst that there is
+
+
 harsh = st.sampled_from([0.0, 1.0, -1.0, 1e100, -1e100, 1e-100, 5e-324, 1e-162, 0.1])
 harsh_rows = st.lists(st.tuples(harsh, harsh, st.booleans()), max_size=12)
 

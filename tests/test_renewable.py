@@ -197,6 +197,44 @@ def test_no_rows_bring_it_down(cubic, pages):
         Renewable(USES).restore(*arrays_of(model))
 
 
+# Streams on which something has gone wrong once: one model beside another without a peak, curvature
+# that rounding had made lopsided or no curvature at all.
+@pytest.mark.parametrize("seed", [25, 54, 543, 1057, 2526, *range(200)])
+def test_a_cubic_model_of_harsh_rows_can_be_restored(seed):
+    """Sizes of 1e-9 to 1e12 side by side: what is learned is still an estimate and a curvature."""
+    random, model = np.random.default_rng(seed), Renewable(USES, cubic=True)
+    sizes = [0.0, 1.0, -1.0, 1e6, -1e6, 3.0]
+    sizes += [] if seed in (54, 543, 1057) else [1e12, -1e12, 1e-9, 30.0, -400.0]
+    for _ in range(random.integers(1, 7)):
+        n = random.integers(0, 9)
+        x = np.column_stack([np.ones(n), random.choice(sizes, (n, 2))])
+        model.learn(x, random.random(n) < 0.5)
+        Renewable(USES).restore(*arrays_of(model))
+
+
+def test_a_model_without_a_peak_leaves_its_neighbours_alone():
+    """Which forget nothing: they go on as if it were not there."""
+    x, y = rows_of(WORLDS["collider"], 200, seed=11)
+    calm, both = (Renewable(np.ones((m, 3), bool), cubic=True) for m in (1, 2))
+    for model in (calm, both):
+        learned(x, y, 10, model)
+    both.third = both.third * np.array([1.0, -500.0])[:, None, None, None]  # which none has
+    for model in (calm, both):
+        model.learn(x[:10] + 1, y[:10])
+    np.testing.assert_allclose(both.third[0], calm.third[0], rtol=1e-9)
+    np.testing.assert_allclose(both.beta[0], calm.beta[0], rtol=1e-9)
+    assert np.abs(both.third[1]).max() < 0.5 * np.abs(calm.third[0]).max()
+
+
+def test_third_derivatives_beyond_the_range_are_forgotten():
+    """Estimate and curvature are kept; the state is one that can be restored."""
+    model = Renewable(np.ones((1, 2), bool), cubic=True)
+    model.learn(np.array([[1.0, 1e14]] * 4), np.array([True, True, True, False]))
+    assert model.curvature[0, 1, 1] > 1e27
+    assert (model.third == 0).all()
+    Renewable(model.uses).restore(*arrays_of(model))
+
+
 @pytest.mark.parametrize("far", [1.0, 1e3, 1e6])
 def test_separable_rows_stay_within_the_prior(far):
     """Outcomes that a line separates have no maximum of likelihood; the prior keeps it finite."""

@@ -50,8 +50,8 @@ class RenewableLogistic:
     the first ten rows: worth less than a row, it keeps estimates finite where the rows can be told
     apart without error. One of standard deviation 1 is too narrow for a steep world (`threshold`
     has 10): what is learned near 0 is held for too sure there, and is paid for a long time. The
-    third derivative is kept (see `Renewable`): pages of ten lead to where all rows at once would,
-    within hundredths of a standard error, in such a world within one.
+    third derivative is kept (see `Renewable`): where rows are of one kind, pages of ten lead to
+    where all rows at once would, within hundredths of a standard error, in such a world within one.
 
     Parameters
     ----------
