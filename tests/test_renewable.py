@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from promo.models import renewable
-from promo.models.renewable import Renewable, packed, unpacked
+from promo.models.renewable import Renewable
+from promo.models.symmetric import packed, unpacked
 from promo.world import WORLDS
 
 USES = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], bool)

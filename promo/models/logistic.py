@@ -16,10 +16,11 @@ from scipy.special import expit, ndtr, ndtri
 
 from promo.batch import Batch
 from promo.models import anytime
-from promo.models.renewable import Renewable, packed, unpacked
+from promo.models.renewable import Renewable
 from promo.models.results import NAN, Coefficient, Metric, ModelState
 from promo.models.scores import Count, bounded
 from promo.models.standard import Standard
+from promo.models.symmetric import packed, unpacked
 
 Floats = NDArray[np.float64]
 _SPREAD = 3.0  # of the prior: regressors are made as much larger, as `Renewable` has one of 1

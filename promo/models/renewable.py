@@ -7,13 +7,13 @@ beside them, as a cubic, which is closer by far.
 
 from __future__ import annotations
 
-from functools import cache
-from itertools import combinations_with_replacement, permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+
+from promo.models.symmetric import even, packed, symmetric, unpacked
 
 Floats = NDArray[np.float64]
 _STEPS = 1000  # of Newton's method at most, halves included; two or three are usual
@@ -111,7 +111,7 @@ class Renewable:
         scaled = curvature / (size[:, :, None] * size[:, None, :])
         if not (np.abs(scaled - scaled.transpose(0, 2, 1)) < _ROUNDED).all():
             raise ValueError("curvature that is not symmetric")
-        if not (np.abs(third - _symmetric(third)) <= _ROUNDED * np.abs(third).max()).all():
+        if not (np.abs(third - symmetric(third)) <= _ROUNDED * np.abs(third).max()).all():
             raise ValueError("third derivatives that are not symmetric")
         np.linalg.cholesky(scaled * self._more)  # or an error, which is a ValueError
         self.beta, self.curvature, self.third = beta, curvature, third
@@ -193,7 +193,7 @@ class Renewable:
             beta = beta + step
             if rise.max() < _CLOSE:
                 break
-        return beta, _even(hessian) if bends else hessian, p, rise < _CLOSE
+        return beta, even(hessian) if bends else hessian, p, rise < _CLOSE
 
     def _third(self, x: Floats, p: Floats, products: Floats) -> Floats:
         """Return the third derivative of the log likelihood where rows have these chances."""
@@ -243,10 +243,10 @@ class Renewable:
         there, back = Renewable(self.uses, self.cubic), home.T
         prior, pull = there.curvature, self._pull() @ home
         slope, curvature = self._at_zero()
-        there.curvature = prior + _even(back @ (self.curvature - prior) @ home)
+        there.curvature = prior + even(back @ (self.curvature - prior) @ home)
         there.beta = _solve(there.curvature * self._more, pull)
-        there.third = _symmetric(np.einsum("mabc,ai,bj,ck->mijk", self.third, home, home, home))
-        there._climb(slope @ home, prior + _even(back @ (curvature - prior) @ home))
+        there.third = symmetric(np.einsum("mabc,ai,bj,ck->mijk", self.third, home, home, home))
+        there._climb(slope @ home, prior + even(back @ (curvature - prior) @ home))
         return there
 
     def learn_part(self, x: Floats, y: NDArray[np.bool_]) -> Floats:
@@ -308,7 +308,7 @@ class Renewable:
         for _ in range(_STEPS):
             bend = self._bend(beta)
             gradient = slope - np.matmul(curvature - bend / 2, beta[:, :, None])[:, :, 0]
-            hessian = _even(curvature - bend)
+            hessian = even(curvature - bend)
             climbs = climbs & _curves(hessian - _OF_ONE * prior) & np.isfinite(gradient).all(axis=1)
             hessian = np.where(climbs[:, None, None], hessian, prior)
             gradient = np.where(climbs[:, None], gradient, 0.0)
@@ -317,7 +317,7 @@ class Renewable:
             close = np.einsum("mk,mk->m", gradient, step) < _CLOSE
             if close.all():
                 break
-        hessian = _even(curvature - self._bend(beta))
+        hessian = even(curvature - self._bend(beta))
         climbs = climbs & close & _curves(hessian - _OF_ONE * prior)
         self.beta = np.where(climbs[:, None], beta, self.beta)
         self.curvature = np.where(climbs[:, None, None], hessian, self.curvature)
@@ -370,36 +370,6 @@ def _products(x: Floats) -> Floats:
     return (x[:, :, None] * x[:, None, :]).reshape(len(x), x.shape[1] ** 2)
 
 
-def packed(third: Floats) -> Floats:
-    """Return what differs in symmetric tensors of shape (m, k, k, k), shape (m, (k+2) over 3)."""
-    first, second, last = _triples(third.shape[1])
-    apart: Floats = third[:, first, second, last]
-    return apart
-
-
-def unpacked(apart: Floats, k: int) -> Floats:
-    """Return the tensors that `packed` made that of; ValueError for another k."""
-    if apart.shape[1:] != (len(_triples(k)[0]),):
-        raise ValueError(f"third derivatives of shape {apart.shape}, for {k} regressors")
-    third: Floats = apart[:, _places(k)]
-    return third
-
-
-@cache
-def _triples(k: int) -> tuple[NDArray[np.intp], ...]:
-    """Return three of k indices in ascending order, all there are, one array for each of them."""
-    return tuple(np.array([*combinations_with_replacement(range(k), 3)]).T)
-
-
-@cache
-def _places(k: int) -> NDArray[np.intp]:
-    """Return where among `_triples` any three indices are found once in order."""
-    found = np.empty((k, k, k), np.intp)
-    for order in permutations(_triples(k)):
-        found[order] = np.arange(len(order[0]))
-    return found
-
-
 def _solve(matrices: Floats, right: Floats) -> Floats:
     solved: Any = np.linalg.solve(matrices, right[:, :, None])
     first: Floats = solved[:, :, 0]
@@ -412,14 +382,3 @@ def _curves(matrices: Floats) -> NDArray[np.bool_]:
     least = np.linalg.eigvalsh(np.where(numbers[:, None, None], matrices, 0.0))[:, 0]
     positive: NDArray[np.bool_] = numbers & (least > 0)
     return positive
-
-
-def _even(matrices: Floats) -> Floats:
-    """Return matrices as symmetric as they would be without rounding."""
-    return (matrices + matrices.transpose(0, 2, 1)) / 2
-
-
-def _symmetric(tensors: Floats) -> Floats:
-    """Return tensors as symmetric as they would be without rounding."""
-    orders = [(0, *[1 + at for at in order]) for order in permutations(range(3))]
-    return sum((tensors.transpose(order) for order in orders), np.zeros_like(tensors)) / 6
