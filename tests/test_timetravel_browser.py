@@ -138,7 +138,7 @@ def test_by_the_keyboard_and_by_play(board):
     wait_for(lambda: page_shown(board) == page_of(board) - 13)
     board.locator(".jupyter-widgets.widget-play button").first.click()
     wait_for(lambda: page_shown(board) is None)
-    assert handle(board).get_attribute("aria-valuetext") == "live"
+    wait_for(lambda: handle(board).get_attribute("aria-valuetext") == "live")
 
 
 @pytest.mark.browser
