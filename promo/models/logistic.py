@@ -40,7 +40,7 @@ class _State(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     standard: Standard
     beta: list[float]
     curvature: list[list[float]]
-    third: list[float] | None = None  # what differs in it
+    third: list[float] | None = None  # see `packed`; None where it is 0
     parts: Count = 0
 
 

@@ -268,9 +268,10 @@ class Renewable:
         773-795, section 4.1.
         """
         prior, self.curvature = self.curvature, _OF_PRIOR * self.curvature
-        self.learn(x, y)
+        products = _products(x)
+        self.beta, self.curvature, *_ = self._ascend(x, y, products)
         height = self._log_posterior(self.beta, x, y, _OF_PRIOR)
-        self.third = self._third(x, expit(self.log_odds(x)), _products(x))
+        self.third = self._third(x, expit(self.log_odds(x)), products)
         (slope, curvature), pull, more = self._at_zero(), self._pull(), (1 - _OF_PRIOR) * prior
         as_cubic, as_normal = self._over_zero(True), self._over_zero(False)
         self.curvature = self.curvature + more
@@ -309,7 +310,7 @@ class Renewable:
             bend = self._bend(beta)
             gradient = slope - np.matmul(curvature - bend / 2, beta[:, :, None])[:, :, 0]
             hessian = even(curvature - bend)
-            climbs = climbs & _curves(hessian - _OF_ONE * prior) & np.isfinite(gradient).all(axis=1)
+            climbs = climbs & _curves(hessian - self._least) & np.isfinite(gradient).all(axis=1)
             hessian = np.where(climbs[:, None, None], hessian, prior)
             gradient = np.where(climbs[:, None], gradient, 0.0)
             step = _solve(hessian * self._more, gradient)
@@ -318,7 +319,7 @@ class Renewable:
             if close.all():
                 break
         hessian = even(curvature - self._bend(beta))
-        climbs = climbs & close & _curves(hessian - _OF_ONE * prior)
+        climbs = climbs & close & _curves(hessian - self._least)
         self.beta = np.where(climbs[:, None], beta, self.beta)
         self.curvature = np.where(climbs[:, None, None], hessian, self.curvature)
         self._forget(cubic & ~climbs)

@@ -26,7 +26,7 @@ def symmetric(tensors: Floats) -> Floats:
 
 
 def packed(third: Floats) -> Floats:
-    """Return what differs in symmetric tensors of shape (m, k, k, k), shape (m, (k+2) over 3)."""
+    """Return what differs in symmetric tensors of shape (m, k, k, k): (m, k+2 choose 3)."""
     first, second, last = _triples(third.shape[1])
     apart: Floats = third[:, first, second, last]
     return apart
