@@ -166,7 +166,7 @@ class Sample:
         self, rows: int, arrivals: NDArray[np.int64], *columns: NDArray[np.generic]
     ) -> None:
         """Set it to the sample of `rows` rows, given those that satisfy `where(rows)`."""
-        self.rows = rows
+        self.rows, self._threshold = rows, self._at_most(rows, self.capacity)
         hashes = (arrivals.astype(np.uint64) * np.uint64(_GOLDEN) & np.uint64(_WORD)).astype(
             np.int64
         )
@@ -181,7 +181,15 @@ class Sample:
     @classmethod
     def where(cls, rows: int, capacity: int = 1000) -> str:
         """Return the SQL condition on `rowid` that holds for a superset of the sample of `rows`."""
+        return f"(rowid * {_GOLDEN} & {_WORD}) < {cls._at_most(rows, capacity)}"
+
+    @staticmethod
+    def _at_most(rows: int, capacity: int) -> int:
+        """Return a threshold that the sample's is not above: below twice it are too many rows.
+
+        They are more than twice `capacity`, give or take a few.
+        """
         threshold = _WORD + 1
-        while threshold * rows > 2 * capacity * (_WORD + 1):
+        while threshold * rows > 2 * (capacity + 2) * (_WORD + 1):
             threshold //= 2
-        return f"(rowid * {_GOLDEN} & {_WORD}) < {threshold}"
+        return threshold
