@@ -128,5 +128,5 @@ def _columns(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> 
 
 def _values(coefficients: Sequence[Coefficient], metrics: Sequence[Metric]) -> list[float]:
     """Return what is remembered of a page, in the order of `_columns`."""
-    shown = [[*map(attrgetter(name), coefficients)] for name in _SHOWN]
-    return [*chain(*shown), *(metric.value for metric in metrics)]
+    shown = [map(attrgetter(name), coefficients) for name in _SHOWN]
+    return [*chain(*shown, map(attrgetter("value"), metrics))]

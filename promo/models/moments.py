@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 Matrix = tuple[tuple[float, ...], ...]
 
 
-class Moments(msgspec.Struct, frozen=True):
+class Moments(msgspec.Struct, frozen=True, dict=True):
     """Count, means and centred scatter matrix of d variables.
 
     Means are kept relative to `origin`, a point among the data, so that a large common shift costs
@@ -76,7 +77,7 @@ class Moments(msgspec.Struct, frozen=True):
         moments = cls(n, tuple(first.tolist()), tuple(offset.tolist()), tuple(map(tuple, scatter)))
         return moments, centred
 
-    @property
+    @cached_property
     def mean(self) -> tuple[float, ...]:
         """Means, shape (d,)."""
         return tuple([o + m for o, m in zip(self.origin, self.offset, strict=True)])

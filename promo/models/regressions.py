@@ -158,10 +158,10 @@ class Regressions:
             fit = least_squares(samples[formula.given][0], 0, columns)
             if all(map(self._says_nothing, fit.estimates[1:], fit.std_errors[1:], repeat(fit))):
                 continue
-            statistics = np.array(fit.estimates[1:]) / fit.std_errors[1:]
-            p_values = anytime.p_value(statistics, fit.df_resid or NAN, fit.n, self.g)
-            for which, p_value in zip(slopes, p_values.tolist(), strict=True):
-                self._note(page, which, p_value)
+            found = zip(slopes, fit.estimates[1:], fit.std_errors[1:], strict=True)
+            for which, slope, error in found:
+                t, df = slope / error, fit.df_resid or NAN
+                self._note(page, which, anytime.one_p_value(t, df, fit.n, self.g))
 
     def _says_nothing(self, slope: float, error: float, fit: Fit) -> bool:
         """Whether the p-value is above alpha for sure, seen without `anytime.p_value`.
@@ -202,22 +202,30 @@ class Regressions:
 
     def _inferred(self, robust: list[float]) -> list[Coefficient]:
         """Return the coefficients of the fits, given their robust standard errors."""
-        fits = self._fits
+        fits, g = self._fits, self.g
+        df = [fit.df_resid or NAN for fit in fits]
+        one = stdtrit(df, 1 - self.alpha / 2)
+        all_ = [
+            anytime.one_radius(free, fit.n, self.alpha, g)
+            for free, fit in zip(df, fits, strict=True)
+        ]
         estimates = np.array([value for fit in fits for value in fit.estimates])
         std_errors = np.array([value for fit in fits for value in fit.std_errors])
-        df, rows = np.array([[fit.df_resid or NAN for fit in fits], [fit.n for fit in fits]])
-        radii = stdtrit(df, 1 - self.alpha / 2), anytime.radius(df, rows, self.alpha, self.g)
-        df, rows, one, all_ = np.array((df, rows, *radii))[:, _FIT]
-        statistics, radius, av_radius = estimates / std_errors, one * std_errors, all_ * std_errors
-        p_values = 2 * stdtr(df, -abs(statistics))
-        av_p_values = anytime.p_value(statistics, df, rows, self.g)
+        statistics = estimates / std_errors
+        free, radius, av_radius = np.array((df, one, all_)).take(_FIT, 1)
+        radius, av_radius = radius * std_errors, av_radius * std_errors
         columns = (
-            *(estimates, std_errors, statistics, p_values),
+            *(estimates, std_errors, statistics, 2 * stdtr(free, -abs(statistics))),
             *(estimates - radius, estimates + radius),
-            *(av_p_values, estimates - av_radius, estimates + av_radius),
+            *(estimates - av_radius, estimates + av_radius),
         )
-        values = [column.tolist() for column in columns]
-        return from_columns(Coefficient, *_NAMES, *values, robust)
+        *first, low, high = [column.tolist() for column in columns]
+        av = [
+            anytime.one_p_value(slope / error, free, fit.n, g)
+            for free, fit in zip(df, fits, strict=True)
+            for slope, error in zip(fit.estimates, fit.std_errors, strict=True)
+        ]
+        return from_columns(Coefficient, *_NAMES, *first, av, low, high, robust)
 
     def metrics(self) -> list[Metric]:
         """Return rows, R², F, residual standard error; for slopes the first page without zero.
@@ -269,7 +277,8 @@ def page_sums(batch: Batch, origins: Origins) -> Groups:
     Its own first row where there is no origin, so that a wild row costs the other group no digits.
     """
     rows, ones = np.array([batch.network_ability, batch.competence]), batch.promoted
-    return CoMoments.of(rows[:, ~ones], origins[0]), CoMoments.of(rows[:, ones], origins[1])
+    groups = rows.compress(~ones, 1), rows.compress(ones, 1)
+    return CoMoments.of(groups[0], origins[0]), CoMoments.of(groups[1], origins[1])
 
 
 def _plausible(group: CoMoments) -> bool:

@@ -50,7 +50,7 @@ def hc1_std_errors(
     improved finite sample properties. Journal of Econometrics 29, 305-325.
     """
     n, k = together.n, len(fit.estimates)
-    if not min(fit.std_errors) > 0 or not all(co.higher for co in groups):
+    if not min(fit.std_errors) > 0:
         return (NAN,) * k
     # With v and the group as regressors, whichever of them is none, by numbers that are zero.
     b = fit.estimates[1] if regressors[0] == 1 else 0.0
@@ -64,6 +64,8 @@ def hc1_std_errors(
     for group, co in enumerate(groups):
         if not co.moments.n:
             continue
+        if not co.higher:
+            return (NAN,) * k
         # The group's means as seen from those of all, and its mean residual.
         ahead_u, ahead_v = _ahead(together, co.moments)
         ahead_group = group - mean_group

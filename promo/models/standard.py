@@ -6,6 +6,7 @@ learned on it. So the first rows wait until there are ten, which then fix it for
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -79,9 +80,16 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         """Return 1, network ability and competence on the scale, shape (n, 3), within `FAR`."""
         x = np.empty((len(competence), 3))
         x[:, 0] = 1.0
-        centre, scale = np.array((self.centre, self.scale))
-        ahead = np.array([network_ability, competence]).T - centre
-        far = FAR * scale  # held to it before dividing, so that nothing leaves the range
+        centre, scale, far = _lines(self.centre, self.scale)
+        ahead = np.array([network_ability, competence]) - centre
+        # Held to it before dividing, so that nothing leaves the range.
         within = np.minimum(np.maximum(ahead, -far), far) / scale
-        x[:, 1:] = np.minimum(np.maximum(within, -FAR), FAR)  # again, for what is rounded up
+        x[:, 1:] = np.minimum(np.maximum(within, -FAR), FAR).T  # again, for what is rounded up
         return x
+
+
+@lru_cache(maxsize=8)
+def _lines(centre: tuple[float, float], scale: tuple[float, float]) -> tuple[Floats, ...]:
+    """Return centre, scale, and how far a row may be from the centre, each of shape (2, 1)."""
+    middle, spread = np.array((centre, scale))[:, :, None]
+    return middle, spread, FAR * spread

@@ -109,6 +109,8 @@ class Stories:
 
     def __init__(self, regressions: Regressions) -> None:
         self._regressions = regressions
+        self._look = float(ndtri(1 - regressions.alpha / 2))  # standard errors, of one look
+        self._seen = regressions.together, _Correlations.of(regressions.together)
         self._standard = Standard()
         self._learned = 0
         self._held: list[tuple[Floats, NDArray[np.bool_]]] = []  # bet on, to be learned soon
@@ -167,8 +169,7 @@ class Stories:
 
         All the same as long as a variable has not varied: of it nothing can be said.
         """
-        together = self._regressions.together
-        n, r = together.n, _Correlations.of(together)
+        n, r = self._correlations()
         if any(isnan(each) for each in (r.nc, r.pn, r.cp)):
             return np.zeros(len(stories()))
         bets = self._log_likelihood
@@ -176,6 +177,13 @@ class Stories:
         graphs = np.add.reduce(np.array(local)[_LOCAL], 1)
         evidence: Floats = np.logaddexp.reduceat(graphs, _STARTS) - _LOG_SIZES
         return evidence
+
+    def _correlations(self) -> tuple[int, _Correlations]:
+        """Return the number of rows, and what they say, reckoned once a page."""
+        together = self._regressions.together
+        if together is not self._seen[0]:
+            self._seen = together, _Correlations.of(together)
+        return together.n, self._seen[1]
 
     @property
     def shares(self) -> Floats:
@@ -199,21 +207,19 @@ class Stories:
         Fisher (1921). On the "probable error" of a coefficient of correlation deduced from a small
         sample. Metron 1, 3-32.
         """
-        together = self._regressions.together
-        alpha, g, n = self._regressions.alpha, self._regressions.g, max(together.n, 1)
-        found = _Correlations.of(together).each
+        rows, correlations = self._correlations()
+        n, g, found = max(rows, 1), self._regressions.g, correlations.each
         df = [max(n - 2 - given, 0) or nan for given in _GIVEN]
         errors = [sqrt((1 - r) * (1 + r) / free) for r, free in zip(found, df, strict=True)]
         t = [r / error if error else nan for r, error in zip(found, errors, strict=True)]
-        statistics, free = np.array((t, df))
-        p = (2 * stdtr(free, -abs(statistics))).tolist()
-        av = anytime.p_value(statistics, free, n, g).tolist()
-        one, all_ = float(ndtri(1 - alpha / 2)), float(anytime.asymptotic_radius(n, alpha, g))
-        intervals = [_fisher(r, f, one, all_) for r, f in zip(found, df, strict=True)]
+        p = (2 * stdtr(df, [-abs(each) for each in t])).tolist()
+        av = [anytime.one_p_value(each, free, n, g) for each, free in zip(t, df, strict=True)]
+        looks = anytime.one_asymptotic_radius(n, self._regressions.alpha, g)
+        intervals = [_fisher(r, f, self._look, looks) for r, f in zip(found, df, strict=True)]
         low, high, av_low, av_high = zip(*intervals, strict=True)
         models, hc1 = repeat(self.name, len(found)), repeat(nan, len(found))
-        look, looks = (low, high), (av, av_low, av_high)
-        return from_columns(Coefficient, models, _TERMS, found, errors, t, p, *look, *looks, hc1)
+        columns = found, errors, t, p, low, high, av, av_low, av_high, hc1
+        return from_columns(Coefficient, models, _TERMS, *columns)
 
     # -- from day to day --------------------------------------------------------------------
 
@@ -331,7 +337,7 @@ def _square(r: float) -> float:
 
 def _log_bayes_factor(n: int, causes: int, r_squared: float) -> float:
     """Return the log evidence of a regression over that of the mean alone, with g = n."""
-    if n < causes + 2:
+    if n < causes + 2 or not causes:
         return 0.0
     return ((n - 1 - causes) * log1p(n) - (n - 1) * log1p(n * (1 - r_squared))) / 2
 
