@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -123,6 +123,25 @@ def test_it_is_tightest_at_eight_times_g(g):
 
 def test_what_is_undefined_stays_so():
     """NaN goes in and comes out, without a warning; of no rows the radius is infinite."""
-    assert np.isnan(anytime.p_value(math.nan, 5, 7, 1.0))
-    assert np.isnan(anytime.radius(math.nan, 2, 0.05, 1.0))
-    assert anytime.asymptotic_radius(0, 0.05, 1.0) == INF
+    for p_value in (anytime.p_value, anytime.one_p_value):
+        assert np.isnan(p_value(math.nan, 5, 7, 1.0))
+        assert np.isnan(p_value(2.0, math.nan, 2, 1.0))
+    for radius in (anytime.radius, anytime.one_radius):
+        assert np.isnan(radius(math.nan, 2, 0.05, 1.0))
+    for radius in (anytime.asymptotic_radius, anytime.one_asymptotic_radius):
+        assert radius(0, 0.05, 1.0) == INF
+
+
+@given(st.floats(-INF, INF), st.integers(4, 2**53), scales, st.sampled_from([1e-200, 0.05, 0.999]))
+@example(1e300, 5, 1.0, 0.05)
+@example(INF, 2**53, 100.0, 0.05)
+def test_one_at_a_time_is_as_of_arrays(t, n, g, alpha):
+    """What a page asks for a number at a time is what arrays give, to rounding."""
+    pairs = [
+        (anytime.one_p_value(t, n - 3, n, g), anytime.p_value([t], n - 3, n, g)),
+        (anytime.one_radius(n - 3, n, alpha, g), anytime.radius([n - 3], n, alpha, g)),
+        (anytime.one_asymptotic_radius(n, alpha, g), anytime.asymptotic_radius([n], alpha, g)),
+    ]
+    for one, [of_array] in pairs:
+        assert type(one) is float
+        assert one == of_array or one == pytest.approx(float(of_array), rel=1e-9, abs=1e-290)
