@@ -12,13 +12,25 @@ ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
 
 
 class Comm(BaseComm):
-    """Writes down what is sent to the browser, buffers copied as they were."""
+    """Writes down what is sent to the browser, buffers copied as they were.
+
+    A frame that comes in one message is written down as the changes it is made of.
+    """
 
     sent: ClassVar = []
+    frames: ClassVar = []  # how many changes each such message had
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         """Keep every message; the newest are last."""
-        self.sent.append((self.comm_id, msg_type, data, [bytes(b) for b in buffers or ()]))
+        buffers = [bytes(b) for b in buffers or ()]
+        if (data or {}).get("method") != "custom":
+            self.sent.append((self.comm_id, msg_type, data, buffers))
+            return
+        self.frames.append(len(data["content"]))
+        for model, its, count in data["content"]:
+            self.sent.append((model, msg_type, its, buffers[:count]))
+            del buffers[:count]
+        assert not buffers
 
 
 def arrays_sent():

@@ -394,7 +394,7 @@ def test_frames_follow_the_browsers_answers(api, tmp_path):
         kernel.build(api)
         frame = partial(kernel.run, "", "publisher.frames.frame")
         kernel.click("play")
-        for state, low, high in ((None, 3, 8), (False, 0, 1), (True, 1, 3)):
+        for state, low, high in ((None, 3, 8), (False, 0, 1), (True, 5, 17), (None, 0, 12)):
             if state is not None:
                 kernel.set("frames", painted=int(frame()), visible=state)
             before, page = int(frame()), kernel.page()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ipywidgets import HTML, Box, Button, VBox, Widget
+from ipywidgets import HTML, Box, Button, Label, VBox, Widget
 from ipywidgets.widgets.widget import _instances as registry
 
 from clocks import wait_for
@@ -551,15 +551,66 @@ def test_a_browser_that_never_answers_is_sent_frames_all_the_same(paced):
     assert 3 <= frames_within(view, 1.0) <= 5
 
 
-def test_the_next_frame_waits_for_the_one_before(paced):
-    """Nothing is sent while a frame is not painted, but for one a second in case it was lost."""
+def test_frames_wait_for_those_before(paced):
+    """Nothing is sent while 16 are not painted, but for one a second in case word was lost."""
     publisher, view, _ = paced
     wait_for(lambda: view.seen)
     answer(publisher)
-    wait_for(lambda: publisher.frames.painted < publisher.frames.frame)
+    ahead = lambda: publisher.frames.frame - publisher.frames.painted  # noqa: E731
+    wait_for(lambda: ahead() == 16)
     assert frames_within(view, 0.5) == 0
     wait_for(lambda: frames_within(view, 0.1), 2.0)
-    assert frames_within(view, 0.5) == 0
+    assert (frames_within(view, 0.5), ahead()) == (0, 17)
+    answer(publisher)
+    wait_for(lambda: ahead() == 16)
+
+
+def test_a_frame_is_one_message_to_who_answers():
+    """All that changes in a frame goes together, frame number first; else each goes by itself."""
+    trainer, label = fake_trainer(), HTML()
+    scales = {"x": bq.LinearScale(), "y": bq.LinearScale()}
+    line = bq.Lines(x=[0.0, 1.0], y=[0.0, 1.0], scales=scales)
+    figure = bq.Figure(marks=[line])
+    more = Label()  # comes with a frame, and is of the next
+    seen = []
+
+    def draw(snapshot):
+        label.value, line.x, line.y = f"{snapshot}", [0.0, float(snapshot)], [1.0, 2.0]
+        view.widget.children = [label, figure, more]
+        more.value = f"{snapshot} more"
+        seen.append(snapshot)
+
+    view = View(draw)
+    view.widget = VBox([label, figure])
+    trainer.snapshot = 1
+    publisher = ui.Publisher(trainer, [view], frames_per_s=100)
+    Comm.frames.clear()
+    try:
+        wait_for(lambda: publisher.frames.frame == 1)
+        assert Comm.frames == []
+        assert {"value", "x", "y"} <= {key for *_, data, _ in Comm.sent for key in data["state"]}
+        for number in (2, 3):
+            answer(publisher)
+            Comm.sent.clear()
+            trainer.snapshot = number
+            wait_for(lambda: publisher.frames.frame == number)  # noqa: B023
+            wait_for(lambda: len(Comm.frames) == number - 1)  # noqa: B023
+        assert len(Comm.frames) == 2
+        assert Comm.frames[1] == len(Comm.sent)  # of the second such frame nothing went alone
+        told = {name: data["state"] for name, _, data, _ in Comm.sent}
+        assert told.keys() == {widget.model_id for widget in (publisher.frames, label, line, more)}
+        assert told[publisher.frames.model_id] == {"frame": 3}
+        assert (told[label.model_id], told[more.model_id]) == ({"value": "3"}, {"value": "3 more"})
+        [buffers] = [each for name, *_, each in Comm.sent if name == line.model_id]
+        assert [np.frombuffer(each).tolist() for each in buffers] == [[0.0, 3.0]]
+        more.close()  # as the browser or a cell may do at any time
+        answer(publisher)
+        trainer.snapshot = 4
+        wait_for(lambda: seen[-1] == 4)
+        wait_for(lambda: len(Comm.frames) == 3)
+        assert publisher.errors == []
+    finally:
+        publisher.close()
 
 
 @pytest.mark.parametrize(
@@ -567,13 +618,13 @@ def test_the_next_frame_waits_for_the_one_before(paced):
     [
         (10.0, 0.001, 50.0, 10, 20),
         (400.0, 0.001, 50.0, 10, 20),  # at a limit that leaves time
-        (600.0, 0.001, 50.0, 1, 4),
-        (600.0, 0.001, 15.0, 5, 11),
-        (60.0, 0.0, 200.0, 1, 2),  # learned by another process
+        (600.0, 0.001, 50.0, 6, 10),
+        (600.0, 0.001, 15.0, 15, 33),
+        (60.0, 0.0, 200.0, 2, 3),  # learned by another process
     ],
 )
 def test_the_rest_after_a_frame(paced, pages_per_s, page_s, took_ms, low, high):
-    """As long as the frame took, so that eyes can follow; flat out twelve times, or a second."""
+    """As long as the frame took, so that eyes can follow; flat out three times as long."""
     publisher, view, trainer = paced
     trainer.pages_per_s, trainer.page_s = pages_per_s, page_s
     wait_for(lambda: view.seen and view.seen[-1].pages_per_s == pages_per_s)

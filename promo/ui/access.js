@@ -4,6 +4,7 @@ const KEYED = ".promo :is(button, select, input, [role=slider])";
 const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .widget-play, .bqplot, table";
 const PLAYS = ["Play or rest", "Back to the start", "Again and again"]; // of widgets.Play
 const REST_MS = 1000; // between two announcements, so that one can be heard out
+const APART_MS = 500; // between two looks at the page, which is laid out for each
 const UNSEEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
 
 // A key is for the control that has the focus, not for Lab, where Enter would edit the cell and m
@@ -87,10 +88,13 @@ export default {
       for (const e of document.querySelectorAll(".promo .widget-play button"))
         set(e, "aria-label", PLAYS[[...e.parentElement.children].indexOf(e)]);
     };
-    let seeing;
+    let seeing, seen = 0;
     const soon = () => {
-      clearTimeout(seeing);
-      seeing = setTimeout(see, 100);
+      seeing ??= setTimeout(() => {
+        seeing = undefined;
+        seen = performance.now();
+        see();
+      }, Math.max(100, seen + APART_MS - performance.now()));
     };
     const parts = new MutationObserver((all) => {
       const isPart = (node) => node.matches?.(PARTS) || node.querySelector?.(PARTS);

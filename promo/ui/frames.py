@@ -1,27 +1,36 @@
-"""The browser's word on frames: which it has painted, and whether anybody can see them."""
+"""A frame on its way to the browser, and the browser's word on which it has painted."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 import anywidget
+import ipywidgets as widgets
 import traitlets
 
-# Rest before the next frame, in times what the last took. Flat out, the stream needs the cores:
-# painting gets a thirteenth of one, but after a frame as long as the first is, a fifth.
-_REST, _REST_FLAT_OUT = 1.0, 12.0
-_REST_ENOUGH_S, _REST_LEAST = 1.0, 4.0
+# Rest before the next frame, in times what the last took: flat out, the stream needs the cores.
+_REST, _REST_FLAT_OUT = 1.0, 3.0
+_AHEAD = 16  # frames sent at most beyond the last that is known to be painted
 _UNANSWERED_S = 0.25
+_HOLD = {"children", "marks", "axes"}  # in which a widget holds others
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
 
 
 class Frames(anywidget.AnyWidget):
-    """Counts frames, and hears from the browser when each is painted.
+    """Sends frames, each in one message, and hears from the browser when each is painted.
 
-    The answer comes after two animation frames: by then the page is drawn. A hidden page draws
-    none, says so as it is hidden, and is left alone until it says that it is back. Of two browsers
-    on one kernel the one in sight counts. Where nothing ever answers, as in a front end that does
-    not run our part, frames come at a fixed pace, four a second at most.
+    The dozens of changes that make a frame would arrive one after another, and the browser would
+    lay out and paint the page for every few of them. Where our part of the front end does not run,
+    and so nothing answers, they are sent one by one, four frames a second at most.
+
+    A frame counts as painted after two animation frames. Word of it comes once in a while, since a
+    kernel is busy with every answer, which Lab shows by drawing its tool bar anew: until then so
+    many frames may follow, and no more. A hidden page draws none, says so as it is hidden, and is
+    left alone until it says that it is back. Of two browsers on one kernel the one in sight counts.
 
     Parameters
     ----------
@@ -30,6 +39,8 @@ class Frames(anywidget.AnyWidget):
     """
 
     _esm = """
+    const ANSWER_MS = 800;
+
     export default {
       initialize({ model }) {
         const isVisible = () => document.visibilityState !== "hidden";
@@ -39,20 +50,46 @@ class Frames(anywidget.AnyWidget):
           model.set("visible", isVisible());
           model.save_changes();
         };
-        let began = performance.now();
-        const answer = (frame, took) => {
-          model.set("took_ms", took);
-          model.set("painted", frame);
+        // Lab draws anew for every answer, as the kernel is busy with it: so few are given.
+        let times = [], last = 0, answered = 0, later;
+        const answer = () => {
+          clearTimeout(later);
+          later = undefined;
+          answered = performance.now();
+          if (times.length) {
+            model.set("took_ms", times.reduce((sum, each) => sum + each) / times.length);
+          }
+          times = [];
+          model.set("painted", last);
           tell();
         };
-        model.on("change:begun", () => { began = performance.now(); });
+        const painted = (frame, took) => {
+          last = frame;
+          times.push(took);
+          const rest = answered + ANSWER_MS - performance.now();
+          if (rest <= 0 || times.length >= model.get("ahead") / 2) answer();
+          else later ??= setTimeout(answer, rest);
+        };
+        // Each change goes to its widget as if it had come alone.
+        const give = async ([id, data, count], buffers) => {
+          const widget = await model.widget_manager.get_model(id);
+          await widget._handle_comm_msg({ content: { data }, buffers });
+        };
+        let began = performance.now();
+        model.on("msg:custom", (changes, buffers) => {
+          began = performance.now();
+          let at = 0;
+          for (const change of changes) {
+            give(change, buffers.slice(at, at += change[2])).catch(() => {});  // closed since
+          }
+        });
         model.on("change:frame", () => {
           const frame = model.get("frame"), handled = performance.now() - began;
           let took = 0;  // to take in what came, and to paint it; not to wait for the screen
           requestAnimationFrame(() => {
             const painting = performance.now();
             setTimeout(() => { took = handled + performance.now() - painting; });
-            requestAnimationFrame(() => answer(frame, took));
+            requestAnimationFrame(() => painted(frame, took));
           });
         });
         // Another browser on this kernel has been hidden: we are still here.
@@ -60,7 +97,8 @@ class Frames(anywidget.AnyWidget):
           if (isVisible() && !model.get("visible")) setTimeout(tell);  // once that is taken in
         });
         document.addEventListener("visibilitychange", tell);
-        answer(model.get("frame"), 0);
+        last = model.get("frame");
+        answer();
         return () => {
           closed = true;
           document.removeEventListener("visibilitychange", tell);
@@ -68,14 +106,16 @@ class Frames(anywidget.AnyWidget):
       },
     };
     """
-    begun = traitlets.Int(0).tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)
     painted = traitlets.Int(-1).tag(sync=True)
     took_ms = traitlets.Float(0.0).tag(sync=True)
     visible = traitlets.Bool(True).tag(sync=True)
+    ahead = traitlets.Int(_AHEAD).tag(sync=True)
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s, self._sent_at = interval_s, float("-inf")
+        self._held: list[widgets.Widget] = []
+        self._back = ExitStack()
         super().__init__()
 
     @property
@@ -83,14 +123,34 @@ class Frames(anywidget.AnyWidget):
         """Whether a browser has ever said that it paints."""
         return self.painted >= 0
 
-    def begin(self) -> None:
-        """Have the browser take the time from what comes next."""
-        self.begun = self.frame + 1
+    def begin(self, held: Iterable[widgets.Widget]) -> None:
+        """Keep back what changes in these widgets, until `end`."""
+        self._held = [self, *held]
+        for widget in self._held:
+            self._back.enter_context(widget.hold_sync())
 
-    def end(self) -> None:
-        """Take note that a frame was sent, and ask for word of it."""
+    def end(self) -> bool:
+        """Send the frame, ask for word of it, and return whether some widget holds others now."""
         self._sent_at = time.monotonic()
         self.frame += 1
+        kept: list[tuple[widgets.Widget, dict[str, Any], Sequence[Any]]] = []
+
+        def keep(widget: widgets.Widget, data: Any, buffers: Sequence[Any] | None = None) -> None:
+            if widget.comm is not None:  # else it was closed meanwhile
+                kept.append((widget, data, buffers or ()))
+
+        for widget in self._held:
+            widget._send = partial(keep, widget)
+        self._back.close()
+        for widget in self._held:
+            del widget._send
+        if self.answered:
+            changes = [(widget.model_id, data, len(its)) for widget, data, its in kept]
+            self.send(changes, [buffer for *_, its in kept for buffer in its])
+        else:  # who does not run our part takes each change by itself
+            for widget, data, its in kept:
+                widget._send(data, its)
+        return any(_HOLD & data.get("state", {}).keys() for _, data, _ in kept)
 
     def is_due(self, *, hurry: bool = False, flat_out: bool = False) -> bool:
         """Say whether to send a frame now; in a hurry, one that was not painted yet may wait.
@@ -104,13 +164,7 @@ class Frames(anywidget.AnyWidget):
             return True
         if not self.answered:
             return since_s >= _UNANSWERED_S
-        if self.painted < self.frame:
+        if self.painted <= self.frame - self.ahead:
             return since_s > _LOST_S
-        return since_s > self._rested_s(flat_out)
-
-    def _rested_s(self, flat_out: bool) -> float:
-        took_s = self.took_ms / 1000
-        if not flat_out:
-            return (1 + _REST) * took_s
-        enough_s = max(_REST_ENOUGH_S, _REST_LEAST * took_s)
-        return took_s + min(_REST_FLAT_OUT * took_s, enough_s)
+        rest = _REST_FLAT_OUT if flat_out else _REST
+        return since_s > (1 + rest) * self.took_ms / 1000

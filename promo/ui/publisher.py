@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
+from itertools import chain
 from typing import Any, Protocol
 
 import ipywidgets as widgets
@@ -17,10 +18,10 @@ from promo.trainer import Trainer
 from promo.ui.access import Access
 from promo.ui.frames import Frames
 
-FRAMES_PER_S = 10.0
+FRAMES_PER_S = 12.0
 _FLAT_OUT = 0.5  # of the time: a stream that takes less leaves cores to the browser
 _UNKNOWN_S = 0.01  # what a page takes that another process learns
-_TICK_S = 0.05
+_TICK_S = 0.02
 
 
 class View(Protocol):
@@ -85,6 +86,7 @@ class Publisher:
         self._working = list(views)
         self._turned = next((v.turned for v in views if hasattr(v, "turned")), lambda live: live)
         self._shown: dict[View, tuple[object, float]] = {}  # what, and when
+        self._trees: dict[View, list[widgets.Widget]] = {}
         self._thread = threading.Thread(target=self._run, name="promo-publisher", daemon=True)
         for earlier in [p for p in _OPEN if _kinds(p.views) == _kinds(self.views)]:
             earlier.close()
@@ -135,7 +137,7 @@ class Publisher:
             behind = [each for each in behind if each not in others[1:]]
         if not behind:
             return
-        self.frames.begin()
+        self.frames.begin(chain(*[self._parts(view) for view, *_ in behind], parts(self.access)))
         for view, snapshot, news in behind:
             self._shown[view] = news, now
             try:
@@ -143,7 +145,14 @@ class Publisher:
             except Exception as error:
                 self._leave_out(view, error)
         self.access.said = " ".join(filter(None, (getattr(v, "news", "") for v in self.views)))
-        self.frames.end()
+        if self.frames.end():
+            self._trees.clear()
+
+    def _parts(self, view: View) -> list[widgets.Widget]:
+        """Return the widgets of a view, as they were last looked for."""
+        if view not in self._trees:
+            self._trees[view] = parts(view.widget)
+        return self._trees[view]
 
     def _leave_out(self, view: View, error: Exception) -> None:
         self.errors.append(error)
@@ -216,10 +225,22 @@ def close_all() -> None:
 
 def close_tree(widget: widgets.Widget) -> None:
     """Close a widget and all that it holds: ipywidgets never collects what is not closed."""
-    for name in widget.keys:
-        value = getattr(widget, name, None)
-        parts = value.values() if isinstance(value, dict) else value
-        for part in parts if isinstance(parts, Iterable) else (parts,):
-            if isinstance(part, widgets.Widget) and part.comm is not None:
-                close_tree(part)
-    widget.close()
+    for part in parts(widget):
+        part.close()
+
+
+def parts(*trees: widgets.Widget) -> list[widgets.Widget]:
+    """Return the open widgets that these hold, and what those hold, and last themselves."""
+    found: dict[widgets.Widget, None] = {}
+    todo = list(trees)
+    while todo:
+        widget = todo.pop()
+        if widget in found or widget.comm is None:
+            continue
+        found[widget] = None
+        for name in widget.keys:
+            value = getattr(widget, name, None)
+            some = [*value.values()] if isinstance(value, dict) else value
+            some = some if isinstance(some, list | tuple) else [some]
+            todo += [each for each in some if isinstance(each, widgets.Widget)]
+    return [*found][::-1]
