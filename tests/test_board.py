@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from pages import batch, cuts, employees, pages_of, split
 from promo.models.best import BestPossible, known_world
-from promo.models.board import BLOCK, Board, Tally
+from promo.models.board import BINS, BLOCK, Board, Tally
 from promo.models.experts import BaseRate
 from promo.models.logistic import RenewableLogistic
 from promo.models.sgd import SGDLogistic
@@ -117,6 +117,7 @@ def test_any_split_of_the_rows_gives_the_same(seed, cuts):
 
 def test_recent_is_the_last_blocks():
     """Recent scores are those of the last 1,000 to 2,000 rows, in pages that divide a block."""
+    assert (BLOCK, BINS) == (1000, 64)  # as the tables say
     chances = np.random.default_rng(0).random(5300)
     rows = employees(5300, 1)
     expert = Told("a", chances)
@@ -138,6 +139,25 @@ def test_metrics_of_sgd_are_its_own():
     for row, name in enumerate(("log_loss", "brier", "accuracy")):
         at = board.names.index("sgd-logistic")
         assert own["sgd-logistic", name] == pytest.approx(board.whole.scores[row, at])
+
+
+def test_a_lead_is_for_all_pairs_together():
+    """The interval of a difference has its level divided by the number of pairs of experts."""
+    random = np.random.default_rng(3)
+    chances = 0.2 + 0.6 * random.random((4, 400))
+    experts = [Told(name, p) for name, p in zip("abcd", chances, strict=True)]
+    board = Board(experts, alpha=0.06, g=50.0)
+    rows = np.zeros(400), np.zeros(400), random.random(400) < 0.5
+    learned(split(rows, range(10, 400, 10)), [*experts, board])
+    found, losses = value(board), -np.log(np.where(rows[2], chances, 1 - chances))
+    means = losses.mean(axis=1)
+    leader = int(means.argmin())
+    for name, loss in zip("abcd", losses, strict=True):
+        difference = loss - losses[leader]
+        error = difference.std() / 20
+        radius = np.sqrt(450 / 400 * np.log(450 / 50 / (0.06 / 6) ** 2)) * error
+        assert found[name, "behind"] == pytest.approx(difference.mean())
+        assert found[name, "behind_low"] == pytest.approx(difference.mean() - radius)
 
 
 def test_a_lead_is_rarely_said_to_be_real_where_there_is_none():

@@ -68,6 +68,22 @@ def test_close_to_maximum_likelihood_on_all_rows(quadratic, size):
     np.testing.assert_allclose(p, fit.pvalues, atol=0.07)
 
 
+@BOTH
+def test_anytime_inference_is_the_asymptotic_one(quadratic):
+    """Radius and p-value are those that hold in the limit of many rows, by their formulas."""
+    model = RenewableLogistic(quadratic, alpha=0.1, g=20.0)
+    learned(pages_of(employees(500, 8)), model)
+    estimates, errors, low, high, p = columns(
+        model, "estimate", "std_error", "av_low", "av_high", "av_p_value"
+    )
+    share = 20 / 520
+    radius = errors * np.sqrt(np.log(1 / (share * 0.1**2)) / (1 - share))
+    np.testing.assert_allclose(low, estimates - radius)
+    np.testing.assert_allclose(high, estimates + radius)
+    evidence = 0.5 * np.log(share) + (estimates / errors) ** 2 * (1 - share) / 2
+    np.testing.assert_allclose(p, np.exp(-np.maximum(evidence, 0)))
+
+
 def test_intervals_hold_what_they_promise():
     """Of 200 streams watched every 10 rows: at the end 95% of z-intervals hold; nearly all av."""
     single, always = [], []

@@ -83,6 +83,32 @@ def test_any_split_of_the_rows_gives_the_same(rows, cut, share):
     assert then == after
 
 
+chances = st.lists(
+    st.lists(st.floats(1e-6, 1 - 1e-6), min_size=3, max_size=3), min_size=1, max_size=30
+)
+
+
+@given(chances, st.integers(0, 2**30), st.sampled_from([0.0, 1e-4, 0.3]), st.integers(1, 31))
+def test_a_mixture_is_its_formula(rows, outcomes, share, size):
+    """Row by row, within pages too: the sum of weight times chance, then Bayes' rule and share."""
+    told = np.array(rows).T
+    y = np.array([outcomes >> at & 1 for at in range(len(rows))], bool)
+    experts = [Told(name, each) for name, each in zip("abc", told, strict=True)]
+    mixture, weights, loss = Mixture(experts, share), np.full(3, 1 / 3), 0.0
+    for each in split((np.zeros(len(y)), np.zeros(len(y)), y), range(size, len(y), size)):
+        for model in (*experts, mixture):
+            model.learn(each)
+        for row, found in zip(each.ids, mixture.predicted, strict=True):
+            assert found == pytest.approx(weights @ told[:, row], rel=1e-9)
+            likely = np.where(y[row], told[:, row], 1 - told[:, row])
+            loss -= math.log(found if y[row] else 1 - found)
+            weights = weights * likely / (weights @ likely)
+            weights = (1 - share) * weights + share / 3
+        np.testing.assert_allclose([*mixture.weights.values()], weights, rtol=1e-7, atol=1e-300)
+    best = -np.log(np.where(y, told, 1 - told)).sum(axis=1).min()
+    assert loss <= best + math.log(3) - math.log1p(-share) * len(y) + 1e-6
+
+
 def test_it_follows_a_change():
     """Where the best expert changes, within 100 rows it has nearly all the weight."""
     outcomes = np.arange(4000) % 2 == 0

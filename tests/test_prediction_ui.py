@@ -1,5 +1,6 @@
 """Tests of the views of prediction, without a browser: they say what the models say."""
 
+import dataclasses
 import re
 from itertools import product
 
@@ -11,10 +12,14 @@ from hypothesis import strategies as st
 from clocks import wait_for
 from comms import ODD_TEXT, check_arrays, text_of
 from promo import ui
+from promo.batch import Batch
+from promo.history import History
+from promo.models.best import BestPossible
 from promo.models.board import Board
 from promo.models.default import FULL, default_models
 from promo.opening import open_stream
 from promo.ui.opinions import Answer, contour, experts_of, grid, opinions
+from promo.world import WORLDS
 
 ROWS = 6000
 NOWHERE = -1e9
@@ -107,6 +112,38 @@ def test_what_if_says_what_each_expert_says(trainer):
     assert sum(o.low == o.low for o in said) == 2  # the renewable ones
 
 
+def test_the_best_possible_is_that_of_now():
+    """In a world that changes, a point is asked about as the next employee, not as the first."""
+    world = WORLDS["drift"]
+    n, c, y = world.sample(50_010, seed=2021)
+    best = BestPossible(world)
+    asked = [opinions([best], 3.0, -3.0)[0].proba]
+    for first in (0, 49_990, 50_000):
+        some = slice(first, first + 10)
+        best.learn(Batch.of(n[some], c[some], y[some], ids=np.arange(50_010)[some]))
+        asked.append(opinions([best], 3.0, -3.0)[0].proba)
+    twin = BestPossible(world)
+    [state] = best.states()
+    twin.restore({state.name: state.state})
+    asked.append(opinions([twin], 3.0, -3.0)[0].proba)
+    before, after = world.bayes_proba(np.full(2, -3.0), np.full(2, 3.0), np.array([0, 50_000]))
+    assert asked == [before, before, after, after, after]
+    assert abs(before - after) > 0.9
+    *_, plane = grid((2.9, 3.1), (-3.1, -2.9), 1)
+    assert best.predict_proba(plane).tolist() == pytest.approx([after])
+
+
+def test_marks_stand_where_there_was_an_alarm(trainer):
+    """A line in the figure for each alarm, at the rows that had been learned by then."""
+    figure, snapshot = ui.ExpertsFigure(trainer), trainer.run(10)
+    history = History(snapshot.history.columns)
+    for page, drifts in enumerate([0, 0, 1, 1, 3, 3]):
+        told = {("sgd-logistic", "drifts"): drifts, ("sgd-logistic", "rows"): 10 * (page + 1)}
+        history.append(page, [told.get(column, 0.5) for column in history.columns])
+    figure.update(dataclasses.replace(snapshot, history=history))
+    assert np.array(figure.drifts.x).tolist() == [[30.0, 30.0], [50.0, 50.0]]
+
+
 def test_the_surface_is_the_experts_and_moves_with_it(trainer):
     """Every cell has the chosen expert's chance at its centre; the boundary is at even odds."""
     figure = ui.SurfaceFigure(trainer)
@@ -160,6 +197,9 @@ def test_the_calibration_is_the_boards(trainer):
         np.testing.assert_array_equal(figure.points.y, share[rows > 0])
         said = text_of(figure.note.value)
         assert said.startswith(f"{name}{', lately' if lately else ''}, rows by prediction: ")
+        told = [int(each.replace(",", "")) for each in re.findall(r"([\d,]+) at \d+%", said)]
+        assert told == rows[rows > 0].tolist()
+        assert sum(told) == tally.rows
 
 
 def test_weights_are_those_of_the_mixture(trainer):

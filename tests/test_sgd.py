@@ -210,8 +210,9 @@ def test_no_rows_bring_it_down(pages, rate):
     for page, rows in enumerate(pages):
         each = batch(page, *(np.array(rows).reshape(-1, 3).T))
         predicted = model.predict_proba(each)
-        assert ((predicted >= 0) & (predicted <= 1)).all()
+        assert ((predicted > 0) & (predicted < 1)).all()
         model.learn(each)
+        assert ((model.predicted > 0) & (model.predicted < 1)).all()
         assert restored(states_of(model)).states() == model.states()
         assert all(math.isfinite(c.estimate) for c in model.coefficients())
 

@@ -17,10 +17,13 @@ from promo.world import WORLDS, World
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     rows: Count
+    next_id: Count | None = None  # states of before 29 November 2026 had none
 
 
 class BestPossible:
     """The true P(promoted | abilities), as an expert that has nothing to learn.
+
+    A row of nobody, with an id below 0, is asked about as if it were the next that comes.
 
     Parameters
     ----------
@@ -31,21 +34,24 @@ class BestPossible:
     name = "best-possible"
 
     def __init__(self, world: World) -> None:
-        self._world, self._rows = world, 0
+        self._world, self._rows, self._next_id = world, 0, 0
         self.predicted: NDArray[np.float64] = np.empty(0)
 
     def learn(self, batch: Batch) -> None:
         """Predict the batch."""
         self.predicted = self.predict_proba(batch)
         self.add(len(batch.ids))
+        self._next_id = max(self._next_id, int(batch.ids.max(initial=-1)) + 1)
 
     def add(self, rows: int) -> None:
         """Take note of rows that were predicted elsewhere."""
         self._rows += rows
+        self._next_id = max(self._next_id, self._rows)
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Return P(promoted) of every row, shape (n,), in [0, 1]."""
-        return self._world.bayes_proba(batch.network_ability, batch.competence, batch.ids)
+        ids = np.where(batch.ids < 0, self._next_id, batch.ids)
+        return self._world.bayes_proba(batch.network_ability, batch.competence, ids)
 
     def coefficients(self) -> list[Coefficient]:
         """Return none."""
@@ -57,7 +63,7 @@ class BestPossible:
 
     def states(self) -> list[ModelState]:
         """Return how many rows came."""
-        state = msgspec.json.encode(_State(1, self._rows)).decode()
+        state = msgspec.json.encode(_State(1, self._rows, self._next_id)).decode()
         return [ModelState(self.name, self._rows, state)]
 
     def restore(self, states: Mapping[str, str]) -> None:
@@ -66,6 +72,7 @@ class BestPossible:
         if state.version != 1:
             raise ValueError(f"state of {self.name} has version {state.version}, expected 1")
         self._rows = state.rows
+        self._next_id = state.rows if state.next_id is None else state.next_id
 
 
 def known_world(source: str) -> World | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from promo.batch import MAX_ABS, Batch, Number
 from promo.models.results import Coefficient, Metric, ModelState, check_learning_rate
-from promo.models.scores import Count, Scores
+from promo.models.scores import Count, Scores, bounded
 
 FEATURES = ("competence", "network_ability")
 
@@ -86,7 +86,7 @@ class SGDLogistic:
         """Predict the batch by the model as it is, score, then learn row by row."""
         outcomes = batch.promoted.tolist()
         predicted = self._predict(batch)
-        self.predicted = np.array(predicted, np.float64)
+        self.predicted = bounded(np.array(predicted, np.float64))
         self.scores.update(predicted, outcomes)
         self._descend(batch, outcomes)
 
@@ -110,8 +110,8 @@ class SGDLogistic:
         self._weights, self._means, self._variances = (a, b), (mean_x, mean_z), (var_x, var_z)
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
-        """Return P(promoted) of every row, shape (n,), in [0, 1]."""
-        return np.array(self._predict(batch), np.float64)
+        """Return P(promoted) of every row, shape (n,), in (0, 1)."""
+        return bounded(np.array(self._predict(batch), np.float64))
 
     def _predict(self, batch: Batch) -> list[float]:
         intercept, (a, b) = self._intercept, self._weights

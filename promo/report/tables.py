@@ -93,7 +93,7 @@ def leaderboard(metrics: Sequence[Metric]) -> str:
     caption = (
         "Scores by progressive validation: each row is predicted before it is learned. Losses are "
         "in nats a row; lately: the last 1,000 to 2,000 rows; behind: nats a row to the leader, "
-        "at least so many with 95% at any time."
+        "at least so many with 95% at any time; ROC AUC: two in one of 64 bins count as tied."
     )
     head = ("model", *(title for _, title, _ in kept))
     body = f"<tbody>{''.join(lines)}</tbody>"

@@ -147,10 +147,11 @@ class ExpertChoice:
 
 
 def _price(name: str) -> widgets.HTML:
-    costly = name in EXPERTS and EXPERTS[name].costly
-    small, large = EXPERTS[name].price_us if name in EXPERTS else MIXTURE_US
-    mark = ' <span class="promo-problem">costly</span>' if costly else ""
-    return widgets.HTML(f"{small:g} · {large:g} µs{mark}")
+    expert = EXPERTS.get(name)
+    small, large = expert.price_us if expert else MIXTURE_US
+    more = " and more with every row" if expert and expert.grows else ""
+    mark = ' <span class="promo-problem">costly</span>' if expert and expert.costly else ""
+    return widgets.HTML(f"{small:g} · {large:g} µs{more}{mark}")
 
 
 def _cost(names: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ STYLES = (
     ("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#999933", "dotted"), ("#9467bd", "dash_dotted"),
 )  # fmt: skip
 MIXTURE_STYLE = ("#CC79A7", "solid")
+NOBODY = -1  # the id of a row that is asked about, and is no employee
 
 
 class Opinion(NamedTuple):
@@ -47,7 +48,7 @@ def experts_of(models: Sequence[Model]) -> list[Any]:
 
 def point(competence: float, network_ability: float) -> Batch:
     """Return one row that nobody knows the promotion of."""
-    return Batch.of([network_ability], [competence], [False])
+    return Batch.of([network_ability], [competence], [False], ids=[NOBODY])
 
 
 def opinions(models: Sequence[Model], competence: float, network_ability: float) -> list[Opinion]:
@@ -110,7 +111,9 @@ def grid(
     """Return the centres of a plane's cells, each of shape (cells,), and a row for each cell."""
     xs, ys = (low + (np.arange(cells) + 0.5) * (high - low) / cells for low, high in (x, y))
     competence, ability = np.meshgrid(xs, ys)
-    return xs, ys, Batch.of(ability.ravel(), competence.ravel(), np.zeros(cells * cells, bool))
+    nobody = np.full(cells * cells, NOBODY)
+    outcomes = np.zeros(cells * cells, bool)
+    return xs, ys, Batch.of(ability.ravel(), competence.ravel(), outcomes, ids=nobody)
 
 
 def contour(xs: Floats, ys: Floats, values: Floats) -> tuple[Floats, Floats]:

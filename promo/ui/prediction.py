@@ -69,7 +69,8 @@ class Leaderboard:
         head = headed(
             "Who predicts best?",
             "Each row is predicted before it is learned. Behind: nats a row to the leader, 95% for "
-            "all pairs at any time; lately: the last 1,000 to 2,000 rows",
+            "all pairs at any time; lately: the last 1,000 to 2,000 rows; ROC AUC: two in one "
+            "of 64 bins count as tied",
         )
         self.widget = widgets.VBox([sheet(), widgets.HTML(head), self.table, self.note])
         self.widget.add_class("promo")
