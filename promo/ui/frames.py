@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ import ipywidgets as widgets
 import traitlets
 
 # Rest before the next frame, in times what the last took: flat out, the stream needs the cores.
-_REST, _REST_FLAT_OUT = 1.0, 3.0
+_REST, _REST_FLAT_OUT = 1.0, 5.0
 _AHEAD = 16  # frames sent at most beyond the last that is known to be painted
 _UNANSWERED_S = 0.25
 _HOLD = {"children", "marks", "axes"}  # in which a widget holds others
@@ -71,17 +70,16 @@ class Frames(anywidget.AnyWidget):
           else later ??= setTimeout(answer, rest);
         };
         // Each change goes to its widget as if it had come alone.
-        const give = async ([id, data, count], buffers) => {
-          const widget = await model.widget_manager.get_model(id);
-          await widget._handle_comm_msg({ content: { data }, buffers });
+        const manager = model.widget_manager;
+        const give = async (id, data, buffers) => {
+          if (!manager.has_model(id)) return;  // closed since
+          await (await manager.get_model(id))._handle_comm_msg({ content: { data }, buffers });
         };
         let began = performance.now();
         model.on("msg:custom", (changes, buffers) => {
           began = performance.now();
           let at = 0;
-          for (const change of changes) {
-            give(change, buffers.slice(at, at += change[2])).catch(() => {});  // closed since
-          }
+          for (const [id, data, count] of changes) give(id, data, buffers.slice(at, at += count));
         });
         model.on("change:frame", () => {
           const frame = model.get("frame"), handled = performance.now() - began;
@@ -115,7 +113,6 @@ class Frames(anywidget.AnyWidget):
     def __init__(self, interval_s: float) -> None:
         self._interval_s, self._sent_at = interval_s, float("-inf")
         self._held: list[widgets.Widget] = []
-        self._back = ExitStack()
         super().__init__()
 
     @property
@@ -126,8 +123,8 @@ class Frames(anywidget.AnyWidget):
     def begin(self, held: Iterable[widgets.Widget]) -> None:
         """Keep back what changes in these widgets, until `end`."""
         self._held = [self, *held]
-        for widget in self._held:
-            self._back.enter_context(widget.hold_sync())
+        for widget in self._held:  # what `hold_sync` does, which takes its time for hundreds
+            widget._holding_sync = True
 
     def end(self) -> bool:
         """Send the frame, ask for word of it, and return whether some widget holds others now."""
@@ -140,10 +137,12 @@ class Frames(anywidget.AnyWidget):
                 kept.append((widget, data, buffers or ()))
 
         for widget in self._held:
-            widget._send = partial(keep, widget)
-        self._back.close()
-        for widget in self._held:
-            del widget._send
+            widget._holding_sync = False
+            if widget._states_to_send:
+                widget._send = partial(keep, widget)
+                widget.send_state(widget._states_to_send)
+                widget._states_to_send.clear()
+                del widget._send
         if self.answered:
             changes = [(widget.model_id, data, len(its)) for widget, data, its in kept]
             self.send(changes, [buffer for *_, its in kept for buffer in its])

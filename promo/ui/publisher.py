@@ -95,6 +95,8 @@ class Publisher:
 
     def _run(self) -> None:
         said: tuple[object, ...] = ()
+        seen: Snapshot | None = None
+        awaits = False  # the first page after something was said, which is news as well
         while not self._halt.wait(self._tick_s):
             live, status = self.trainer.snapshot, self.trainer.status
             turned, others = self._turned(live), [*filter(None, map(_beside, self._working))]
@@ -107,10 +109,11 @@ class Publisher:
             runs = status == "running" or any(other.status == "running" for other in others)
             drawn = [turned, *others] if runs and turned is not None else []
             flat_out = any(map(_is_flat_out, drawn))
-            if not self.frames.is_due(hurry=words != said or not runs, flat_out=flat_out):
+            is_news = words != said or (awaits and turned is not seen)
+            if not self.frames.is_due(hurry=is_news or not runs, flat_out=flat_out):
                 continue
-            in_turn = flat_out and self.frames.answered and words == said
-            said = words
+            in_turn = flat_out and self.frames.answered and not is_news
+            said, seen, awaits = words, turned, words != said
             self._show(words, live, turned, in_turn=in_turn)
 
     def _show(
