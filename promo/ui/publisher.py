@@ -64,9 +64,10 @@ class Publisher:
     views
         Updated in this order, one after another, at most `frames_per_s` times a second, and while
         the stream runs no faster than the browser paints with ease (see `Frames`). While it runs
-        flat out they take turns, unless the reader has asked for something: a frame is of those
-        that are `live` and of the one other that has waited longest, and one that has a `rest_s` is
-        left alone for so many seconds after an update.
+        flat out they take turns, unless the reader has asked for something or is told, and but for
+        the first page after that: a frame is of those that are `live` and of the one other that has
+        waited longest, and one that has a `rest_s` is left alone for so many seconds after an
+        update.
     """
 
     def __init__(
