@@ -566,6 +566,35 @@ def test_frames_wait_for_those_before(paced):
     wait_for(lambda: ahead() == 16)
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_widget_that_cannot_be_sent_stops_no_other(answered):
+    """What a widget's state fails of is kept in `errors`; the rest of the frame goes, and more."""
+    trainer, bad, good = fake_trainer(), HTML(), HTML()
+    view, error = View(lambda snapshot: (draw(bad, snapshot), draw(good, snapshot))), OSError("no")
+
+    def draw(widget, snapshot):
+        widget.value = f"{snapshot}"
+
+    def fail(names):
+        raise error
+
+    view.widget, trainer.snapshot = VBox([bad, good]), 1
+    publisher = ui.Publisher(trainer, [view], frames_per_s=100)
+    try:
+        wait_for(lambda: publisher.frames.frame == 1)
+        if answered:
+            answer(publisher)
+        bad.send_state = fail
+        for number in (2, 3):
+            Comm.sent.clear()
+            trainer.snapshot = number
+            sent = {"method": "update", "state": {"value": f"{number}"}, "buffer_paths": []}
+            wait_for(lambda: (good.model_id, "comm_msg", sent, []) in Comm.sent)  # noqa: B023
+            wait_for(lambda: publisher.errors == (number - 1) * [error])  # noqa: B023
+    finally:
+        publisher.close()
+
+
 def test_a_frame_is_one_message_to_who_answers():
     """All that changes in a frame goes together, frame number first; else each goes by itself."""
     trainer, label = fake_trainer(), HTML()

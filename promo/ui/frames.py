@@ -127,7 +127,10 @@ class Frames(anywidget.AnyWidget):
             widget._holding_sync = True
 
     def end(self) -> bool:
-        """Send the frame, ask for word of it, and return whether some widget holds others now."""
+        """Send the frame, ask for word of it, and return whether some widget holds others now.
+
+        Raises what a widget failed of, after all others were sent.
+        """
         self._sent_at = time.monotonic()
         self.frame += 1
         kept: list[tuple[widgets.Widget, dict[str, Any], Sequence[Any]]] = []
@@ -136,12 +139,16 @@ class Frames(anywidget.AnyWidget):
             if widget.comm is not None:  # else it was closed meanwhile
                 kept.append((widget, data, buffers or ()))
 
+        errors = []
         for widget in self._held:
             widget._holding_sync = False
-            if widget._states_to_send:
+            if names := [*widget._states_to_send]:  # other threads may add to them
+                widget._states_to_send.difference_update(names)
                 widget._send = partial(keep, widget)
-                widget.send_state(widget._states_to_send)
-                widget._states_to_send.clear()
+                try:
+                    widget.send_state(names)
+                except Exception as error:
+                    errors.append(error)
                 del widget._send
         if self.answered:
             changes = [(widget.model_id, data, len(its)) for widget, data, its in kept]
@@ -149,6 +156,8 @@ class Frames(anywidget.AnyWidget):
         else:  # who does not run our part takes each change by itself
             for widget, data, its in kept:
                 widget._send(data, its)
+        if errors:
+            raise errors[0]
         return any(_HOLD & data.get("state", {}).keys() for _, data, _ in kept)
 
     def is_due(self, *, hurry: bool = False, flat_out: bool = False) -> bool:

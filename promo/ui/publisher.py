@@ -22,6 +22,7 @@ FRAMES_PER_S = 12.0
 _FLAT_OUT = 0.5  # of the time: a stream that takes less leaves cores to the browser
 _UNKNOWN_S = 0.01  # what a page takes that another process learns
 _TICK_S = 0.02
+_MOST_ERRORS = 100
 
 
 class View(Protocol):
@@ -149,8 +150,11 @@ class Publisher:
             except Exception as error:
                 self._leave_out(view, error)
         self.access.said = " ".join(filter(None, (getattr(v, "news", "") for v in self.views)))
-        if self.frames.end():
-            self._trees.clear()
+        try:
+            if self.frames.end():
+                self._trees.clear()
+        except Exception as error:  # of one widget, which stays as it was
+            self.errors = [*self.errors, error][:_MOST_ERRORS]  # it may come with every frame
 
     def _parts(self, view: View) -> list[widgets.Widget]:
         """Return the widgets of a view, as they were last looked for."""
