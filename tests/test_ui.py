@@ -558,7 +558,7 @@ def test_frames_wait_for_those_before(paced):
     wait_for(lambda: view.seen)
     answer(publisher)
     ahead = lambda: publisher.frames.frame - publisher.frames.painted  # noqa: E731
-    wait_for(lambda: ahead() == 16)
+    wait_for(lambda: ahead() == 16, 8.0)
     assert frames_within(view, 0.5) == 0
     wait_for(lambda: frames_within(view, 0.1), 2.0)
     assert (frames_within(view, 0.5), ahead()) == (0, 17)
