@@ -30,10 +30,10 @@ def _log_evidence(
     return (log(r) + (df + 1) * (log1p(s) - log1p(r * s))) / 2
 
 
-def _lengths(
+def _radius_parts(
     df: _N, n: _N, alpha: float, g: float, log: Callable[[_N], _N], expm1: Callable[[_N], _N]
 ) -> tuple[_N, _N]:
-    """Return numerator and denominator of the square of `radius`; that is infinite if below 0."""
+    """Return the numerator of the squared `radius`, and the denominator: no room at 0 or below."""
     r = g / (g + n)
     short = -expm1((log(r) + 2 * math.log(alpha)) / (df + 1))  # of 1, with all its digits
     return df * short, 1 - r - short
@@ -126,9 +126,9 @@ def radius(df: ArrayLike, n: ArrayLike, alpha: float, g: float) -> Floats:
     [3.36, 3.6]
     """
     nu, rows = (np.asarray(each, np.float64) for each in (df, n))
-    whole, part = _lengths(nu, rows, alpha, g, np.log, np.expm1)
+    square, room = _radius_parts(nu, rows, alpha, g, np.log, np.expm1)
     with np.errstate(divide="ignore"):  # where there is no room: infinite
-        wide: Floats = np.sqrt(whole / np.maximum(part, 0.0))
+        wide: Floats = np.sqrt(square / np.maximum(room, 0.0))
     return wide
 
 
@@ -140,8 +140,8 @@ def one_radius(df: float, n: float, alpha: float, g: float) -> float:
     >>> round(one_radius(df=997, n=1000, alpha=0.05, g=1.0), 2)
     3.6
     """
-    whole, part = _lengths(df, n, alpha, g, math.log, math.expm1)
-    return math.inf if part <= 0 else math.sqrt(whole / part)
+    square, room = _radius_parts(df, n, alpha, g, math.log, math.expm1)
+    return math.inf if room <= 0 else math.sqrt(square / room)
 
 
 def asymptotic_radius(n: ArrayLike, alpha: float, g: float) -> Floats:
