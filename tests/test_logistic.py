@@ -8,6 +8,9 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import norm
 
 from pages import batch, cuts, employees, pages_of, split
 from promo.models.logistic import RenewableLogistic
@@ -66,6 +69,38 @@ def test_close_to_maximum_likelihood_on_all_rows(quadratic, size):
     np.testing.assert_allclose(errors, fit.bse, rtol=0.002)
     np.testing.assert_allclose(z, estimates / errors)
     np.testing.assert_allclose(p, fit.pvalues, atol=0.07)
+
+
+@BOTH
+def test_begins_with_the_identity_on_standardised_regressors(quadratic):
+    """The first rows meet β = 0 and J₀ = I, in thirds of a standard deviation: by scipy."""
+    network_ability, competence, promoted = employees(10, 4)
+    model = learned([batch(0, network_ability, competence, promoted)], quadratic=quadratic)
+    scaled = [(each - each.mean()) / each.std() for each in (network_ability, competence)]
+    x = 3 * np.array([TERMS[c.term](*scaled) for c in model.coefficients()]).T
+    sign = np.where(promoted, 1.0, -1.0)
+
+    def loss(beta):
+        return np.logaddexp(0, -sign * (x @ beta)).sum() + beta @ beta / 2
+
+    best = minimize(loss, np.zeros(x.shape[1]), method="BFGS", options={"gtol": 1e-9})
+    odds = x @ best.x
+    weights = expit(odds) * expit(-odds)
+    curvature = np.eye(len(best.x)) + (x.T * weights) @ x
+    told = model.interval_proba(batch(0, network_ability, competence, promoted))
+    reach = norm.ppf(0.975) * np.sqrt(np.einsum("ni,ij,nj->n", x, np.linalg.inv(curvature), x))
+    np.testing.assert_allclose(told, expit([odds - reach, odds + reach]), rtol=1e-5)
+
+
+def test_the_prior_leaves_room_for_a_steep_world():
+    """In threshold, of slopes of 10, most 95% intervals hold after 10,000 rows of 30 streams."""
+    held = []
+    for seed in range(30):
+        model = learned(pages_of(WORLDS["threshold"].sample(10_000, seed), 100))
+        low, high = columns(model, "ci_low", "ci_high")
+        truth = np.array([-10.0, 10.0, 10.0])
+        held.append((low <= truth) & (truth <= high))
+    assert np.mean(held) > 0.8  # with J₀ = I in whole standard deviations .3
 
 
 @BOTH

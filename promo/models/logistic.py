@@ -23,7 +23,7 @@ from promo.models.standard import Standard
 from promo.models.symmetric import packed, unpacked
 
 Floats = NDArray[np.float64]
-_SPREAD = 3.0  # of the prior: regressors are made as much larger, as `Renewable` has one of 1
+_SPREAD = 3.0  # of the prior: regressors are as much larger, since that of `Renewable` is I
 
 # A term is a product of two of (1, network ability, competence), by their positions.
 _LINEAR = {(0, 0): "intercept", (0, 1): "network_ability", (0, 2): "competence"}
@@ -47,11 +47,14 @@ class _State(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class RenewableLogistic:
     """P(promoted) from competence and network ability, every row used once and forgotten.
 
-    The prior of every coefficient is normal with mean 0 and standard deviation 3 on the scale of
-    the first ten rows: worth less than a row, it keeps estimates finite where the rows can be told
-    apart without error. One of standard deviation 1 is too narrow for a steep world (`threshold`
-    has 10): what is learned near 0 is held for too sure there, and is paid for a long time. The
-    third derivative is kept (see `Renewable`): where rows are of one kind, pages of ten lead to
+    Before any row β is 0 and its curvature J₀ = I, on regressors in thirds of a standard deviation
+    of the first ten rows: a normal prior of mean 0 and standard deviation 3 for the effect of one.
+    Worth less than a row, it keeps estimates finite where the rows can be told apart without error.
+    In standard deviations themselves J₀ = I would do as well where slopes are about 1, but not in a
+    steep world: in `threshold`, of slopes of 10, its 95% intervals would hold a third of the time
+    after 10,000 rows, where these hold nine times in ten.
+
+    The third derivative is kept (see `Renewable`): where rows are of one kind, pages of ten lead to
     where all rows at once would, within hundredths of a standard error, in such a world within one.
 
     Parameters
