@@ -401,11 +401,11 @@ def test_the_collider_switch_shows_and_hides_a_regression(chapter, shots):
     figure = view(chapter, "Does competence move network ability?")
     table = chapter.locator(".promo table code")
     without, with_ = "network_ability ~ competence", "network_ability ~ competence + promoted"
-    # a path, two edges of each band, and the line at zero
+    # a path, a line around each band, and the line at zero
     for choice, lines, named in (
-        ("without", 6, [without]),
-        ("with", 6, [with_]),
-        ("both", 11, [without, with_]),
+        ("without", 4, [without]),
+        ("with", 4, [with_]),
+        ("both", 7, [without, with_]),
     ):
         chapter.get_by_role("button", name=choice, exact=True).click()
         wait_for(lambda: in_sight(figure) == lines)  # noqa: B023

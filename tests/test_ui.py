@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from itertools import combinations
+from operator import le
 from types import SimpleNamespace
 
 import bqplot as bq
@@ -648,13 +649,13 @@ def test_a_frame_is_one_message_to_who_answers():
     [
         (10.0, 0.001, 50.0, 10, 20),
         (400.0, 0.001, 50.0, 10, 20),  # at a limit that leaves time
-        (600.0, 0.001, 50.0, 4, 8),
-        (600.0, 0.001, 15.0, 12, 24),
+        (600.0, 0.001, 50.0, 5, 9),
+        (600.0, 0.001, 24.0, 10, 18),
         (60.0, 0.0, 200.0, 1, 3),  # learned by another process
     ],
 )
 def test_the_rest_after_a_frame(paced, pages_per_s, page_s, took_ms, low, high):
-    """As long as the frame took, so that eyes can follow; flat out five times as long."""
+    """As long as the frame took, so that eyes can follow; flat out four times as long."""
     publisher, view, trainer = paced
     trainer.pages_per_s, trainer.page_s = pages_per_s, page_s
     wait_for(lambda: view.seen and view.seen[-1].pages_per_s == pages_per_s)
@@ -795,7 +796,7 @@ def test_building_everything_again_leaves_nothing_behind(make):
         ui.close_all()
         wait_for(lambda: leftovers()[0] <= at_first)  # a wire may still be closing
         left = left or leftovers()
-        wait_for(lambda: leftovers() == left)  # noqa: B023  # waited for here
+        wait_for(lambda: all(map(le, leftovers(), left)))  # noqa: B023  # waited for here
 
 
 def test_a_board_reads_as_one_sentence_where_widgets_cannot_be_shown(trainer):

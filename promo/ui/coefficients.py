@@ -18,9 +18,11 @@ from promo.ui.plot import (
     Figure,
     Floats,
     axis,
+    band,
     extend,
     fit,
     move,
+    move_band,
     over_rows,
     sparse,
 )
@@ -50,14 +52,8 @@ class CoefficientFigure(Figure):
         self.zero = bq.Lines(x=[0.0, 1.0], y=[0.0, 0.0], scales=across, colors=[GREY])
         self.paths, self.bands, self.wide, self.others = {}, {}, {}, {}
         for formula, colour, style in ((NULL, GREEN, "solid"), (COLLIDER, VERMILLION, "dashed")):
-            self.wide[formula], self.bands[formula] = (
-                bq.Lines(
-                    x=NOWHERE, y=np.stack([NOWHERE, NOWHERE]), scales=scales, colors=[colour] * 2,
-                    fill="between", fill_colors=[colour], fill_opacities=[opacity] * 2,
-                    opacities=[edge] * 2, stroke_width=1,
-                )
-                for opacity, edge in ((0.10, 0.35), (0.28, 0.0))
-            )  # fmt: skip
+            self.wide[formula] = band(scales, colour, opacity=0.10, edge=0.35)
+            self.bands[formula] = band(scales, colour, opacity=0.28, edge=0.0)
             self.paths[formula] = bq.Lines(
                 x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=2.5,
                 line_style=style,
@@ -107,8 +103,8 @@ class CoefficientFigure(Figure):
         look = np.stack([slope - one, slope + one])
         looks = np.stack([slope - all_, slope + all_])[:, bounded]
         move(self.paths[formula], rows, slope)
-        move(self.bands[formula], rows, look)
-        move(self.wide[formula], rows[bounded], looks)
+        move_band(self.bands[formula], rows, *look)
+        move_band(self.wide[formula], rows[bounded], *looks)
         settled = rows >= rows[-1:].sum() / 10
         return rows, [*look[:, settled], *looks[:, settled[bounded]]]
 

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import traitlets
 
 # Rest before the next frame, in times what the last took: flat out, the stream needs the cores.
-_REST, _REST_FLAT_OUT = 1.0, 5.0
+_REST, _REST_FLAT_OUT = 1.0, 4.0
 _AHEAD = 16  # frames sent at most beyond the last that is known to be painted
 _UNANSWERED_S = 0.25
 _HOLD = {"children", "marks", "axes"}  # in which a widget holds others
@@ -26,10 +26,11 @@ class Frames(anywidget.AnyWidget):
     lay out and paint the page for every few of them. Where our part of the front end does not run,
     and so nothing answers, they are sent one by one, four frames a second at most.
 
-    A frame counts as painted after two animation frames. Word of it comes once in a while, since a
-    kernel is busy with every answer, which Lab shows by drawing its tool bar anew: until then so
-    many frames may follow, and no more. A hidden page draws none, says so as it is hidden, and is
-    left alone until it says that it is back. Of two browsers on one kernel the one in sight counts.
+    A frame counts as painted in the task after its animation frame. Word of it comes once in a
+    while, since a kernel is busy with every answer, which Lab shows by drawing its tool bar anew:
+    until then so many frames may follow, and no more. A hidden page draws none, says so as it is
+    hidden, and is left alone until it says that it is back. Of two browsers on one kernel the one
+    in sight counts.
 
     Parameters
     ----------
@@ -83,11 +84,9 @@ class Frames(anywidget.AnyWidget):
         });
         model.on("change:frame", () => {
           const frame = model.get("frame"), handled = performance.now() - began;
-          let took = 0;  // to take in what came, and to paint it; not to wait for the screen
           requestAnimationFrame(() => {
-            const painting = performance.now();
-            setTimeout(() => { took = handled + performance.now() - painting; });
-            requestAnimationFrame(() => painted(frame, took));
+            const painting = performance.now();  // and when that is done, the next task
+            setTimeout(() => painted(frame, handled + performance.now() - painting));
           });
         });
         // Another browser on this kernel has been hidden: we are still here.

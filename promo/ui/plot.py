@@ -18,7 +18,7 @@ from promo.ui.style import headed, sheet
 
 Floats = NDArray[np.float64]
 DASHED = "6,4"
-POINTS = 250  # of a line: as many as can be told apart, at a quarter of the cost of all
+POINTS = 120  # of a line: one every few pixels; the browser reads each in the path before, too
 OFF = -1e9  # the plot: where marks without a point are
 NOWHERE = np.full(2, OFF)
 
@@ -112,14 +112,31 @@ def sparse(along: bq.Axis) -> bq.Axis:
 
 
 def move(mark: bq.Mark, x: Floats, y: Floats) -> None:
-    """Move a mark: x of shape (n,), y of shape (n,) or, of a band, (2, n)."""
+    """Move a mark to these points: x and y of shape (n,), or of several lines (m, n)."""
     if isinstance(mark, bq.Lines) and x.shape[-1] < 2:
-        # A line without a point is an error in the browser; a band of one loses its shape here.
+        # A line without a point is an error in the browser; several of one lose their shape here.
         x, y = (
             np.repeat(v, 2, axis=-1) if v.size else np.full((*v.shape[:-1], 2), OFF) for v in (x, y)
         )
     with mark.hold_sync():
         mark.x, mark.y = np.array(x, np.float64), np.array(y, np.float64)
+
+
+def band(scales: dict[str, bq.Scale], colour: str, opacity: float, edge: float) -> bq.Lines:
+    """Return a band to be moved by `move_band`, with edges of an opacity, 0 for none.
+
+    It is one line around an area: of bqplot's own, "between" two lines, each side is drawn twice.
+    """
+    return bq.Lines(
+        x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=1 if edge else 0,
+        fill="inside", fill_colors=[colour], opacities=[edge or opacity],
+        fill_opacities=[opacity / edge if edge else 1.0],
+    )  # fmt: skip
+
+
+def move_band(mark: bq.Lines, x: Floats, low: Floats, high: Floats) -> None:
+    """Move a band to between two lines, all of shape (n,); it is open where x ends."""
+    move(mark, np.concatenate([x[::-1], x]), np.concatenate([high[::-1], low]))
 
 
 def fit(scale: bq.Scale, rows: Floats, series: Sequence[Floats], headroom: float = 0.08) -> None:

@@ -27,6 +27,7 @@ _CSS = """
 [data-jp-theme-light="false"] .promo-problem { color: #fb923c; }
 .promo .widget-readout { min-width: 84px; max-width: none; }
 .promo-second { border-left: 3px solid #CC79A7; padding-left: 8px; }
+.promo-status, .promo-note, .promo table { contain: layout paint; }  /* new text moves no other */
 .promo-title { font-weight: 600; font-size: var(--promo-head); margin: 0; }
 .promo-legend { font-size: var(--promo-note); color: var(--jp-ui-font-color2, #555);
   min-height: 1.5em; }
@@ -54,7 +55,8 @@ _CSS = """
   stroke: var(--jp-border-color1, #bbb) !important; }
 .promo .bqplot .plotarea_background { fill: transparent !important; }
 [data-jp-theme-light="false"] .promo .bqplot .dot { opacity: 0.8 !important; }
-.promo .bqplot { background: transparent !important; }
+.promo .bqplot { background: transparent !important;
+  will-change: transform; }  /* a layer each: one is painted anew without the others */
 .promo-stories { display: grid; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr));
   gap: 8px; width: 100%; }
 .promo-card { border: 1px solid var(--jp-border-color2, #ddd); border-radius: 4px; padding: 6px 8px;

@@ -38,7 +38,7 @@ class TimeTravel:
         The trainer's, by which views know their names.
     """
 
-    live = True
+    live, rest_s = True, 0.5
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.models, self.problem = trainer, trainer.models, ""
