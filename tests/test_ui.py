@@ -649,13 +649,13 @@ def test_a_frame_is_one_message_to_who_answers():
     [
         (10.0, 0.001, 50.0, 10, 20),
         (400.0, 0.001, 50.0, 10, 20),  # at a limit that leaves time
-        (600.0, 0.001, 50.0, 5, 9),
-        (600.0, 0.001, 24.0, 10, 18),
+        (600.0, 0.001, 50.0, 6, 11),
+        (600.0, 0.001, 30.0, 10, 18),
         (60.0, 0.0, 200.0, 1, 3),  # learned by another process
     ],
 )
 def test_the_rest_after_a_frame(paced, pages_per_s, page_s, took_ms, low, high):
-    """As long as the frame took, so that eyes can follow; flat out four times as long."""
+    """As long as the frame took, so that eyes can follow; flat out three times as long."""
     publisher, view, trainer = paced
     trainer.pages_per_s, trainer.page_s = pages_per_s, page_s
     wait_for(lambda: view.seen and view.seen[-1].pages_per_s == pages_per_s)

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import traitlets
 
 # Rest before the next frame, in times what the last took: flat out, the stream needs the cores.
-_REST, _REST_FLAT_OUT = 1.0, 4.0
+_REST, _REST_FLAT_OUT = 1.0, 3.0
 _AHEAD = 16  # frames sent at most beyond the last that is known to be painted
 _UNANSWERED_S = 0.25
 _HOLD = {"children", "marks", "axes"}  # in which a widget holds others
