@@ -121,30 +121,30 @@ def _frames(ask: Callable[[str], Any], page: Page, weighed: list[int]) -> list[R
         last, ended = ask(where)
         return float((last - first) / 10 / (ended - began))
 
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.wait_for_timeout(3000)
+    per_s, kilobytes, paces = [], [], []
 
-    def looked_at() -> float:
+    def in_sight() -> float:
         page.evaluate(_SHOW)
         page.wait_for_timeout(1000)
         weighed.clear()
         count, began = page.evaluate(_COUNTED)
-        in_sight = pace()
+        seen = pace()
         more, ended = page.evaluate(_COUNTED)
         per_s.append(1000 * (more - count) / (ended - began))
         kilobytes.append(sum(weighed) / 1000 / (more - count))
-        return in_sight
+        return seen
 
     def hidden() -> float:
         page.evaluate(_HIDE)
         page.wait_for_timeout(1000)
         return pace()
 
-    per_s, kilobytes, paces = [], [], []
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_timeout(3000)
     for turn in range(_TURNS):
-        both = (looked_at, hidden)[:: -1 if turn % 2 else 1]  # who comes first is no matter
-        took = {each: each() for each in both}
-        paces.append(took[looked_at] / took[hidden])
+        both = (hidden, in_sight) if turn % 2 else (in_sight, hidden)
+        reached = {each: each() for each in both}
+        paces.append(reached[in_sight] / reached[hidden])
     page.evaluate(_SHOW)
     page.get_by_role("button", name="Pause", exact=True).click()
     page.locator(".promo-status b.paused").wait_for()

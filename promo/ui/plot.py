@@ -112,7 +112,7 @@ def sparse(along: bq.Axis) -> bq.Axis:
 
 
 def move(mark: bq.Mark, x: Floats, y: Floats) -> None:
-    """Move a mark to these points: x and y of shape (n,), or of several lines (m, n)."""
+    """Move a mark to these points: x and y of shape (n,), of several lines y or both (m, n)."""
     if isinstance(mark, bq.Lines) and x.shape[-1] < 2:
         # A line without a point is an error in the browser; several of one lose their shape here.
         x, y = (
@@ -123,9 +123,10 @@ def move(mark: bq.Mark, x: Floats, y: Floats) -> None:
 
 
 def band(scales: dict[str, bq.Scale], colour: str, opacity: float, edge: float) -> bq.Lines:
-    """Return a band to be moved by `move_band`, with edges of an opacity, 0 for none.
+    """Return a band to be moved by `move_band`; opacities of area and edge in [0, 1], 0 for none.
 
     It is one line around an area: of bqplot's own, "between" two lines, each side is drawn twice.
+    An edge that is drawn is to be the stronger, since what is inside fades with it.
     """
     return bq.Lines(
         x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=1 if edge else 0,
@@ -135,7 +136,7 @@ def band(scales: dict[str, bq.Scale], colour: str, opacity: float, edge: float) 
 
 
 def move_band(mark: bq.Lines, x: Floats, low: Floats, high: Floats) -> None:
-    """Move a band to between two lines, all of shape (n,); it is open where x ends."""
+    """Move a band to between two lines, all of shape (n,); it has no edge where x ends."""
     move(mark, np.concatenate([x[::-1], x]), np.concatenate([high[::-1], low]))
 
 

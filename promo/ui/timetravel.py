@@ -38,7 +38,8 @@ class TimeTravel:
         The trainer's, by which views know their names.
     """
 
-    live, rest_s = True, 0.5
+    live = True  # the slider ends at the newest page, whatever page the figures show
+    rest_s = 0.5
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.models, self.problem = trainer, trainer.models, ""
