@@ -219,9 +219,9 @@ def test_a_lasting_fault_is_told(fault, reason):
 def test_the_deadline_holds_whatever_the_timeout(fault):
     """A page's deadline ends it also in the middle of an attempt that has time left."""
     began = time.monotonic()
-    with served(always=fault) as server, pytest.raises(StreamTimeout):
+    with at_most(1.0), served(always=fault) as server, pytest.raises(StreamTimeout):
         next(iter(PageStream(server.url, timeout=30, deadline=0.3)))
-    assert 0.2 < time.monotonic() - began < 1.0
+    assert time.monotonic() - began > 0.2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422, 204, 304])
@@ -604,6 +604,5 @@ def test_a_reader_without_time_does_not_block():
     with served(always="hang") as server, PageStream(server.url).read() as reader:
         reader.poll(0.0)
         wait_for(lambda: len(server.asked) == 8)
-        began = time.monotonic()
-        reader.close()
-        assert time.monotonic() - began < 0.1
+        with at_most(0.1):
+            reader.close()

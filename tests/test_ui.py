@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ipywidgets import HTML, Box, Button, Label, VBox, Widget
 from ipywidgets.widgets.widget import _instances as registry
 
-from clocks import wait_for
+from clocks import at_most, wait_for
 from comms import Comm, check_arrays, shown, text_of, texts_of, tree
 from promo import ui
 from promo.models.default import default_models
@@ -233,9 +233,8 @@ def test_callbacks_return_while_the_trainer_hangs(make):
         ]
         try:
             for action in actions:
-                began = time.monotonic()
-                action()
-                assert time.monotonic() - began < TOLD_S
+                with at_most(TOLD_S):
+                    action()
                 assert models[1].hangs.wait(5)
                 assert controls.problem == ""
         finally:
@@ -477,9 +476,8 @@ def test_a_dear_view_rests_only_while_the_stream_runs():
     wait_for(lambda: len(dear.seen) > 1)
     assert len(dear.seen) <= (time.monotonic() - began) / 0.3 + 2 < len(cheap.seen)
     trainer.snapshot, trainer.status = "last", "paused"
-    ended = time.monotonic()
-    wait_for(lambda: dear.seen[-1] == "last")
-    assert time.monotonic() - ended < 0.25
+    with at_most(0.25):
+        wait_for(lambda: dear.seen[-1] == "last")
     publisher.close()
 
 
@@ -545,26 +543,36 @@ def frames_within(view, seconds):
     return len(view.seen) - before
 
 
+def times_of(frames):
+    """Return when each frame is sent, by its number, from now on."""
+    sent = {}
+    frames.observe(lambda change: sent.update({change.new: time.monotonic()}), "frame")
+    return sent
+
+
 def test_a_browser_that_never_answers_is_sent_frames_all_the_same(paced):
     """Where our part of the front end does not run, frames come four times a second."""
     publisher, view, _ = paced
     wait_for(lambda: view.seen)
+    sent = times_of(publisher.frames)
+    wait_for(lambda: len(sent) == 6)
     assert publisher.frames.painted == -1
-    assert 3 <= frames_within(view, 1.0) <= 5
+    assert 0.2 < min(np.diff([*sent.values()])) < 0.35
 
 
 def test_frames_wait_for_those_before(paced):
     """Nothing is sent while 16 are not painted, but for one a second in case word was lost."""
     publisher, view, _ = paced
     wait_for(lambda: view.seen)
+    sent = times_of(publisher.frames)
     answer(publisher)
-    ahead = lambda: publisher.frames.frame - publisher.frames.painted  # noqa: E731
-    wait_for(lambda: ahead() == 16, 8.0)
-    assert frames_within(view, 0.5) == 0
-    wait_for(lambda: frames_within(view, 0.1), 2.0)
-    assert (frames_within(view, 0.5), ahead()) == (0, 17)
+    first = publisher.frames.painted + 1
+    wait_for(lambda: first + 15 in sent, 8.0)
+    wait_for(lambda: first + 17 in sent)
+    gaps = [sent[at + 1] - sent[at] for at in (first + 15, first + 16)]
+    assert min(gaps) > 0.5  # less than a second only as the other thread waits for a processor
     answer(publisher)
-    wait_for(lambda: ahead() == 16)
+    wait_for(lambda: publisher.frames.frame >= publisher.frames.painted + 16)
 
 
 @pytest.mark.parametrize("answered", [False, True])
@@ -645,27 +653,29 @@ def test_a_frame_is_one_message_to_who_answers():
 
 
 @pytest.mark.parametrize(
-    ("pages_per_s", "page_s", "took_ms", "low", "high"),
+    ("pages_per_s", "page_s", "took_ms", "rests"),
     [
-        (10.0, 0.001, 50.0, 10, 20),
-        (400.0, 0.001, 50.0, 10, 20),  # at a limit that leaves time
-        (600.0, 0.001, 50.0, 6, 11),
-        (600.0, 0.001, 30.0, 10, 18),
-        (60.0, 0.0, 200.0, 1, 3),  # learned by another process
+        (10.0, 0.001, 50.0, 1),
+        (400.0, 0.001, 50.0, 1),  # at a limit that leaves time
+        (600.0, 0.001, 50.0, 3),
+        (600.0, 0.001, 30.0, 3),
+        (60.0, 0.0, 200.0, 3),  # learned by another process
     ],
 )
-def test_the_rest_after_a_frame(paced, pages_per_s, page_s, took_ms, low, high):
+def test_the_rest_after_a_frame(paced, pages_per_s, page_s, took_ms, rests):
     """As long as the frame took, so that eyes can follow; flat out three times as long."""
     publisher, view, trainer = paced
     trainer.pages_per_s, trainer.page_s = pages_per_s, page_s
     wait_for(lambda: view.seen and view.seen[-1].pages_per_s == pages_per_s)
+    answer(publisher, took_ms=took_ms)
+    sent = times_of(publisher.frames)
     ends = time.monotonic() + 2.0
-    before = len(view.seen)
-    while time.monotonic() < ends:
+    while time.monotonic() < ends or len(sent) < 3:
         if publisher.frames.painted < publisher.frames.frame:
             answer(publisher, took_ms=took_ms)
         time.sleep(0.002)
-    assert low <= len(view.seen) - before <= high
+    told = (1 + rests) * took_ms / 1000
+    assert 0.75 * told < min(np.diff([*sent.values()])) < 1.4 * told + 0.02
 
 
 def test_words_do_not_wait_for_a_painting(paced):
@@ -674,8 +684,10 @@ def test_words_do_not_wait_for_a_painting(paced):
     wait_for(lambda: view.seen)
     answer(publisher, took_ms=10_000.0)
     assert frames_within(view, 0.3) <= 1
+    before = len(view.seen)
     trainer.message = "no answer"
-    assert frames_within(view, 0.3) == 2
+    wait_for(lambda: len(view.seen) == before + 2)
+    assert frames_within(view, 0.3) == 0
 
 
 def test_a_hidden_page_is_sent_nothing(paced):
@@ -683,7 +695,7 @@ def test_a_hidden_page_is_sent_nothing(paced):
     publisher, view, trainer = paced
     wait_for(lambda: view.seen)
     answer(publisher, visible=False)
-    frames_within(view, 0.1)  # one may be under way
+    frames_within(view, 0.5)  # one may be under way
     Comm.sent.clear()
     trainer.message = "no answer"
     assert frames_within(view, 1.3) == 0
