@@ -36,6 +36,9 @@ if "live" not in globals():
     "live.close()\nlive.open()",
 )
 _DEADLINE_S = 60
+# Whether a figure draws more than a stroke of what it draws of people.
+_PEOPLE = """() => [...document.querySelectorAll(".promo-points path.line")].some(
+    line => line.getAttribute("d").split("M").length > 2)"""
 
 
 def measure(api_url: str, seconds: float, turns: int) -> list[Result]:
@@ -100,11 +103,10 @@ def _turn(lab: Lab, page: Page, seconds: float, turn: int) -> dict[str, float]:
 def _first_figure(ask: Callable[[str], Any], page: Page) -> float:
     """Press Play on an empty store; return the seconds until a figure shows a row."""
     ask("live.trainer.start_over()")
-    rows = page.locator(".promo .bqplot .dot")
-    _wait_for(lambda: not rows.count())
+    _wait_for(lambda: not page.evaluate(_PEOPLE))
     began = time.perf_counter()
     page.get_by_role("button", name="Play", exact=True).click()
-    rows.first.wait_for(state="attached")
+    _wait_for(lambda: page.evaluate(_PEOPLE))
     return time.perf_counter() - began
 
 

@@ -112,6 +112,14 @@ def press(tab, text):
     tab.get_by_role("button", name=text, exact=True).click()
 
 
+def strokes(place):
+    """Count the dots and the strokes of crosses that are drawn of people, but for the first two."""
+    paths = place.locator(".promo-points path.line").evaluate_all(
+        "lines => lines.map(line => line.getAttribute('d'))"
+    )
+    return sum(path.count("M") - 1 for path in paths)
+
+
 def is_offered(tab, text):
     return tab.get_by_role("button", name=text, exact=True).is_enabled()
 

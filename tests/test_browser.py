@@ -30,6 +30,7 @@ from tabs import (
     show,
     slider,
     status,
+    strokes,
     wait_for,
 )
 
@@ -104,7 +105,7 @@ def test_run_all_shows_a_live_board(board):
     assert board.locator(FIGURE).count() == 4
     assert board.locator(".promo tr.first").count() == 2  # a regression each
     assert board.locator(".promo-card").count() == 11
-    wait_for(lambda: board.locator(f"{FIGURE} .dot").count() > 200)
+    wait_for(lambda: strokes(board) > 200)
 
 
 @pytest.mark.browser
@@ -234,7 +235,7 @@ def test_nothing_is_clipped_in_either_theme(board, shots):
         for width, height in WINDOWS:
             board.set_viewport_size({"width": width, "height": height})
             show(board)
-            wait_for(lambda: board.locator(f"{FIGURE} .dot").count() > 200)
+            wait_for(lambda: strokes(board) > 200)
             for figure in board.locator(".promo .bqplot").all():
                 figure.evaluate("e => e.scrollIntoView()")  # it follows the window once in sight
                 settled(board)
@@ -263,10 +264,10 @@ def assert_unclipped(tab, titles, theme, width, shots):
 
 
 def drawn(surface):
-    """Return the heat map's picture, and where the dots of a view are."""
+    """Return the heat map's picture, where the people of a view are, and its even odds."""
     return surface.evaluate(
-        "e => [...e.querySelectorAll('image, .dot')].map(d => d.getAttribute('href') "
-        "?? d.getAttribute('xlink:href') ?? d.getAttribute('transform'))"
+        "e => [...e.querySelectorAll('image, .dot, path.line')].map(d => d.getAttribute('href') "
+        "?? d.getAttribute('xlink:href') ?? d.getAttribute('transform') ?? d.getAttribute('d'))"
     )
 
 
@@ -348,7 +349,7 @@ def test_start_over_asks_and_begins_at_page_0(board, lab):
     wait_for(lambda: page_of(board) == 0)
     assert lab.stored_page() == -1
     sample = board.locator(".promo:has(> .widget-html .promo-title:text-is('Who gets promoted?'))")
-    wait_for(lambda: sample.locator(".dot").count() == 0)
+    wait_for(lambda: strokes(sample) == 0)
     rate = slider(board, "Learning rate").locator(".widget-readout")
     wait_for(lambda: float(rate.inner_text()) == 0.01)
     press(board, "Step")

@@ -21,7 +21,7 @@ from ipywidgets import HTML, Box, Button, Label, VBox, Widget
 from ipywidgets.widgets.widget import _instances as registry
 
 from clocks import at_most, wait_for
-from comms import Comm, check_arrays, shown, text_of, texts_of, tree
+from comms import Comm, check_arrays, is_clean, shown, strokes, text_of, texts_of, tree
 from promo import ui
 from promo.models.default import default_models
 from promo.models.regressions import Regressions
@@ -29,8 +29,8 @@ from promo.models.sgd import SGDLogistic
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
+from promo.ui import plot
 from promo.ui.controls import status_line
-from promo.ui.plot import extend
 from promo.ui.switch import COLLIDER, NULL
 from promo.ui.table import as_html
 from servers import ScriptedServer, contract_server, employees
@@ -311,12 +311,26 @@ def test_the_numbers_of_rows_keep_apart(end):
     """However many rows: from 0 on, at most seven numbers with one distance, none off the axis."""
     for figure in (ui.LossFigure(), ui.CoefficientFigure(), ui.BestRateFigure()):
         along = figure.figure.axes[0]
-        extend(along.scale, end)
+        plot.extend(along.scale, end)
         ticks = along.tick_values
         assert ticks[0] == 0
         assert along.scale.max / 2 < ticks[-1] <= along.scale.max
         assert 3 <= len(ticks) <= 7
         np.testing.assert_allclose(np.diff(ticks), ticks[1])
+
+
+def test_points_are_one_line_with_a_gap_after_each_stroke():
+    """A dot has no length; a cross goes as far to each side as its scales span; none is nowhere."""
+    scales = {"x": bq.LinearScale(min=0, max=18), "y": bq.LinearScale(min=0, max=9)}
+    mark, x, y = plot.points(scales, "#111", width=3), np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    plot.move_dots(mark, x, y)
+    assert [mark.x.tolist(), mark.y.tolist()] == [[1, 1, 1, 2, 2], [3, 3, math.inf, 4, 4]]
+    plot.move_crosses(mark, x, y)
+    assert mark.x == pytest.approx([0.9, 1.1, 1.1, 1, 1, 1, 1.9, 2.1, 2.1, 2, 2])
+    assert mark.y == pytest.approx([3, 3, math.inf, 2.9, 3.1, math.inf, 4, 4, math.inf, 3.9, 4.1])
+    for move in (plot.move_dots, plot.move_crosses):
+        move(mark, np.empty(0), np.empty(0))
+        assert (strokes(mark), set(mark.x), set(mark.y)) == (0, {plot.OFF}, {plot.OFF})
 
 
 def test_the_legend_names_the_bands_that_are_drawn(trainer):
@@ -869,18 +883,18 @@ def check(figures, table, snapshot):
     for view in [*figures, table]:
         view.update(snapshot)
     check_arrays()
+    points = figures[0].promoted, figures[0].not_promoted
     for mark, x, y in before:
         assert x.shape[-1] == y.shape[-1]
-        assert x.shape[-1] <= (251 if isinstance(mark, bq.Lines) else 1000)
+        assert x.shape[-1] <= (251 if mark not in points else 6000)
         for values in (mark.x, mark.y):
             assert values.dtype == np.float64
-            assert np.isfinite(values).all()
+            assert is_clean(values)
             assert not np.shares_memory(values, snapshot.sample)
         if mark.x is not x:
             assert not np.shares_memory(mark.x, x)
             assert not np.shares_memory(mark.y, y)
-    sample = figures[0]
-    assert len(sample.promoted.x) + len(sample.not_promoted.x) <= 1000
+    assert strokes(points[0]) + strokes(points[1]) / 2 <= 1000
     for figure in figures:
         for axis in figure.figure.axes:
             assert -math.inf < axis.scale.min < axis.scale.max < math.inf
@@ -913,14 +927,14 @@ def test_a_slope_that_is_not_defined_hides_nothing_of_the_other(make):
 
 
 def test_figures_stay_small_however_long_the_stream(trainer):
-    """At most 251 points a line and 1,000 in the scatter, at the pages where most are kept."""
+    """At most 251 points a line and 1,000 people, at the pages where most are kept."""
     _, figures, table = views(trainer)
     for pages in (999, 1, 1, 199):
         trainer.run(pages)
         check(figures, table, trainer.snapshot)
     assert 125 < len(figures[1].line.x) <= 251
     assert figures[1].line.x[-1] == trainer.snapshot.rows
-    assert len(figures[0].promoted.x) > 200
+    assert strokes(figures[0].promoted) > 200
 
 
 def test_a_changed_rate_has_a_mark_and_a_label(trainer):

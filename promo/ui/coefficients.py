@@ -44,6 +44,8 @@ class CoefficientFigure(Figure):
         Another run, whose slopes are drawn as well.
     """
 
+    rest_s = 1.0
+
     def __init__(self, switch: ColliderSwitch | None = None, beside: Run | None = None) -> None:
         self.switch, self.beside = switch or ColliderSwitch(), beside
         self._x, self._y = bq.LinearScale(min=0, max=10), bq.LinearScale(min=-0.5, max=0.5)

@@ -22,7 +22,10 @@ from promo.ui.plot import (
     extend,
     fit,
     move,
+    move_crosses,
+    move_dots,
     over_rows,
+    points,
     sparse,
 )
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
@@ -38,21 +41,15 @@ NEW_RATE = key("new rate", VERMILLION, dash="2,3")
 class SampleFigure(Figure):
     """Who gets promoted: a sample of the rows, and where the classifier says even odds."""
 
-    rest_s = 2.0  # the dearest to draw, and the one that changes least
+    rest_s = 1.0
 
     def __init__(self, model: str = "sgd-logistic") -> None:
         self._model = model
         self._x, self._y = bq.LinearScale(min=-3.5, max=3.5), bq.LinearScale(min=-3.5, max=3.5)
         scales = {"x": self._x, "y": self._y}
-        nothing = np.empty(0)
-        self.not_promoted, self.promoted = (
-            bq.Scatter(
-                x=nothing, y=nothing, scales=scales, colors=[colour], marker=marker,
-                default_size=size, opacities=[0.55], stroke_width=1,
-            )
-            for colour, marker, size in ((VERMILLION, "cross", 30), (BLUE, "circle", 22))
-        )  # fmt: skip
-        self.boundary = bq.Lines(x=nothing, y=nothing, scales=scales, colors=[GREY], stroke_width=3)
+        self.not_promoted = points(scales, VERMILLION, width=1.5, opacity=0.75)
+        self.promoted = points(scales, BLUE, width=5, opacity=0.6)
+        self.boundary = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[GREY], stroke_width=3)
         legend = (
             key("promoted", BLUE, marker="circle")
             + key("not promoted", VERMILLION, marker="cross")
@@ -61,15 +58,16 @@ class SampleFigure(Figure):
         axes = [axis(self._x, "competence"), axis(self._y, "network ability", vertical=True)]
         marks = [self.not_promoted, self.promoted, self.boundary]
         super().__init__("Who gets promoted?", legend, marks, axes)
+        self.figure.add_class("promo-points")
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the sample and the boundary; while rows come the axes only ever grow."""
         network_ability, competence, promoted = snapshot.sample
         chosen = promoted > 0
-        move(self.promoted, competence[chosen], network_ability[chosen])
-        move(self.not_promoted, competence[~chosen], network_ability[~chosen])
         for scale, values in ((self._x, competence), (self._y, network_ability)):
             _grow(scale, values)
+        move_dots(self.promoted, competence[chosen], network_ability[chosen])
+        move_crosses(self.not_promoted, competence[~chosen], network_ability[~chosen])
         names = ("intercept", "competence", "network_ability")
         a, b, c = (snapshot.coefficient(self._model, name).estimate for name in names)
         plane = (self._x.min, self._x.max), (self._y.min, self._y.max)

@@ -6,7 +6,7 @@ Marks are built once and changed in place, x and y together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor, log2, log10
+from math import ceil, floor, log2
 
 import bqplot as bq
 import ipywidgets as widgets
@@ -21,6 +21,7 @@ DASHED = "6,4"
 POINTS = 120  # of a line: one every few pixels; the browser reads each in the path before, too
 OFF = -1e9  # the plot: where marks without a point are
 NOWHERE = np.full(2, OFF)
+_ARM, _ASPECT = 1 / 180, 2.0  # of a cross, of the scale's span; width to height of most plots
 
 
 class Figure:
@@ -140,6 +141,60 @@ def move_band(mark: bq.Lines, x: Floats, low: Floats, high: Floats) -> None:
     move(mark, np.concatenate([x[::-1], x]), np.concatenate([high[::-1], low]))
 
 
+def points(
+    scales: dict[str, bq.Scale], colour: str, width: float, opacity: float = 1.0
+) -> bq.Lines:
+    """Return points to be moved by `move_dots` or `move_crosses`: one line, with gaps.
+
+    Its figure needs the class `promo-points`, for round ends.
+
+    Of bqplot's own, each is three elements, and in every frame the browser goes through the
+    hundreds of them, of figures that have not changed too. Only where each can be clicked is that
+    worth its price.
+
+    Parameters
+    ----------
+    scales
+        Named "x" and "y", both with ends.
+    colour
+        Of all points.
+    width
+        Of a dot or of a cross's stroke, in pixels.
+    opacity
+        In [0, 1]; where points lie on one another they are no darker.
+    """
+    return bq.Lines(
+        x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=width,
+        opacities=[opacity],
+    )  # fmt: skip
+
+
+def move_dots(mark: bq.Lines, x: Floats, y: Floats) -> None:
+    """Put a dot at each point, shapes (n,): a stroke of no length, with round ends."""
+    _stroke(mark, [x, x], [y, y])
+
+
+def move_crosses(mark: bq.Lines, x: Floats, y: Floats) -> None:
+    """Put a cross at each point, shapes (n,), of a size that goes with the scales'."""
+    along, up = (
+        _ARM * share * (mark.scales[name].max - mark.scales[name].min)
+        for name, share in (("x", 1.0), ("y", _ASPECT))
+    )
+    _stroke(mark, [x - along, x + along, x, x], [y, y, y - up, y + up])
+
+
+def _stroke(mark: bq.Lines, x: Sequence[Floats], y: Sequence[Floats]) -> None:
+    """Draw lines from each first to each second point, from each third to each fourth, apart.
+
+    Where y is infinite is a gap; the last is left out, since a name would stand there.
+    """
+    along, up = [], []
+    for at in range(0, len(x), 2):
+        along += [x[at], x[at + 1], x[at + 1]]
+        up += [y[at], y[at + 1], np.full(len(y[at]), np.inf)]
+    move(mark, *(np.column_stack(each).ravel()[:-1] for each in (along, up)))
+
+
 def fit(scale: bq.Scale, rows: Floats, series: Sequence[Floats], headroom: float = 0.08) -> None:
     """Fit a scale to what came after the first tenth of the rows, when all is wild."""
     settled = rows >= rows[-1] / 10
@@ -157,9 +212,9 @@ def fit(scale: bq.Scale, rows: Floats, series: Sequence[Floats], headroom: float
 
 
 def extend(scale: bq.Scale, end: float) -> None:
-    """Let a scale that begins at 0 reach an end, at least 1, in steps of a tenth or less.
+    """Let a scale that begins at 0 reach an end, at least 1, in steps of an eighth or less.
 
     A scale that moves has every mark and axis on it drawn again: so it moves seldom.
     """
-    step = 10.0 ** (floor(log10(end)) - 1)
+    step = 2.0 ** floor(log2(end / 8))
     scale.max = step * ceil(end / step)

@@ -61,7 +61,7 @@ class Leaderboard:
         Whose experts are compared; among its models is a `Board`.
     """
 
-    rest_s = 0.5
+    rest_s = 2.0
 
     def __init__(self, trainer: Answering) -> None:
         self._names = names_of(trainer)
@@ -151,7 +151,7 @@ class ExpertsFigure(Figure):
         where it goes without.
     """
 
-    rest_s = 0.5
+    rest_s = 1.0
 
     def __init__(
         self,
@@ -251,7 +251,7 @@ def _ranked(losses: dict[str, float]) -> str:
 class WeightsFigure(Figure):
     """How much the mixture trusts each expert, over rows."""
 
-    rest_s = 0.5
+    rest_s = 1.0
 
     def __init__(self, trainer: Answering) -> None:
         names = names_of(trainer)

@@ -142,7 +142,7 @@ class Publisher:
             behind = [each for each in behind if each not in others[1:]]
         if not behind:
             return
-        self.frames.begin(chain(*[self._parts(view) for view, *_ in behind], parts(self.access)))
+        self.frames.begin(chain([self.access], *(self._parts(view) for view, *_ in behind)))
         for view, snapshot, news in behind:
             self._shown[view] = news, now
             try:

@@ -28,7 +28,7 @@ class DataQuality:
         Whose store to read.
     """
 
-    rest_s = 1.0
+    rest_s = 2.0
 
     def __init__(self, trainer: Trainer) -> None:
         self._store = trainer.store.path

@@ -28,7 +28,7 @@ class StoriesFigure:
     below is opened: what it implies, what was found, and by how much an implication fails.
     """
 
-    rest_s = 0.5
+    rest_s = 1.0
 
     def __init__(self) -> None:
         self.shares = [widgets.HTML() for _ in stories()]

@@ -27,13 +27,13 @@ _CSS = """
 [data-jp-theme-light="false"] .promo-problem { color: #fb923c; }
 .promo .widget-readout { min-width: 84px; max-width: none; }
 .promo-second { border-left: 3px solid #CC79A7; padding-left: 8px; }
-.promo-status, .promo-note, .promo table { contain: layout paint; }  /* new text moves no other */
 .promo-title { font-weight: 600; font-size: var(--promo-head); margin: 0; }
 .promo-legend { font-size: var(--promo-note); color: var(--jp-ui-font-color2, #555);
   min-height: 1.5em; }
 .promo-legend span { white-space: nowrap; margin-right: 12px; }
 .promo-legend svg { vertical-align: -2px; margin-right: 4px; }
-.promo .widget-html { max-width: 100%; overflow-x: auto; }
+.promo .widget-html { max-width: 100%; overflow-x: auto;
+  contain: layout paint; }  /* new text moves no other; what is within is made anew every time */
 .promo-note { font-size: var(--promo-note); color: var(--jp-ui-font-color2, #555);
   font-variant-numeric: tabular-nums; min-height: 3em; max-width: 60em; }
 .promo table { border-collapse: collapse; font-variant-numeric: tabular-nums;
@@ -54,6 +54,7 @@ _CSS = """
 .promo .bqplot .axis path, .promo .bqplot .axis line {
   stroke: var(--jp-border-color1, #bbb) !important; }
 .promo .bqplot .plotarea_background { fill: transparent !important; }
+.promo .promo-points .line { stroke-linecap: round; }
 [data-jp-theme-light="false"] .promo .bqplot .dot { opacity: 0.8 !important; }
 .promo .bqplot { background: transparent !important;
   will-change: transform; }  /* a layer each: one is painted anew without the others */

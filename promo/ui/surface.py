@@ -12,11 +12,12 @@ import numpy as np
 from promo.models.results import Model
 from promo.snapshot import Snapshot
 from promo.ui.opinions import Answer, Answering, contour, experts_of, grid, opinions
-from promo.ui.plot import NOWHERE, Figure, axis, move
+from promo.ui.plot import NOWHERE, Figure, axis, move, move_dots, points
 from promo.ui.prediction import choose_expert
 from promo.ui.style import INK, key
 
 _CELLS = 48
+_PEOPLE = 120  # at most: each can be clicked, which has its price (see `points`)
 
 
 class SurfaceFigure(Figure):
@@ -54,10 +55,7 @@ class SurfaceFigure(Figure):
             )
             for marker, size in (("cross", 30), ("circle", 20))
         )  # fmt: skip
-        self.boundary, self.band = (
-            bq.Scatter(x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], default_size=size)
-            for size in (12, 3)
-        )
+        self.boundary, self.band = (points(scales, "#111111", width) for width in (4, 2))
         for people in (self.promoted, self.not_promoted):
             people.on_element_click(self._pick)
         legend = (
@@ -72,6 +70,7 @@ class SurfaceFigure(Figure):
             each.tick_values = np.arange(-4.0, 5.0, 2.0)
         marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
         super().__init__(title, legend, marks, axes, [self.expert])
+        self.figure.add_class("promo-points")
 
     def _pick(self, _: Any, target: dict[str, Any]) -> None:
         self._picked = float(target["data"]["x"]), float(target["data"]["y"])
@@ -89,7 +88,7 @@ class SurfaceFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
-        ability, competence, promoted = snapshot.sample[:, -300:]
+        ability, competence, promoted = snapshot.sample[:, -_PEOPLE:]
         for people, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
             move(people, competence[chosen], ability[chosen])
         about = self.expert.value, self._picked
@@ -101,9 +100,9 @@ class SurfaceFigure(Figure):
         with self.map.hold_sync():
             self.map.visible = snapshot.rows > 0  # without rows it is even odds everywhere
             self.map.x, self.map.y, self.map.color = xs, ys, proba
-        move(self.boundary, *contour(xs, ys, proba - 0.5))
+        move_dots(self.boundary, *contour(xs, ys, proba - 0.5))
         edges = [contour(xs, ys, bound - 0.5) for bound in bounds] or [(np.empty(0), np.empty(0))]
-        move(self.band, *(np.concatenate(each) for each in zip(*edges, strict=True)))
+        move_dots(self.band, *(np.concatenate(each) for each in zip(*edges, strict=True)))
         hint = "Click on a dot, or ask <b>What if?</b>: each expert says what it thinks."
         self.say(said or (hint if snapshot.rows else "No row is learned yet."))
 

@@ -25,7 +25,7 @@ class CoefficientTable:
         Says which regressions to show, and with which errors; one of its own unless given.
     """
 
-    rest_s = 0.5  # nobody reads faster
+    rest_s = 2.0  # nobody reads faster
 
     def __init__(self, switch: ColliderSwitch | None = None) -> None:
         self._switch = switch or ColliderSwitch()

@@ -39,7 +39,7 @@ class TimeTravel:
     """
 
     live = True  # the slider ends at the newest page, whatever page the figures show
-    rest_s = 0.5
+    rest_s = 1.0
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.models, self.problem = trainer, trainer.models, ""

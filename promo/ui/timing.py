@@ -23,7 +23,7 @@ class Timing:
         Those of the publisher, which sets it: the browser's word on the last one's time.
     """
 
-    rest_s = 0.5  # nobody reads faster
+    rest_s = 2.0  # nobody reads faster
     frames: Frames | None = None
 
     def __init__(self) -> None:

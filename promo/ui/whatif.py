@@ -18,6 +18,8 @@ _WIDE = {"description_width": "initial"}
 class WhatIfCard:
     """What each expert says of a person with these abilities, while the stream runs."""
 
+    rest_s = 1.0
+
     def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.competence, self.network_ability = (
