@@ -150,6 +150,9 @@ def test_controls_stand_in_one_row(board):
 @pytest.mark.browser
 def test_nothing_is_seriously_wrong_for_anybody(board):
     """By axe-core no view has a serious or critical fault; a key scrolls what does not fit."""
+    if status(board).startswith("idle"):  # nothing has happened yet
+        play(board)
+        rest(board)
     rate = slider(board, "Learning rate").locator(".noUi-handle")
     events, press_on = board.get_by_role("group", name="Events"), lambda: rate.press("ArrowRight")
     large = "e => e.tabIndex === 0 && e.scrollHeight > e.clientHeight"

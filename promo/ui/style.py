@@ -55,7 +55,8 @@ _CSS = """
   stroke: var(--jp-border-color1, #bbb) !important; }
 .promo .bqplot .plotarea_background { fill: transparent !important; }
 .promo .promo-points .line { stroke-linecap: round; }
-[data-jp-theme-light="false"] .promo .bqplot .dot { opacity: 0.8 !important; }
+[data-jp-theme-light="false"] .promo :is(.bqplot .dot, .promo-points .line) {
+  opacity: 0.85 !important; }
 .promo .bqplot { background: transparent !important;
   will-change: transform; }  /* a layer each: one is painted anew without the others */
 .promo-stories { display: grid; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr));
