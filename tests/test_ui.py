@@ -522,6 +522,25 @@ def test_flat_out_views_take_turns():
     publisher.close()
 
 
+def test_what_is_asked_for_is_a_frame_before_all_others():
+    """Of news, those who tell it and the one that was asked come first, in a frame of their own."""
+    trainer, order = fake_trainer(), []
+    views = [View(lambda _, at=at: order.append((at, publisher.frames.frame))) for at in range(4)]
+    views[2].live, views[3].choice = True, "one"
+    publisher = ui.Publisher(trainer, views, frames_per_s=100)
+    wait_for(lambda: len(order) == 4)
+    order.clear()
+    shown = publisher.frames.frame
+    trainer.message = "no answer"
+    wait_for(lambda: len(order) == 4)
+    assert order == [(2, shown), *((at, shown + 1) for at in (0, 1, 3))]
+    order.clear()
+    views[3].choice = "another"
+    wait_for(lambda: len(order) == 4)
+    assert order == [(2, shown + 2), (3, shown + 2), (0, shown + 3), (1, shown + 3)]
+    publisher.close()
+
+
 def feed(trainer, publisher):
     """Bring a page, and have the browser paint what came before."""
     trainer.snapshot = Picture(1000.0)

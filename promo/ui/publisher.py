@@ -68,7 +68,8 @@ class Publisher:
         flat out they take turns, unless the reader has asked for something or is told, and but for
         the first page after that: a frame is of those that are `live` and of the one other that has
         waited longest, and one that has a `rest_s` is left alone for so many seconds after an
-        update.
+        update. What the reader asks for, and who tells of it, is a frame of its own before that of
+        all.
     """
 
     def __init__(
@@ -97,17 +98,18 @@ class Publisher:
 
     def _run(self) -> None:
         said: tuple[object, ...] = ()
+        heard: dict[View, object] = {}  # of each view, what the reader has asked of it
         seen: Snapshot | None = None
         awaits = False  # the first page after something was said, which is news as well
         while not self._halt.wait(self._tick_s):
             live, status = self.trainer.snapshot, self.trainer.status
             turned, others = self._turned(live), [*filter(None, map(_beside, self._working))]
-            asked = [
-                (getattr(view, "choice", None), getattr(view, "problem", ""))
+            asked: dict[View, object] = {
+                view: (getattr(view, "choice", None), getattr(view, "problem", ""))
                 for view in self._working
-            ]
+            }
             past = None if turned is live else turned
-            words = (status, self.trainer.message, past, *asked)
+            words = (status, self.trainer.message, past, *asked.values())
             runs = status == "running" or any(other.status == "running" for other in others)
             drawn = [turned, *others] if runs and turned is not None else []
             flat_out = any(map(_is_flat_out, drawn))
@@ -115,29 +117,33 @@ class Publisher:
             if not self.frames.is_due(hurry=is_news or not runs, flat_out=flat_out):
                 continue
             in_turn = flat_out and self.frames.answered and not is_news
-            said, seen, awaits = words, turned, words != said
-            self._show(words, live, turned, in_turn=in_turn)
+            if words != said:  # whom it is about, before all the others
+                first = [v for v in asked if _is_live(v) or asked[v] != heard.get(v)]
+                self._show(words, live, turned, first)
+            said, heard, seen, awaits = words, asked, turned, words != said
+            self._show(words, live, turned, [*self._working], in_turn=in_turn)
 
     def _show(
         self,
         words: object,
         live: Snapshot | None,
         turned: Snapshot | None,
+        views: Sequence[View],
         *,
-        in_turn: bool,
+        in_turn: bool = False,
     ) -> None:
-        """Make a frame of the views that have not shown the news, or of those whose turn it is."""
+        """Make a frame of those views that have not shown the news, or whose turn it is."""
         now = time.monotonic()
         behind: list[_Behind] = []
-        for view in self._working:
-            snapshot = live if getattr(view, "live", False) else turned
+        for view in views:
+            snapshot = live if _is_live(view) else turned
             news: object = (words, snapshot, _beside(view), getattr(view, "answers", 0))
             shown, at = self._shown.get(view, _NEVER)
             rests = in_turn and now < at + getattr(view, "rest_s", 0.0)
             if news != shown and not rests:
                 behind.append((view, snapshot, news))
         if in_turn:
-            others = [each for each in behind if not getattr(each[0], "live", False)]
+            others = [each for each in behind if not _is_live(each[0])]
             others.sort(key=lambda each: self._shown.get(each[0], _NEVER)[1])
             behind = [each for each in behind if each not in others[1:]]
         if not behind:
@@ -191,6 +197,11 @@ class Publisher:
 
 _OPEN: list[Publisher] = []
 BOARDS: list[Any] = []  # of boards, each with its `views`
+
+
+def _is_live(view: View) -> bool:
+    """Whether a view shows the newest snapshot whatever the reader has turned to."""
+    return getattr(view, "live", False)
 
 
 def _is_flat_out(snapshot: Snapshot) -> bool:
