@@ -117,7 +117,7 @@ class Publisher:
             if not self.frames.is_due(hurry=is_news or not runs, flat_out=flat_out):
                 continue
             in_turn = flat_out and self.frames.answered and not is_news
-            if words != said:  # whom it is about, before all the others
+            if is_news:  # whom it is about, before all the others
                 first = [v for v in asked if _is_live(v) or asked[v] != heard.get(v)]
                 self._show(words, live, turned, first)
             said, heard, seen, awaits = words, asked, turned, words != said
