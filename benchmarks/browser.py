@@ -38,7 +38,7 @@ if "live" not in globals():
 _DEADLINE_S = 60
 # Whether a figure draws more than a stroke of what it draws of people.
 _PEOPLE = """() => [...document.querySelectorAll(".promo-points path.line")].some(
-    line => line.getAttribute("d").split("M").length > 2)"""
+    line => (line.getAttribute("d") ?? "").split("M").length > 2)"""
 
 
 def measure(api_url: str, seconds: float, turns: int) -> list[Result]:
@@ -106,7 +106,7 @@ def _first_figure(ask: Callable[[str], Any], page: Page) -> float:
     _wait_for(lambda: not page.evaluate(_PEOPLE))
     began = time.perf_counter()
     page.get_by_role("button", name="Play", exact=True).click()
-    _wait_for(lambda: page.evaluate(_PEOPLE))
+    page.wait_for_function(_PEOPLE)
     return time.perf_counter() - began
 
 

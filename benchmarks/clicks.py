@@ -75,13 +75,14 @@ def measure(times: int) -> list[Result]:
         running_lab(Path(folder), api.url, notebook) as lab,
         chromium.launched(path) as browser,
     ):
-        kilobytes = _weigh(browser, lab.url)
         page = browser.new_page(viewport=_WINDOW)
         painted = [_first_paint(page, lab.url) for _ in range(3)]
         page.locator(".promo-status").scroll_into_view_if_needed()
         with lab.client() as ask:
             frames = _frames(ask, page)
         clicks = _clicks(page, times)
+        page.close()
+        kilobytes = _weigh(browser, lab.url)
     return [
         _within(4, "seconds from Run All to the dashboard with its four figures", painted, ".2f"),
         *frames,

@@ -100,11 +100,12 @@ def watch(
             page.goto(lab.url)
             run_all(page)
             page.locator(".promo-status").scroll_into_view_if_needed()
-            page.get_by_role("button", name="Play", exact=True).click()
-            page.locator(".promo-status b.running").wait_for()
-            if hidden:
-                page.evaluate(_HIDE)
-        with lab.client() as ask:
+        with lab.client() as ask:  # before it plays: a client waits for a moment without messages
+            with visit() as page:
+                page.get_by_role("button", name="Play", exact=True).click()
+                page.locator(".promo-status b.running").wait_for()
+                if hidden:
+                    page.evaluate(_HIDE)
             kernel = psutil.Process(ask(_BEGIN))
             began = at = time.monotonic()
             learned, seen = 0, 0

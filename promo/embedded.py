@@ -27,7 +27,6 @@ from promo.paths import data_dir
 PREFERRED_PORT = 5000
 START_DEADLINE_S = 60.0  # 100,000 rows take 2 seconds; a laptop on battery, or millions, more
 END_DEADLINE_S = 2.0
-_NICE = 5  # of a process that gives way a little
 _CHILD = "from promo.embedded import _serve_parent; _serve_parent()"
 
 
@@ -210,7 +209,6 @@ def _serve_parent() -> None:
             listener = listen("127.0.0.1", port)
         except ServiceError:
             listener = listen("127.0.0.1", 0)
-        os.nice(_NICE)  # it stands for another machine, so it gives way to those that learn here
         print(url_of(listener), flush=True)
         run(listener, data, faults=arguments["faults"])
     except ServiceError as error:

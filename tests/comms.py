@@ -47,7 +47,7 @@ def check_arrays():
     """All arrays that were sent are float64 and finite, but for the gaps between points."""
     for name, array in arrays_sent():
         assert array.dtype == np.float64, name
-        assert is_clean(array), name
+        assert is_clean(array) if name == "y" else np.isfinite(array).all(), name
 
 
 def strokes(mark):
@@ -56,10 +56,9 @@ def strokes(mark):
 
 
 def is_clean(array):
-    """Whether all is finite, but that every third may be infinite: see `plot.points`."""
-    gaps = array[2::3]
-    apart = np.delete(array, np.s_[2::3]) if len(gaps) and (gaps == np.inf).all() else array
-    return np.isfinite(apart).all()
+    """Whether all is finite, but that every third may be a gap: see `plot.points`."""
+    has_gaps = array.ndim == 1 and len(array) > 4 and (array[2::3] == np.inf).all()
+    return np.isfinite(np.delete(array, np.s_[2::3]) if has_gaps else array).all()
 
 
 def tree(widget):

@@ -115,7 +115,7 @@ def press(tab, text):
 def strokes(place):
     """Count the dots and the strokes of crosses that are drawn of people, but for the first two."""
     paths = place.locator(".promo-points path.line").evaluate_all(
-        "lines => lines.map(line => line.getAttribute('d'))"
+        "lines => lines.map(line => line.getAttribute('d') ?? 'M')"
     )
     return sum(path.count("M") - 1 for path in paths)
 

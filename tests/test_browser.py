@@ -106,6 +106,8 @@ def test_run_all_shows_a_live_board(board):
     assert board.locator(".promo tr.first").count() == 2  # a regression each
     assert board.locator(".promo-card").count() == 11
     wait_for(lambda: strokes(board) > 200)
+    dots = board.locator(".promo-points path.line").nth(1)
+    assert dots.evaluate("e => getComputedStyle(e).strokeLinecap") == "round"  # or none is seen
 
 
 @pytest.mark.browser

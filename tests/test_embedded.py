@@ -88,14 +88,6 @@ def test_it_listens_on_loopback_only(data):
         assert listening == [("127.0.0.1", port_of(api))]
 
 
-def test_it_gives_way_to_its_parent(data):
-    """The child is scheduled after its parent where both want a processor."""
-    before = children()
-    with EmbeddedAPI(rows=5, data=data, port=0):
-        (child,) = children() - before
-        assert child.nice() == min(19, psutil.Process().nice() + 5)
-
-
 def test_close_ends_it_and_may_be_repeated(data):
     """After close, also the second one, no process of it is left and nobody listens."""
     before = children()

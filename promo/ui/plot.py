@@ -21,7 +21,8 @@ DASHED = "6,4"
 POINTS = 120  # of a line: one every few pixels; the browser reads each in the path before, too
 OFF = -1e9  # the plot: where marks without a point are
 NOWHERE = np.full(2, OFF)
-_ARM, _ASPECT = 1 / 180, 2.0  # of a cross, of the scale's span; width to height of most plots
+# Of a cross, of the scale's span; and width to height of most plots: in others it is no square.
+_ARM, _ASPECT = 1 / 180, 2.0
 
 
 class Figure:
@@ -146,7 +147,7 @@ def points(
 ) -> bq.Lines:
     """Return points to be moved by `move_dots` or `move_crosses`: one line, with gaps.
 
-    Its figure needs the class `promo-points`, for round ends.
+    Its figure needs the class `promo-points`, for round ends, without which a dot is not seen.
 
     Of bqplot's own, each is three elements, and in every frame the browser goes through the
     hundreds of them, of figures that have not changed too. Only where each can be clicked is that
@@ -161,7 +162,7 @@ def points(
     width
         Of a dot or of a cross's stroke, in pixels.
     opacity
-        In [0, 1]; where points lie on one another they are no darker.
+        In [0, 1], on a light page; where points lie on one another they are no darker.
     """
     return bq.Lines(
         x=NOWHERE, y=NOWHERE, scales=scales, colors=[colour], stroke_width=width,

@@ -68,8 +68,8 @@ class Publisher:
         flat out they take turns, unless the reader has asked for something or is told, and but for
         the first page after that: a frame is of those that are `live` and of the one other that has
         waited longest, and one that has a `rest_s` is left alone for so many seconds after an
-        update. What the reader asks for, and who tells of it, is a frame of its own before that of
-        all.
+        update. News are two frames: of what the reader has asked for and who is `live`, at once,
+        and of all the others.
     """
 
     def __init__(
@@ -117,11 +117,14 @@ class Publisher:
             if not self.frames.is_due(hurry=is_news or not runs, flat_out=flat_out):
                 continue
             in_turn = flat_out and self.frames.answered and not is_news
-            if is_news:  # whom it is about, before all the others
-                first = [v for v in asked if _is_live(v) or asked[v] != heard.get(v)]
-                self._show(words, live, turned, first)
+            first = [
+                view for view, what in asked.items()
+                if is_news and (_is_live(view) or what != heard.get(view, what))
+            ]  # fmt: skip
             said, heard, seen, awaits = words, asked, turned, words != said
-            self._show(words, live, turned, [*self._working], in_turn=in_turn)
+            self._show(words, live, turned, first)
+            rest = [view for view in self._working if view not in first]
+            self._show(words, live, turned, rest, in_turn=in_turn)
 
     def _show(
         self,

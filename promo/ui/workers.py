@@ -26,7 +26,7 @@ class WorkersTable:
         Whose workers.
     """
 
-    rest_s = 0.5  # nobody reads faster
+    rest_s = 0.5
 
     def __init__(self, trainer: ScaledTrainer) -> None:
         self._trainer = trainer
@@ -42,8 +42,8 @@ class WorkersTable:
         self.widget.add_class("promo")
 
     @property
-    def choice(self) -> object:
-        """What has come of the workers: to be shown like a choice of the reader's."""
+    def answers(self) -> object:
+        """What has come of the workers, shown as answers are."""
         return self._trainer.workers
 
     def update(self, snapshot: Snapshot) -> None:
