@@ -904,7 +904,7 @@ def check(figures, table, snapshot):
     points = figures[0].promoted, figures[0].not_promoted
     for mark, x, y in before:
         assert x.shape[-1] == y.shape[-1]
-        assert x.shape[-1] <= (251 if mark not in points else 6000)
+        assert x.shape[-1] <= (251 if mark not in points else 2400)
         for values in (mark.x, mark.y):
             assert values.dtype == np.float64
             assert is_clean(values) if mark in points else np.isfinite(values).all()
@@ -912,7 +912,7 @@ def check(figures, table, snapshot):
         if mark.x is not x:
             assert not np.shares_memory(mark.x, x)
             assert not np.shares_memory(mark.y, y)
-    assert strokes(points[0]) + strokes(points[1]) / 2 <= 1000
+    assert strokes(points[0]) + strokes(points[1]) / 2 <= 400
     for figure in figures:
         for axis in figure.figure.axes:
             assert -math.inf < axis.scale.min < axis.scale.max < math.inf
@@ -945,14 +945,14 @@ def test_a_slope_that_is_not_defined_hides_nothing_of_the_other(make):
 
 
 def test_figures_stay_small_however_long_the_stream(trainer):
-    """At most 251 points a line and 1,000 people, at the pages where most are kept."""
+    """At most 251 points a line and 400 people, at the pages where most are kept."""
     _, figures, table = views(trainer)
     for pages in (999, 1, 1, 199):
         trainer.run(pages)
         check(figures, table, trainer.snapshot)
     assert 125 < len(figures[1].line.x) <= 251
     assert figures[1].line.x[-1] == trainer.snapshot.rows
-    assert strokes(figures[0].promoted) > 200
+    assert 80 < strokes(figures[0].promoted) < 400
 
 
 def test_a_changed_rate_has_a_mark_and_a_label(trainer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, log
+from math import ceil, isfinite, log
 
 import bqplot as bq
 import numpy as np
@@ -30,6 +30,7 @@ from promo.ui.plot import (
 )
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
+_PEOPLE = 400  # at most: each is 48 or 96 bytes on its way to the browser
 _CHANGES = 50  # of a learning rate that are marked, the newest
 _BEST, _BEST_LOSS = BestPossible.name, (BestPossible.name, "log_loss")
 NONE = np.empty(0), np.empty(0)
@@ -62,7 +63,8 @@ class SampleFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the sample and the boundary; while rows come the axes only ever grow."""
-        network_ability, competence, promoted = snapshot.sample
+        apart = ceil(snapshot.sample.shape[1] / _PEOPLE)  # of those shown, in order of arrival
+        network_ability, competence, promoted = snapshot.sample[:, :: max(apart, 1)]
         chosen = promoted > 0
         for scale, values in ((self._x, competence), (self._y, network_ability)):
             _grow(scale, values)
