@@ -21,7 +21,7 @@ from tabs import (
     paths,
     play,
     press,
-    ready,
+    reload,
     rest,
     run_all,
     set_speed,
@@ -199,8 +199,7 @@ def test_the_board_survives_a_reload_of_the_page(board, lab):
     """The kernel goes on while the tab is closed, and the page shows it again, still steerable."""
     play(board)
     page = page_of(board)
-    board.reload()
-    ready(board, lab)
+    reload(board, lab)
     show(board)
     wait_for(lambda: status(board).startswith("running") and page_of(board) > page)
     rest(board)

@@ -72,14 +72,9 @@ class Frames(anywidget.AnyWidget):
         };
         // Each change goes to its widget as if it had come alone.
         const manager = model.widget_manager;
-        const give = async (id, data, buffers, again = true) => {
+        const give = async (id, data, buffers) => {
           if (!manager.has_model(id)) return;  // closed since
-          try {
-            await (await manager.get_model(id))._handle_comm_msg({ content: { data }, buffers });
-          } catch (error) {  // what it is to hold may still be on its way, after a reload
-            if (!again) throw error;
-            setTimeout(() => give(id, data, buffers, false), 2000);
-          }
+          await (await manager.get_model(id))._handle_comm_msg({ content: { data }, buffers });
         };
         let began = performance.now();
         model.on("msg:custom", (changes, buffers) => {
