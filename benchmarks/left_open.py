@@ -4,8 +4,10 @@
 
 Every so often, after a collection of garbage: JavaScript heap, DOM nodes and event listeners of the
 page, memory of the browser's processes and of the kernel, and what a frame and a page have taken
-since. Flat is what is within 10 % of what it was when the page had settled. With `--hidden` the
-page says that it is: then it is sent nothing. (Playwright lets no page be hidden in truth.)
+since. Flat is what is within 10 % of what it was when the page had settled; times are held against
+what a loop takes a processor, for a machine shared with others may be half as fast an hour later.
+With `--hidden` the page says that it is: then it is sent nothing. (Playwright lets no page be
+hidden in truth.)
 
 In between nobody is attached to the browser: for a debugger it keeps all that the page is sent,
 which grows by as much.
@@ -69,6 +71,7 @@ class Sample(NamedTuple):
     listeners: int
     browser_mb: float
     kernel_mb: float
+    loop_ms: float
     frame_ms: float
     page_ms: float
 
@@ -127,6 +130,7 @@ def watch(
                     int(metrics["JSEventListeners"]),
                     sum(map(_memory_mb, _renderers())),
                     _memory_mb(kernel),
+                    _loop_ms(),
                     frame_ms,
                     1e4 * (at - earlier) / (now - learned),
                 )
@@ -177,13 +181,27 @@ def _memory_mb(process: psutil.Process) -> float:
     return float(process.memory_info().rss) / 1e6
 
 
+def _loop_ms() -> float:
+    """Return what a loop that is always the same takes a processor, however many want it."""
+    began = time.process_time()
+    for _ in range(2_000_000):
+        pass
+    return 1e3 * (time.process_time() - began)
+
+
 def grown(samples: list[Sample]) -> dict[str, float]:
     """Return the growth of each measure from when it had settled to the end, as a ratio."""
     settled_s = min(300.0, SETTLING * samples[-1].second)
-    settled = [sample for sample in samples if sample.second >= settled_s]
+    settled = [
+        sample._replace(
+            frame_ms=sample.frame_ms / sample.loop_ms, page_ms=sample.page_ms / sample.loop_ms
+        )
+        for sample in samples
+        if sample.second >= settled_s
+    ]
     first, last = settled[: max(1, len(settled) // 4)], settled[-max(1, len(settled) // 4) :]
     found = {}
-    for name in Sample._fields[3:]:
+    for name in (name for name in Sample._fields[3:] if name != "loop_ms"):
         before, after = (
             statistics.median(getattr(s, name) for s in part) for part in (first, last)
         )

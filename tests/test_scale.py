@@ -49,7 +49,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not kn
 pytestmark = pytest.mark.slow
 
 SOAK = float(os.environ.get("PROMO_SOAK") or 0)
-PLANS, KILLS = 50, int(30 * SOAK) or 1
+PLANS, KILLS = int(50 * SOAK) or 10, int(30 * SOAK) or 1
 ROWS, CHUNK = 2003, 8  # 201 pages, the last one short; the first one, and 25 chunks
 SOURCE = f"world:collider?rows={ROWS}&seed=3"
 STOP_S = 1.0

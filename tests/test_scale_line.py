@@ -277,7 +277,7 @@ def test_the_logistic_in_a_steep_world(seed, rows, tmp_path):
     exact = scale.fresh()
     exact.learn(together)
     at_once = {c.term: c for c in exact.coefficients()}
-    for c in logistic_by_chunks(tmp_path, "threshold", columns, rows // 400, 400):
+    for c in logistic_by_chunks(tmp_path, "threshold", columns, 100, rows // 100):
         exactly, error = at_once[c.term].estimate, at_once[c.term].std_error
         assert abs(c.estimate - exactly) < (0.05 if rows == 4000 else 0.005) * error
 
