@@ -7,8 +7,9 @@
 .PHONY: help lab app test check soak audit notebooks pictures bench lock clean setup
 
 BIN := .venv/bin
-# Most tests wait for others, and three at a time keep two cores busy; a file's stay together.
-SIDE_BY_SIDE := -n 3 --dist loadscope
+# Most tests wait for others, and three at a time keep two cores busy; a file's stay together, and
+# the files that take longest come first (see conftest.py).
+SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
 
 # A Python path set for other programs would reach into .venv.
 unexport PYTHONPATH PYTHONHOME

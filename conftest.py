@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -36,6 +37,14 @@ def pytest_unconfigure() -> None:
 # A busy machine is no failure: what must be quick is measured by benchmarks, as a ratio.
 hypothesis.settings.register_profile("promo", deadline=None)
 hypothesis.settings.load_profile("promo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, lest one is left to a single process at the end."""
+    dear = Counter(
+        each.path for each in items if {"slow", "browser"} & {m.name for m in each.iter_markers()}
+    )
+    items.sort(key=lambda each: -dear[each.path])
 
 
 @pytest.hookimpl(tryfirst=True)
