@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
 from jupyter_client import BlockingKernelClient
-from playwright.sync_api import Page
+from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.measure import ROOT, Figures, Result, at_most
 from tools import chromium, launch
@@ -36,6 +37,7 @@ if "live" not in globals():
     "live.close()\nlive.open()",
 )
 _DEADLINE_S = 60
+Visit = Callable[[], AbstractContextManager[Page]]
 # Whether a figure draws more than a stroke of what it draws of people.
 _PEOPLE = """() => [...document.querySelectorAll(".promo-points path.line")].some(
     line => (line.getAttribute("d") ?? "").split("M").length > 2)"""
@@ -49,10 +51,9 @@ def measure(api_url: str, seconds: float, turns: int) -> list[Result]:
     with (
         TemporaryDirectory() as folder,
         running_lab(Path(folder), api_url) as lab,
-        chromium.launched(path) as browser,
+        left_alone(path, Path(folder) / "browser", "1400,1000") as visit,
     ):
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        every = [_turn(lab, page, seconds, turn) for turn in range(turns)]
+        every = [_turn(lab, visit, seconds, turn) for turn in range(turns)]
     figures = {name: Figures(tuple(turn[name] for turn in every)) for name in every[0]}
     first = figures.pop("first")
     rates = ", ".join(f"{name} {figures[name]:.0f}" for name in figures)
@@ -81,18 +82,21 @@ def _result(where: str, opened: Figures, closed: Figures, words: str) -> Result:
     return Result(what, "≥ 0.9", f"{ratio:.2f}", ratio.median >= 0.9, words)
 
 
-def _turn(lab: Lab, page: Page, seconds: float, turn: int) -> dict[str, float]:
+def _turn(lab: Lab, visit: Visit, seconds: float, turn: int) -> dict[str, float]:
     rates = {}
     if turn % 2:
         with lab.client() as ask:
             rates["closed"] = _rate(ask, seconds)
-    page.goto(lab.url)
-    run_all(page)
-    page.locator(".promo-status").scroll_into_view_if_needed()
+    with visit() as page:
+        page.goto(lab.url)
+        run_all(page)
+        page.locator(".promo-status").scroll_into_view_if_needed()
     with lab.client() as ask:
-        rates["first"] = _first_figure(ask, page)
+        with visit() as page:
+            rates["first"] = _first_figure(ask, page)
         rates["in sight"] = _rate(ask, seconds)
-        page.goto("about:blank")
+        with visit() as page:
+            page.goto("about:blank")
         rates["elsewhere"] = _rate(ask, seconds)
         ask("live.close()")
         if "closed" not in rates:
@@ -158,6 +162,47 @@ class Lab:
 
 
 _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+@contextmanager
+def left_alone(path: str, folder: Path, window: str) -> Iterator[Visit]:
+    """Start a Chromium, whose data go to a folder; give the way to look at its page for a while.
+
+    In between nobody is attached to it: a debugger is told of every message that the page is sent,
+    which takes processors, and the browser keeps them all for it.
+
+    Parameters
+    ----------
+    path
+        Of the browser.
+    folder
+        Where there is nothing yet.
+    window
+        Its width and height in pixels, as "1280,800".
+    """
+    ours = ("--headless", "--remote-debugging-port=0", f"--user-data-dir={folder}")
+    process = subprocess.Popen(
+        [path, *chromium.ARGUMENTS, *ours, f"--window-size={window}", "about:blank"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        says = folder / "DevToolsActivePort"
+        while not (says.exists() and (port := says.read_text().split("\n")[0])):
+            time.sleep(0.1)
+        with sync_playwright() as playwright:
+
+            @contextmanager
+            def visit() -> Iterator[Page]:
+                browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+                try:
+                    yield browser.contexts[0].pages[0]
+                finally:
+                    browser.close()  # which is to detach from it
+
+            yield visit
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextmanager

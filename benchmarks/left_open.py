@@ -9,8 +9,7 @@ what a loop takes a processor, for a machine shared with others may be half as f
 With `--hidden` the page says that it is: then it is sent nothing. (Playwright lets no page be
 hidden in truth.)
 
-In between nobody is attached to the browser: for a debugger it keeps all that the page is sent,
-which grows by as much.
+In between nobody is attached to the browser (see `benchmarks.browser.left_alone`).
 """
 
 from __future__ import annotations
@@ -18,19 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import psutil
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from benchmarks.browser import run_all, running_lab
+from benchmarks.browser import left_alone, run_all, running_lab
 from benchmarks.measure import ROOT
 from promo.embedded import EmbeddedAPI
 from tools import chromium
@@ -38,7 +35,7 @@ from tools import chromium
 FLAT = 0.10
 SETTLING = 0.25  # of the time, five minutes at most
 _ROWS_PER_S = 12_000  # no stream in sight of a browser is faster here: it never ends
-_SIZE = "--window-size=1280,800"
+_WINDOW = "1280,800"
 _HIDE = """() => {
   Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -97,7 +94,7 @@ def watch(
         TemporaryDirectory() as folder,
         EmbeddedAPI(data=f"{folder}/world.db", rows=there, port=0, deadline_s=300.0) as api,
         running_lab(Path(folder), api.url, notebook) as lab,
-        _left_alone(path, Path(folder) / "browser") as visit,
+        left_alone(path, Path(folder) / "browser", _WINDOW) as visit,
     ):
         with visit() as page:
             page.goto(lab.url)
@@ -135,33 +132,6 @@ def watch(
                     1e4 * (at - earlier) / (now - learned),
                 )
                 learned, seen = now, frame
-
-
-@contextmanager
-def _left_alone(path: str, folder: Path) -> Iterator[Callable[[], AbstractContextManager[Page]]]:
-    """Start a Chromium, whose data go to a folder; give the way to look at its page for a while."""
-    ours = ("--headless", "--remote-debugging-port=0", f"--user-data-dir={folder}", _SIZE)
-    process = subprocess.Popen(
-        [path, *chromium.ARGUMENTS, *ours, "about:blank"], stderr=subprocess.DEVNULL
-    )
-    try:
-        says = folder / "DevToolsActivePort"
-        while not (says.exists() and (port := says.read_text().split("\n")[0])):
-            time.sleep(0.1)
-        with sync_playwright() as playwright:
-
-            @contextmanager
-            def visit() -> Iterator[Page]:
-                browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
-                try:
-                    yield browser.contexts[0].pages[0]
-                finally:
-                    browser.close()  # which is to detach from it
-
-            yield visit
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _metrics(page: Page) -> dict[str, float]:

@@ -466,15 +466,16 @@ def test_only_the_driver_has_the_store(api, cluster, tmp_path):
         assert trainer.status == "running"
 
 
-def test_a_worker_that_hears_nothing_asks_for_nothing(api, cluster):
+def test_a_worker_that_hears_nothing_asks_for_nothing(cluster):
     """Before the driver's word for a run it waits, and not for ever."""
-    frame = Frame((None, None), RenewableLogistic(), Standard(), api.url)
-    order = Order("nobody", PageStream(api.url), frame, 1, None, "nobody-0", 0.05, None)
-    began = time.monotonic()
-    with pytest.raises(Unwanted, match="no word from the driver"):
-        cluster.client.submit(do, Task(0, 0, 1), order, pure=False).result(timeout=60)
-    assert time.monotonic() - began > 10 * order.alive_s
-    assert api.times == []
+    with ScriptedServer(employees(10)) as server:  # whom workers of a run before do not ask
+        frame = Frame((None, None), RenewableLogistic(), Standard(), server.url)
+        order = Order("nobody", PageStream(server.url), frame, 1, None, "nobody-0", 0.05, None)
+        began = time.monotonic()
+        with pytest.raises(Unwanted, match="no word from the driver"):
+            cluster.client.submit(do, Task(0, 0, 1), order, pure=False).result(timeout=60)
+        assert time.monotonic() - began > 10 * order.alive_s
+        assert server.asked == []
 
 
 def test_the_first_pages_keep_the_pace(cluster, tmp_path):
