@@ -38,6 +38,12 @@ if "live" not in globals():
 )
 _DEADLINE_S = 60
 Visit = Callable[[], AbstractContextManager[Page]]
+# The page says that it is hidden, or in sight: Playwright lets no page be hidden in truth.
+_VISIBILITY = """() => {
+  Object.defineProperty(document, "visibilityState", { get: () => "%s", configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+HIDE, SHOW = _VISIBILITY % "hidden", _VISIBILITY % "visible"
 # Whether a figure draws more than a stroke of what it draws of people.
 _PEOPLE = """() => [...document.querySelectorAll(".promo-points path.line")].some(
     line => (line.getAttribute("d") ?? "").split("M").length > 2)"""

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from benchmarks.browser import Lab, Visit, left_alone, run_all, running_lab
+from benchmarks.browser import HIDE, SHOW, Lab, Visit, left_alone, run_all, running_lab
 from benchmarks.measure import ROOT, Figures, Result, at_least
 from promo.embedded import EmbeddedAPI
 from tools import chromium
@@ -157,7 +157,7 @@ def _frames(lab: Lab, visit: Visit) -> list[Result]:
 
     def in_sight() -> float:
         with visit() as page:
-            page.evaluate(_SHOW)
+            page.evaluate(SHOW)
         time.sleep(1)
         with visit() as page:
             count, began = page.evaluate(_COUNTED)
@@ -169,7 +169,7 @@ def _frames(lab: Lab, visit: Visit) -> list[Result]:
 
     def hidden() -> float:
         with visit() as page:
-            page.evaluate(_HIDE)
+            page.evaluate(HIDE)
         time.sleep(1)
         return pace()
 
@@ -192,13 +192,6 @@ def _frames(lab: Lab, visit: Visit) -> list[Result]:
             ".2f",
         ),
     ]
-
-
-_VISIBILITY = """() => {
-  Object.defineProperty(document, "visibilityState", { get: () => "%s", configurable: true });
-  document.dispatchEvent(new Event("visibilitychange"));
-}"""
-_HIDE, _SHOW = _VISIBILITY % "hidden", _VISIBILITY % "visible"
 
 
 def _clicks(page: Page, times: int) -> dict[str, list[float]]:

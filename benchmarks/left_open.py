@@ -27,7 +27,7 @@ from typing import NamedTuple
 import psutil
 from playwright.sync_api import Page
 
-from benchmarks.browser import left_alone, run_all, running_lab
+from benchmarks.browser import HIDE, left_alone, run_all, running_lab
 from benchmarks.measure import ROOT
 from promo.embedded import EmbeddedAPI
 from tools import chromium
@@ -36,10 +36,6 @@ FLAT = 0.10
 SETTLING = 0.25  # of the time, five minutes at most
 _ROWS_PER_S = 12_000  # no stream in sight of a browser is faster here: it never ends
 _WINDOW = "1280,800"
-_HIDE = """() => {
-  Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
-  document.dispatchEvent(new Event("visibilitychange"));
-}"""
 # Painting is noted beside the kernel's cells: while one runs, the browser's answers wait.
 _BEGIN = """
 import json, os, statistics, threading, time
@@ -105,7 +101,7 @@ def watch(
                 page.get_by_role("button", name="Play", exact=True).click()
                 page.locator(".promo-status b.running").wait_for()
                 if hidden:
-                    page.evaluate(_HIDE)
+                    page.evaluate(HIDE)
             kernel = psutil.Process(ask(_BEGIN))
             began = at = time.monotonic()
             learned, seen = 0, 0
@@ -160,7 +156,10 @@ def _loop_ms() -> float:
 
 
 def grown(samples: list[Sample]) -> dict[str, float]:
-    """Return the growth of each measure from when it had settled to the end, as a ratio."""
+    """Return the growth of each measure from when it had settled to the end, as a ratio.
+
+    Of the times, it is that of how many such loops they would be.
+    """
     settled_s = min(300.0, SETTLING * samples[-1].second)
     settled = [
         sample._replace(

@@ -52,9 +52,10 @@ def reload(tab, lab):
         tab.locator(".jp-OutputArea-output").first.wait_for(state="attached")
         wait_for(lambda: not tab.get_by_text("Loading widget...").count())
         missed = [each for each in tab.problems if "widget model not found" in each]
-        tab.problems[:] = [each for each in tab.problems if each not in missed]
         if not missed:
             return
+        tab.problems[:] = [each for each in tab.problems if each not in missed]
+    raise AssertionError(f"missed five times: {missed}")
 
 
 def menu(tab, name, command):
