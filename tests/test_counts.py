@@ -18,7 +18,10 @@ from pages import employees, pages_of
 from programs import require
 from promo import ui
 from promo.line import Line
-from promo.models.default import default_models
+from promo.models.default import FULL as ALL_EXPERTS
+from promo.models.default import USUAL, default_models
+from promo.models.regressions import Regressions
+from promo.models.stories import Stories
 from promo.store import Store
 from servers import ScriptedServer
 from servers import employees as served
@@ -63,6 +66,31 @@ def test_a_page_writes_few_bytes(course):
     learn(COUNTED)
     log = line.store.path.with_name(f"{line.store.path.name}-wal")
     assert 0 < log.stat().st_size <= 90_000 * COUNTED
+
+
+@pytest.mark.parametrize(("names", "bound"), [(USUAL, 7), (ALL_EXPERTS, 52)], ids=["usual", "all"])
+def test_a_row_of_a_large_page_is_few_calls(names, bound):
+    """Experts, and who compares them, make a few calls a row at pages of 1,000 rows.
+
+    What that takes in microseconds is for `benchmarks.prediction` to say.
+    """
+    models = [m for m in default_models(names)[0] if not isinstance(m, Regressions | Stories)]
+    first, second = pages_of(employees(2000), 1000)
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    for batch, counter in ((first, None), (second, count)):
+        sys.setprofile(counter)
+        try:
+            for model in models:
+                model.learn(batch)
+                model.states(), model.coefficients(), model.metrics()
+        finally:
+            sys.setprofile(None)
+    assert calls <= bound * 1000
 
 
 def test_a_page_makes_few_system_calls(tmp_path):

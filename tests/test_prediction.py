@@ -19,12 +19,6 @@ def test_the_reference_table_of_renewable_estimation():
     assert not missed
 
 
-def test_experts_are_cheap_on_large_pages():
-    """Who comes at 15 µs a row: predicting, learning, scoring and telling it at 1,000-row pages."""
-    missed = [f"{r.what}: {r.figure}" for r in prediction.together(30_000) if not r.reached]
-    assert not missed
-
-
 def test_a_stream_of_100_000_rows_goes_on_in_less_than_5_s():
     """With as many pages as a store keeps, models and memory are taken up within 5 s."""
     missed = [f"{r.what}: {r.figure}" for r in prediction.resume(100_000, 100) if not r.reached]
