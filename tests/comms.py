@@ -7,7 +7,9 @@ from typing import ClassVar
 import numpy as np
 from comm.base_comm import BaseComm
 from ipywidgets import HTML
+from ipywidgets.widgets.widget import _instances as registry
 
+from promo.ui.common import is_common
 from promo.ui.plot import OFF
 
 ODD_TEXT = re.compile(r"\b(nan|inf|None)\b")
@@ -33,6 +35,20 @@ class Comm(BaseComm):
             self.sent.append((model, msg_type, its, buffers[:count]))
             del buffers[:count]
         assert not buffers
+
+
+def open_widgets():
+    """Return the ids of all widgets that are open, but for those that views have in common."""
+    return {name for name, widget in registry.items() if not is_common(widget)}
+
+
+def left_open():
+    """Return the ids of what was opened in the browser and not closed there, but for those."""
+    opened, closed = (
+        {name for name, kind, *_ in Comm.sent if kind == f"comm_{what}"}
+        for what in ("open", "close")
+    )
+    return opened - closed - (set(registry) - open_widgets())
 
 
 def arrays_sent():
@@ -62,8 +78,9 @@ def is_clean(array):
 
 
 def tree(widget):
-    """List a widget and all the children below it."""
-    return [widget, *(w for child in getattr(widget, "children", ()) for w in tree(child))]
+    """List a widget and all the children below it, without the style sheet."""
+    children = [each for each in getattr(widget, "children", ()) if not is_common(each)]
+    return [widget, *(w for child in children for w in tree(child))]
 
 
 def shown(widget):

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ipywidgets import HTML
-from ipywidgets.widgets.widget import _instances as registry
 
 from clocks import wait_for
-from comms import ODD_TEXT, Comm, check_arrays, text_of, texts_of, tree
+from comms import ODD_TEXT, Comm, check_arrays, left_open, open_widgets, text_of, texts_of, tree
 from crash import open_trainer
 from promo import ui
 from promo.batch import Batch
@@ -689,7 +688,7 @@ def test_a_publisher_takes_the_place_of_an_earlier_one_of_such_views(number):
 
 def test_no_widget_of_any_view_is_left_when_it_is_closed(trainer, snapshots):
     """Views, their marks and controls, the switch on their board: all are closed with them."""
-    before = set(registry)
+    before = open_widgets()
     switch = ui.ColliderSwitch()
     figure, table = ui.CoefficientFigure(switch), ui.CoefficientTable(switch)
     cards, editor = ui.StoriesFigure(), ui.StoryEditor(trainer)
@@ -702,9 +701,8 @@ def test_no_widget_of_any_view_is_left_when_it_is_closed(trainer, snapshots):
     wait_for(lambda: "50 rows" in cards.note.value and views[-1].note.value)
     live.close()
     still.close()
-    assert set(registry) == before
-    closed = {name for name, kind, *_ in Comm.sent if kind == "comm_close"}
-    assert closed == {name for name, kind, *_ in Comm.sent if kind == "comm_open"}
+    assert open_widgets() == before
+    assert not left_open()
 
 
 def test_no_single_story_is_true_after_the_policy_has_changed():

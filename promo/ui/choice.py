@@ -10,8 +10,9 @@ import ipywidgets as widgets
 from promo.models.default import EXPERTS, FULL, MIXTURE, MIXTURE_US, price_us
 from promo.snapshot import Snapshot
 from promo.ui.board import Board
+from promo.ui.common import check_box, html, sheet
 from promo.ui.publisher import close_board
-from promo.ui.style import headed, sheet
+from promo.ui.style import headed
 
 
 class ExpertBoxes:
@@ -25,15 +26,7 @@ class ExpertBoxes:
 
     def __init__(self, names: Iterable[str] = FULL) -> None:
         ticked = {*names}
-        self.boxes = {
-            name: widgets.Checkbox(
-                value=name in ticked,
-                description=name,
-                indent=False,
-                layout=widgets.Layout(width="auto"),
-            )
-            for name in (*EXPERTS, MIXTURE)
-        }
+        self.boxes = {name: check_box(name, name in ticked) for name in (*EXPERTS, MIXTURE)}
         lines = [part for name, box in self.boxes.items() for part in (box, _price(name))]
         self.widget = widgets.GridBox(
             lines, layout=widgets.Layout(grid_template_columns="max-content 1fr", grid_gap="0 24px")
@@ -89,12 +82,12 @@ class ExpertChoice:
         self._problem = ""
         self.open = widgets.Button(description="Open", button_style="primary")
         self.open.on_click(self._ask)
-        self.note, self.place = widgets.HTML(), widgets.VBox()
+        self.note, self.place = html(), widgets.VBox()
         self.widget = self._laid_out()
 
     def _laid_out(self) -> widgets.VBox:
         legend = "µs a row to predict, to learn and to tell, in pages of 10 and of 1,000 rows"
-        head = widgets.HTML(headed("Who is to predict?", legend))
+        head = html(headed("Who is to predict?", legend))
         box = widgets.VBox([sheet(), head, self._experts.widget, self.open, self.note])
         box.add_class("promo")
         return widgets.VBox([box, self.place])
@@ -151,7 +144,7 @@ def _price(name: str) -> widgets.HTML:
     small, large = expert.price_us if expert else MIXTURE_US
     more = " and more with every row" if expert and expert.grows else ""
     mark = ' <span class="promo-problem">costly</span>' if expert and expert.costly else ""
-    return widgets.HTML(f"{small:g} · {large:g} µs{more}{mark}")
+    return html(f"{small:g} · {large:g} µs{more}{mark}")
 
 
 def _cost(names: tuple[str, ...]) -> str:

@@ -23,8 +23,9 @@ from promo.stream.look import look
 from promo.trainer import Trainer
 from promo.ui.board import Board
 from promo.ui.choice import ExpertBoxes
+from promo.ui.common import html, sheet
 from promo.ui.publisher import close_board
-from promo.ui.style import row_layout, sheet
+from promo.ui.style import row_layout
 from promo.world import WORLDS
 
 _WIDE = {"description_width": "initial"}
@@ -84,7 +85,7 @@ class Choose:
             placeholder="http://host:port", description="Address", layout={"width": "320px"}
         )
         self.check = _button("Check", lambda: setattr(self, "_looked_at", ""))
-        self.verdict = widgets.HTML()
+        self.verdict = html()
         self.store = widgets.Dropdown(description="Store", style=_WIDE, layout={"width": "720px"})
         self.name = text(value=_free(path).name, description="New file", layout={"width": "280px"})
         self.alpha = widgets.Dropdown(
@@ -95,7 +96,7 @@ class Choose:
         self.open = _button("Open", lambda: self._ask(self._open_chosen), "primary")
         self.mine = _button("Open a store of my own", lambda: self._ask(self._open_mine))
         self.fold = widgets.ToggleButton(description="Choose …", layout={"width": "auto"})
-        self.summary, self.note = widgets.HTML(), widgets.HTML()
+        self.summary, self.note = html(), html()
 
     def _laid_out(self) -> widgets.VBox:
         rows = [
@@ -103,7 +104,7 @@ class Choose:
             [self.verdict],
             [self.store, self.name, self.alpha],
             [self.experts.widget],
-            [widgets.HTML(f'<div class="promo-legend">{_PRICES}</div>')],
+            [html(f'<div class="promo-legend">{_PRICES}</div>')],
             [self.open, self.note],
         ]
         self._form = widgets.VBox([widgets.HBox(row, layout=row_layout()) for row in rows])

@@ -13,7 +13,7 @@ from promo.errors import SourceChanged
 from promo.following import Following
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
-from promo.ui.style import sheet
+from promo.ui.common import html, sheet
 from promo.ui.timetravel import TimeTravel
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
@@ -46,7 +46,7 @@ class Controls:
         self.problem = ""  # what a callback raised; the publisher looks at it
         self.news = ""  # the status in words, for those who do not see it
         self._afresh = False
-        self.status = widgets.HTML()
+        self.status = html()
         self.play = _button("Play", self._play_or_pause, "primary")
         self.step = _button("Step", trainer.step)
         self.stop = _button("Stop", trainer.stop)
@@ -162,7 +162,7 @@ class Watching:
 
     def __init__(self, trainer: Following) -> None:
         self._trainer = trainer
-        self.status = widgets.HTML()
+        self.status = html()
         self.widget = widgets.VBox([sheet(), self.status])
         self.widget.add_class("promo")
         self.update(trainer.snapshot)
@@ -183,7 +183,7 @@ def _button(text: str, action: Callable[[], None], style: str = "") -> widgets.B
 def _row(question: str, *answers: widgets.Button) -> widgets.HBox:
     """Return a question with its answers, not shown yet."""
     hidden = widgets.Layout(display="none", align_items="center", flex_flow="row wrap")
-    return widgets.HBox([widgets.HTML(question), *answers], layout=hidden)
+    return widgets.HBox([html(question), *answers], layout=hidden)
 
 
 def status_line(snapshot: Snapshot, status: str, message: str) -> str:

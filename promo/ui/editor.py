@@ -11,8 +11,9 @@ from promo.models.graphs import PAIRS, Arrow, check_acyclic, implied
 from promo.models.verdict import PREDICTABLE
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
+from promo.ui.common import check_box, html, sheet
 from promo.ui.diagram import causal_diagram
-from promo.ui.style import headed, sheet
+from promo.ui.style import headed
 
 _SIGNS = ("no idea", "negative", "zero", "positive")
 _ARROWS: tuple[Arrow, ...] = tuple(arrow for pair in PAIRS for arrow in (pair, pair[::-1]))
@@ -41,12 +42,7 @@ class StoryEditor:
         self._trainer, self._said, self._rows = trainer, "", 0
         drawn, guessed = set(arrows), predictions or {}
         self.arrows = {
-            arrow: widgets.Checkbox(
-                value=arrow in drawn,
-                description=" → ".join(arrow).replace("_", " "),
-                indent=False,
-                layout=widgets.Layout(width="auto"),
-            )
+            arrow: check_box(" → ".join(arrow).replace("_", " "), arrow in drawn)
             for arrow in _ARROWS
         }
         self.predictions = {
@@ -63,7 +59,7 @@ class StoryEditor:
             description="Write it down", button_style="primary", layout={"width": "140px"}
         )
         self.write.on_click(self._write)
-        self.drawing, self.message = widgets.HTML(), widgets.HTML()
+        self.drawing, self.message = html(), html()
         self.widget = self._laid_out()
 
     def _laid_out(self) -> widgets.VBox:
@@ -76,7 +72,7 @@ class StoryEditor:
         top = widgets.HBox([boxes, self.drawing], layout=row)
         signs = widgets.VBox([*self.predictions.values()])
         signs.add_class("promo-predictions")
-        parts = [sheet(), widgets.HTML(head), top, signs, self.write, self.message]
+        parts = [sheet(), html(head), top, signs, self.write, self.message]
         box = widgets.VBox(parts)
         box.add_class("promo")
         return box

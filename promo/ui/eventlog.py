@@ -9,7 +9,8 @@ import ipywidgets as widgets
 from promo.snapshot import Snapshot
 from promo.store import Event, Reader
 from promo.trainer import Trainer
-from promo.ui.style import headed, sheet, table
+from promo.ui.common import html, sheet
+from promo.ui.style import headed, table
 from promo.words import KINDS, of_event
 
 LINES = 100
@@ -38,7 +39,7 @@ class EventLog:
         # It scrolls, so that the page stays as long as it is however much happens.
         self.table = widgets.HTML(layout=widgets.Layout(max_height="240px", overflow="auto"))
         legend = f"The last {LINES} events, the newest first; page: the next one at that moment"
-        head = widgets.HTML(headed("What happened?", legend))
+        head = html(headed("What happened?", legend))
         self.widget = widgets.VBox([sheet(), head, self.kind, self.table])
         self.widget.add_class("promo")
 

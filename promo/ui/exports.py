@@ -15,8 +15,9 @@ from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
 from promo.ui.beside import Run
+from promo.ui.common import html, sheet
 from promo.ui.download import Download
-from promo.ui.style import headed, row_layout, sheet
+from promo.ui.style import headed, row_layout
 
 MOST_BYTES = 20_000_000  # that go through the browser; a larger table is written beside the store
 _FIGURES = (
@@ -53,7 +54,7 @@ class Exports:
         self.figure = _choice("Figure", _FIGURES)
         self.svg = _button("SVG", "Save the figure as a drawing")
         self.png = _button("PNG", "Save the figure as a picture")
-        self.message = widgets.HTML()
+        self.message = html()
         self._say("Nothing is saved yet.")
         self._on(self.report, self._report)
         self._on(self.csv, lambda: self._csv(self.table.value))
@@ -64,9 +65,7 @@ class Exports:
         legend = "Report and tables are of all rows stored, a figure is of the page shown"
         head = headed("Take it with you", legend)
         groups = widgets.HBox([widgets.HBox(row) for row in rows], layout=row_layout())
-        self.widget = widgets.VBox(
-            [sheet(), widgets.HTML(head), groups, self.message, self.download]
-        )
+        self.widget = widgets.VBox([sheet(), html(head), groups, self.message, self.download])
         self.download.within = f"promo-exports-{self.download.model_id}"
         self.widget.add_class("promo").add_class(self.download.within)
 

@@ -17,6 +17,7 @@ from promo.snapshot import Snapshot
 from promo.store import Reader, Store
 from promo.trainer import Trainer
 from promo.ui.choice import ExpertBoxes
+from promo.ui.common import html
 from promo.ui.controls import Controls
 from promo.ui.publisher import close_tree
 from promo.ui.style import row_layout
@@ -65,7 +66,7 @@ class Fork:
             self._names = Begun.of(source).names
         self.experts = ExpertBoxes(self._names)
         self.fold = widgets.ToggleButton(description="Models …", layout={"width": "auto"})
-        self.note = widgets.HTML()
+        self.note = html()
         row = widgets.HBox([self.button, self.fold, self.note], layout=row_layout())
         self.widget = widgets.VBox([row, self.experts.widget])
         self.widget.add_class("promo")

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promo.report.svg import ticks
-from promo.ui.style import headed, sheet
+from promo.ui.common import html, sheet
+from promo.ui.style import headed
 
 Floats = NDArray[np.float64]
 DASHED = "6,4"
@@ -40,7 +41,7 @@ class Figure:
         controls: Sequence[widgets.Widget] = (),
         beside: widgets.Widget | None = None,
     ) -> None:
-        self.note = widgets.HTML().add_class("promo-sentence")
+        self.note = html().add_class("promo-sentence")
         self._bounds = [(each.scale, each.scale.min, each.scale.max) for each in axes]
         self.figure = bq.Figure(
             marks=list(marks),
@@ -49,11 +50,10 @@ class Figure:
             fig_margin={"top": 12, "bottom": 40, "left": 68, "right": 20},
             layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
         )
-        self.head = widgets.HTML(headed(title, legend))
+        self.head = html(headed(title, legend))
         plot = self.figure
         if beside is not None:
             self.figure.layout.flex, self.figure.layout.min_width = "1 1 0", "160px"
-            beside.layout.flex = "0 0 auto"
             plot = widgets.HBox([self.figure, beside])
         self.widget = widgets.VBox(
             [sheet(), self.head, *controls, plot, self.note],

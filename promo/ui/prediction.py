@@ -19,6 +19,7 @@ from promo.models.results import Model
 from promo.report.figures import loss_path
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
+from promo.ui.common import check_box, html, sheet
 from promo.ui.figures import NEW_RATE, RateMarks
 from promo.ui.opinions import (
     MIXTURE_STYLE,
@@ -40,7 +41,7 @@ from promo.ui.plot import (
     over_rows,
     sparse,
 )
-from promo.ui.style import GREY, PURPLE, headed, key, row_layout, sheet, table
+from promo.ui.style import GREY, PURPLE, headed, key, row_layout, table
 
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
@@ -65,14 +66,14 @@ class Leaderboard:
 
     def __init__(self, trainer: Answering) -> None:
         self._names = names_of(trainer)
-        self.table, self.note = widgets.HTML(), widgets.HTML()
+        self.table, self.note = html(), html()
         head = headed(
             "Who predicts best?",
             "Each row is predicted before it is learned. Behind: nats a row to the leader, 95% for "
             "all pairs at any time; lately: the last 1,000 to 2,000 rows; ROC AUC: two in one "
             "of 64 bins count as tied",
         )
-        self.widget = widgets.VBox([sheet(), widgets.HTML(head), self.table, self.note])
+        self.widget = widgets.VBox([sheet(), html(head), self.table, self.note])
         self.widget.add_class("promo")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -174,7 +175,7 @@ class ExpertsFigure(Figure):
         )
         self.rates = RateMarks(self._x, model)
         self._keys = {name: _key(name, styles[name]) for name in self._names}
-        self.names = widgets.HTML()
+        self.names = widgets.HTML(layout={"flex": "0 0 auto"})
         legend = "Each row is predicted before it is learned. " + NEW_RATE + _DRIFT
         axes = [
             over_rows(self._x),
@@ -295,9 +296,7 @@ class CalibrationFigure(Figure):
     def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
         self.expert = choose_expert(trainer)
-        self.lately = widgets.Checkbox(
-            description="lately", indent=False, layout=widgets.Layout(width="auto")
-        )
+        self.lately = check_box("lately")
         scales = {"x": bq.LinearScale(min=0, max=1), "y": bq.LinearScale(min=0, max=1)}
         self.even = bq.Lines(
             x=[0.0, 1.0], y=[0.0, 1.0], scales=scales, colors=[GREY], line_style="dashed"

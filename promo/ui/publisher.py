@@ -16,6 +16,7 @@ from promo.leaving import close_all as close_trainers
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.access import Access
+from promo.ui.common import html, is_common
 from promo.ui.frames import Frames
 
 FRAMES_PER_S = 12.0
@@ -176,7 +177,7 @@ class Publisher:
         self._working.remove(view)
         if isinstance(view.widget, widgets.Box):
             why = f'<div class="promo-problem">No longer updated: {escape(repr(error))}</div>'
-            view.widget.children += (widgets.HTML(why),)
+            view.widget.children += (html(why),)
 
     def close(self) -> None:
         """Stop the thread; close all widgets of all views and of their boards. Idempotent.
@@ -252,12 +253,15 @@ def close_tree(widget: widgets.Widget) -> None:
 
 
 def parts(*trees: widgets.Widget) -> list[widgets.Widget]:
-    """Return the open widgets that these hold, and what those hold, and last themselves."""
+    """Return the open widgets that these hold, and what those hold, and last themselves.
+
+    Without those that views have in common, which nobody changes or closes.
+    """
     found: dict[widgets.Widget, None] = {}
     todo = list(trees)
     while todo:
         widget = todo.pop()
-        if widget in found or widget.comm is None:
+        if widget in found or widget.comm is None or is_common(widget):
             continue
         found[widget] = None
         for name in widget.keys:

@@ -13,7 +13,8 @@ from promo.report.contents import Quarantined, quarantined
 from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
-from promo.ui.style import headed, sheet, table
+from promo.ui.common import html, sheet
+from promo.ui.style import headed, table
 from promo.words import printable
 
 LINES = 8
@@ -32,9 +33,9 @@ class DataQuality:
 
     def __init__(self, trainer: Trainer) -> None:
         self._store = trainer.store.path
-        self.totals, self.refused, self.place = (widgets.HTML() for _ in range(3))
+        self.totals, self.refused, self.place = (html() for _ in range(3))
         legend = "Each row received is one of the other four"
-        head = widgets.HTML(headed("Are the data sound?", legend))
+        head = html(headed("Are the data sound?", legend))
         parts = [sheet(), head, self.totals, self.refused, self.place]
         self.widget = widgets.VBox(parts)
         self.widget.add_class("promo")

@@ -18,10 +18,11 @@ from promo.models.graphs import check_acyclic, stories, story_of
 from promo.models.regressions import Regressions
 from promo.models.stories import Stories
 from promo.snapshot import Snapshot
+from promo.ui.common import html, sheet
 from promo.ui.diagram import causal_diagram
 from promo.ui.plot import DASHED, NOWHERE, Figure, Floats, axis, move
 from promo.ui.stories import StoriesFigure
-from promo.ui.style import BLUE, GREY, VERMILLION, headed, key, row_layout, sheet
+from promo.ui.style import BLUE, GREY, VERMILLION, headed, key, row_layout
 from promo.world import DRIFT_ROW, WORLDS, Employees, World
 
 SEED = 2021
@@ -90,14 +91,14 @@ class WorldFigure:
             style=_WIDE,
             layout=widgets.Layout(width="320px"),
         )
-        self.truth, self.verdict = widgets.HTML(), widgets.HTML()
+        self.truth, self.verdict = html(), html()
         self._stories = StoriesFigure()
         row = widgets.HBox([self.world, self.rows], layout=row_layout())
         head = headed(
             "Worlds to break it",
             "What is true in a world that we made, and below it what the stories say of its rows",
         )
-        parts = [sheet(), widgets.HTML(head), row, self.truth, self.verdict, self._stories.widget]
+        parts = [sheet(), html(head), row, self.truth, self.verdict, self._stories.widget]
         self.widget = widgets.VBox(parts)
         self.widget.add_class("promo")
 

@@ -14,7 +14,8 @@ from promo.models.stories import Stories
 from promo.report.dag import diagram
 from promo.report.figures import percent, readable
 from promo.snapshot import Snapshot
-from promo.ui.style import BLUE, headed, sheet, table
+from promo.ui.common import html, sheet
+from promo.ui.style import BLUE, headed, table
 
 _POINTS = 60  # of a share's path
 _FOUND = ("independence", "implied", "correlation", ("95% at any time", 2), "verdict")
@@ -31,7 +32,7 @@ class StoriesFigure:
     rest_s = 1.0
 
     def __init__(self) -> None:
-        self.shares = [widgets.HTML() for _ in stories()]
+        self.shares = [html() for _ in stories()]
         self.open = widgets.Dropdown(
             options=[(readable(story), at) for at, story in enumerate(stories())],
             value=next(at for at, story in enumerate(stories()) if "->" in story.name),
@@ -39,7 +40,7 @@ class StoriesFigure:
             style={"description_width": "initial"},
             layout=widgets.Layout(width="auto", max_width="460px"),
         )
-        self.opened, self.note = widgets.HTML(), widgets.HTML()
+        self.opened, self.note = html(), html()
         cards = [_card(story, share) for story, share in zip(stories(), self.shares, strict=True)]
         head = headed(
             "Which causal story survives?",
@@ -48,7 +49,7 @@ class StoriesFigure:
         )
         grid = widgets.Box(cards)
         grid.add_class("promo-stories")
-        self.cards = widgets.VBox([sheet(), widgets.HTML(head), grid, self.note])
+        self.cards = widgets.VBox([sheet(), html(head), grid, self.note])
         self.findings = widgets.VBox([self.open, self.opened])
         self.widget = widgets.VBox([self.cards, self.findings])
         for box in (self.widget, self.cards, self.findings):
@@ -89,7 +90,7 @@ def _card(story: Story, share: widgets.HTML) -> widgets.VBox:
     drawings = "".join(diagram(graph) for graph in story.graphs)
     title = f'<div class="promo-card-title">{escape(readable(story))}</div>'
     text = f'{title}<div class="promo-card-drawings">{drawings}</div>'
-    card = widgets.VBox([widgets.HTML(text), share])
+    card = widgets.VBox([html(text), share])
     card.add_class("promo-card")
     if len(story.graphs) > 3:
         card.add_class("promo-card-wide")

@@ -11,7 +11,7 @@ BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
 SKY, PURPLE = "#56B4E9", "#CC79A7"
 INK = "currentColor"  # of the text around, in either theme
 
-_CSS = """
+CSS = """
 <style>
 .promo { --promo-space: 8px; --promo-small: 11px; --promo-note: 12px; --promo-text: 13px;
   --promo-head: 14px; font-family: var(--jp-ui-font-family, system-ui, sans-serif); }
@@ -139,11 +139,6 @@ def table(caption: str, columns: Sequence[str | tuple[str, int]], body: str, kin
         f'<table class="{kind}"><caption>{caption}</caption>'
         f"<thead><tr>{heads}</tr></thead>{body}</table>"
     )
-
-
-def sheet() -> widgets.HTML:
-    """Return the style sheet as a widget that takes no room."""
-    return widgets.HTML(_CSS, layout=widgets.Layout(height="0px", margin="0px", display="block"))
 
 
 def row_layout() -> widgets.Layout:

@@ -9,6 +9,7 @@ from promo.models.looks import COLLIDER, NULL, TERMS, slope_path
 from promo.models.results import Coefficient
 from promo.models.robust import robustly
 from promo.snapshot import Snapshot
+from promo.ui.common import check_box
 from promo.ui.plot import Floats
 from promo.ui.style import row_layout
 
@@ -33,8 +34,8 @@ class ColliderSwitch:
             style={"description_width": "initial", "button_width": "auto"},
             layout=widgets.Layout(width="auto"),
         )
-        self.anytime = _check("intervals at any time", True)
-        self.robust = _check("robust errors (HC1)", False)
+        self.anytime = check_box("intervals at any time", True)
+        self.robust = check_box("robust errors (HC1)", False)
         self.widget = widgets.HBox(
             [self.promoted, self.anytime, self.robust],
             layout=row_layout(),
@@ -67,9 +68,3 @@ class ColliderSwitch:
         return slope_path(
             snapshot.history.thinned(points), model, self.alpha, self.g, robust=self.robust.value
         )
-
-
-def _check(text: str, value: bool) -> widgets.Checkbox:
-    return widgets.Checkbox(
-        value=value, description=text, indent=False, layout=widgets.Layout(width="auto")
-    )

@@ -9,7 +9,8 @@ import ipywidgets as widgets
 
 from promo.models.results import Coefficient
 from promo.snapshot import Snapshot
-from promo.ui.style import headed, sheet, table
+from promo.ui.common import html, sheet
+from promo.ui.style import headed, table
 from promo.ui.switch import ColliderSwitch
 
 _TITLE = "The regressions in numbers"
@@ -29,14 +30,14 @@ class CoefficientTable:
 
     def __init__(self, switch: ColliderSwitch | None = None) -> None:
         self._switch = switch or ColliderSwitch()
-        self.table = widgets.HTML()
+        self.table = html()
         head = headed(
             _TITLE,
             "SE: standard error; p and 95% interval for one look; the interval at any time holds "
             "whenever you stop",
         )
         own = [] if switch else [self._switch.widget]
-        self.widget = widgets.VBox([sheet(), widgets.HTML(head), *own, self.table])
+        self.widget = widgets.VBox([sheet(), html(head), *own, self.table])
         self.widget.add_class("promo")
 
     @property

@@ -14,8 +14,9 @@ from promo.models.results import Model
 from promo.past import Past
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
+from promo.ui.common import sheet
 from promo.ui.pageslider import LIVE, PageSlider
-from promo.ui.style import row_layout, sheet
+from promo.ui.style import row_layout
 
 _T = TypeVar("_T")
 _INTERVAL_MS, _FRAMES = 250, 100  # Play takes this many frames from the first page to the newest

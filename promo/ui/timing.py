@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from promo.snapshot import Snapshot
+from promo.ui.common import html, sheet
 from promo.ui.frames import Frames
-from promo.ui.style import sheet
 
 _REST = "fetch, learn, commit and draw are timed while the stream runs"
 
@@ -27,7 +27,7 @@ class Timing:
     frames: Frames | None = None
 
     def __init__(self) -> None:
-        self.line = widgets.HTML()
+        self.line = html()
         self.widget = widgets.VBox([sheet(), self.line])
         self.widget.add_class("promo").add_class("promo-timing")
 

@@ -9,8 +9,9 @@ from math import isfinite
 import ipywidgets as widgets
 
 from promo.snapshot import Snapshot
+from promo.ui.common import html, sheet
 from promo.ui.opinions import Answer, Answering, Opinion, opinions
-from promo.ui.style import headed, row_layout, sheet, table
+from promo.ui.style import headed, row_layout, table
 
 _WIDE = {"description_width": "initial"}
 
@@ -29,14 +30,14 @@ class WhatIfCard:
             )
             for name in ("Competence", "Network ability")
         )  # fmt: skip
-        self.table = widgets.HTML()
+        self.table = html()
         head = headed(
             "What if?",
             "The chance of promotion of such a person; 95% at one look where the expert has an "
             "interval",
         )
         row = widgets.HBox([self.competence, self.network_ability], layout=row_layout())
-        self.widget = widgets.VBox([sheet(), widgets.HTML(head), row, self.table])
+        self.widget = widgets.VBox([sheet(), html(head), row, self.table])
         self.widget.add_class("promo")
 
     @property

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from promo.snapshot import Snapshot
-from promo.ui.style import headed, sheet, table
+from promo.ui.common import html, sheet
+from promo.ui.style import headed, table
 
 if TYPE_CHECKING:  # Dask is an extra
     from promo.scale import ScaledTrainer, WorkerFacts
@@ -30,8 +31,8 @@ class WorkersTable:
 
     def __init__(self, trainer: ScaledTrainer) -> None:
         self._trainer = trainer
-        self.table, self.note = widgets.HTML(), widgets.HTML()
-        head = widgets.HTML(
+        self.table, self.note = html(), html()
+        head = html(
             headed(
                 _TITLE,
                 "Only what merges is learned here: moments, a logistic regression, the stories. "
