@@ -258,9 +258,7 @@ class Trainer:
             told = words.of_error(self.error)
             helps = not self._closed and not isinstance(self.error, SourceChanged)
             return f"{told} · Play goes on from the last commit" if helps else told
-        if self._status == "running" and retry:
-            return words.of_retry(retry)
-        return ""
+        return words.of_retry(retry) if self._status == "running" and retry else ""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -301,6 +299,7 @@ class Trainer:
                 self._restore(halt, afresh)
                 with self._condition:
                     self._publish()
+            self._line.wait_until_prepared(halt)
             check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
             if not halt.is_set():  # else nothing has started
                 start = self.store.cursor or (self.stream.start_page, self.stream.start_position)

@@ -40,7 +40,7 @@ def state_of(watch):
 
 
 def rivers_own(watch):
-    return [detector._helper.__getstate__() for detector in watch._watched.values()]
+    return [detector and detector._helper.__getstate__() for detector in watch._watched.values()]
 
 
 def jumps(seed, n=3000):
@@ -149,6 +149,19 @@ def test_a_broken_state_is_refused(state):
     board, watch = watching()
     list(fed(board, watch, jumps(2)))
     assert_refused(watch, {"drift": state})
+
+
+def test_nothing_is_watched_before_the_first_loss():
+    """Before it the state is a new detector's of river's, which is there from the first loss on."""
+    board, watch = watching("a")
+    new = {"drift": state_of(watch)}
+    assert watch._watched == {"a": None}
+    watch._watched["a"] = drift.ADWIN()
+    assert new == {"drift": state_of(watch)}
+    watch.restore(new)
+    assert watch._watched == {"a": None}
+    list(fed(board, watch, np.full((1, 1), 0.5)))
+    assert watch._watched["a"].width == 1
 
 
 def test_no_alarm_where_nothing_changes():

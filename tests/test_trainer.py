@@ -877,6 +877,35 @@ def test_stop_while_waiting_for_its_turn(make):
     stops_at_once(trainer)
 
 
+class Preparing(SGDLogistic):
+    """Is not ready for its first page until told so."""
+
+    def __init__(self):
+        super().__init__()
+        self.ready = threading.Event()
+
+    def prepare(self):
+        """Wait for that."""
+        self.ready.wait()
+
+
+def test_stop_while_a_model_prepares_itself(make, clean):
+    """The first page is not learned before its models are ready for it; Stop need not wait."""
+    model = Preparing()
+    trainer = make([model, *default_models()[0][1:]])
+    for _ in "twice":
+        trainer.play()
+        trainer.wait(0.1)
+        assert trainer.status == "running"
+        assert page(trainer) == -1
+        with at_most(STOP_S):
+            trainer.stop()
+            trainer.join()
+    model.ready.set()
+    trainer.run()
+    assert dump(trainer.store) == clean
+
+
 def test_stop_while_the_server_hangs(path):
     """A trainer that waits for a server which never answers ends within 250 ms."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -41,6 +41,9 @@ class _Detector(msgspec.Struct, forbid_unknown_fields=True):
     drifts: Count
 
 
+_NEW = _Detector((0.0,) * 4, (0, 0, 0), [0], "", detected=False, drifts=0)  # as river writes one
+
+
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     rows: Count
@@ -53,6 +56,8 @@ class Drift:
     ADWIN keeps as many of the newest losses as could have one mean, and drops the older ones when
     they could not. If the newer mean is the higher one, that is drift, and an event; if it is the
     lower one, the expert has learned.
+
+    Before the first page river, which takes a second to import, is not needed.
 
     Parameters
     ----------
@@ -69,9 +74,13 @@ class Drift:
 
     def __init__(self, board: Board) -> None:
         self._board, self._rows = board, 0
-        self._watched: dict[str, Any] = {name: _detector() for name in board.racing}
+        self._watched: dict[str, Any] = dict.fromkeys(board.racing)  # None before the first loss
         self._drifts = dict.fromkeys(self._watched, 0)
         self._events: list[Event] = []
+
+    def prepare(self) -> None:
+        """Import river."""
+        _detector()
 
     def learn(self, batch: Batch) -> None:
         """Take in the losses of this page, in order."""
@@ -84,6 +93,8 @@ class Drift:
 
     def _watch(self, name: str, losses: list[float]) -> None:
         """Take in as many losses as may hold one alarm at most."""
+        if self._watched[name] is None:
+            self._watched[name] = _detector()
         detector = self._watched[name]
         before, known = detector.estimation, detector.width > 0
         for loss in losses:
@@ -130,7 +141,9 @@ def _detector() -> Any:  # river's types are incomplete
     return drift.ADWIN(clock=_CLOCK)  # type: ignore[no-untyped-call]
 
 
-def _written(detector: Any, drifts: int) -> _Detector:
+def _written(detector: Any | None, drifts: int) -> _Detector:
+    if detector is None:
+        return _NEW
     written = detector._helper.__getstate__()
     _, a, b, c, d, i, j, k, _ = _HEAD.unpack_from(written)
     levels = np.frombuffer(written[_HEAD.size : -_TAIL], _LEVEL)
@@ -146,12 +159,14 @@ def _written(detector: Any, drifts: int) -> _Detector:
     )
 
 
-def _taken_up(state: _Detector) -> Any:
-    """Return the detector that was written; ValueError if it is none.
+def _taken_up(state: _Detector) -> Any | None:
+    """Return the detector that was written, None before its first loss; ValueError if it is none.
 
     River takes any bytes, but panics, now or later, at those that are not its own: so all that it
     counts by is looked at here. A bucket of level L is the sum of 2^L losses.
     """
+    if state == _NEW:
+        return None
     detector, used = _detector(), _places(np.array(state.used))
     buckets = np.frombuffer(b64decode(state.buckets, validate=True), "<f8").reshape(2, used.sum())
     width = sum(count << level for level, count in enumerate(state.used))

@@ -16,7 +16,6 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from river import preprocessing
 from scipy.special import expit
 
 from promo.batch import MAX_ABS, Batch, Number
@@ -131,7 +130,7 @@ class Race:
         self._constants = [_spread(field) for field in Method._fields[:6]]
         k = len(self.names)
         self.rows = self._block_rows = self._before_rows = 0
-        self._scaler: Any = preprocessing.StandardScaler()  # river's types are incomplete
+        self._scaler = _scaler()
         self._weights, self._first, self._second = (np.zeros((3, k)) for _ in range(3))
         self._whole, self._block, self._before = (np.zeros(k) for _ in range(3))
 
@@ -258,6 +257,12 @@ class Race:
         fresh.rows = state.rows
         fresh._block_rows, fresh._before_rows = state.block_rows, state.before_rows
         self.__dict__.update(fresh.__dict__)
+
+
+def _scaler() -> Any:  # river's types are incomplete
+    from river import preprocessing
+
+    return preprocessing.StandardScaler()
 
 
 def _spread(field: str) -> Floats:

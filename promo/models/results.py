@@ -89,7 +89,9 @@ class Model(Protocol):
     Pure code: no I/O, no threads. `learn` must test before it trains, and after `restore` of its
     own `states` a model must go on to the same bits as if it had never stopped. A model that has a
     method `relearn` is shown all stored rows after that, in the order in which they were learned;
-    one that has a method `events` is asked after every page what it has found out.
+    one that has a method `events` is asked after every page what it has found out. What may take a
+    second and changes nothing, as an import, a model leaves to its method `prepare`, called in a
+    thread of its own and waited for before the first page.
     """
 
     def learn(self, batch: Batch) -> None:
