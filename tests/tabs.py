@@ -46,7 +46,7 @@ def reload(tab, lab):
     widgets restored within the last of these tenths are "not found", although they are there.
     So it is where the kernel takes that long to answer; a reader would reload, too.
     """
-    for _ in range(5):
+    for _ in range(10):
         tab.reload()
         ready(tab, lab)
         tab.locator(".jp-OutputArea-output").first.wait_for(state="attached")
@@ -55,7 +55,7 @@ def reload(tab, lab):
         if not missed:
             return
         tab.problems[:] = [each for each in tab.problems if each not in missed]
-    raise AssertionError(f"missed five times: {missed}")
+    raise AssertionError(f"missed ten times: {missed}")
 
 
 def menu(tab, name, command):
