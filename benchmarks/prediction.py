@@ -64,8 +64,8 @@ def pages(world: str, rows: int, size: int, seed: int = 2021) -> Iterator[Batch]
         yield Batch.of(*columns, page=page, ids=np.arange(rows)[some])
 
 
-def excess(rows: int) -> list[Result]:
-    """Compare log losses with the best possible, in pages of ten rows."""
+def excess(rows: int, size: int = 10) -> list[Result]:
+    """Compare log losses with the best possible, in pages of so many rows."""
     results = []
     for world in ("collider", "threshold", "mentoring", "interaction", "drift"):
         experts = [EXPERTS[name].make() for name in FULL if name != MIXTURE]
@@ -74,8 +74,8 @@ def excess(rows: int) -> list[Result]:
         board = Board(racing, best)
         first, last = (DRIFT_ROW, DRIFT_ROW + AFTER) if world == "drift" else (0, rows)
         before = board.whole
-        for batch in pages(world, last, 10):
-            if batch.page * 10 == first:
+        for batch in pages(world, last, size):
+            if batch.page * size == first:
                 before = board.whole
             for model in (*racing, best, board):
                 model.learn(batch)

@@ -8,8 +8,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_close_to_the_best_possible_at_100_000_rows():
-    """Log loss above Bayes' stays under its bar in every world, and after the policy changed."""
-    missed = [f"{r.what}: {r.words}" for r in prediction.excess(100_000) if not r.reached]
+    """Log loss above Bayes' stays under its bar in every world, and after the policy changed.
+
+    In pages of 50 rows, which takes a third of the time; the benchmark has ten.
+    """
+    missed = [f"{r.what}: {r.words}" for r in prediction.excess(100_000, 50) if not r.reached]
     assert not missed
 
 
