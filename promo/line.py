@@ -1,4 +1,4 @@
-"""The line from batch to commit: models, store and memory together, in the thread that calls it.
+"""The line from batch to commit: models, store and memory together, without a thread.
 
 Whoever holds a `Line` hands it batches in page order; the trainer does so in its thread. All that
 is in memory can be dropped at any time and taken up again from the last commit.
@@ -43,15 +43,6 @@ class Line:
         self.store, self.models = store, tuple(models)
         self._initial = {state.name: state.state for m in self.models for state in m.states()}
         self.restore()
-        prepared = [model.prepare for model in self.models if hasattr(model, "prepare")]
-        self._preparing = [threading.Thread(target=each, daemon=True) for each in prepared]
-        for thread in self._preparing:
-            thread.start()
-
-    def wait_until_prepared(self, halt: threading.Event) -> None:
-        """Wait for what models do before their first page, or until `halt` is set."""
-        while any(thread.is_alive() for thread in self._preparing) and not halt.wait(0.01):
-            pass
 
     def learn(self, batch: Batch) -> None:
         """Take one page from batch to commit, and note how long it took."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-from promo import leaving, words
+from promo import leaving, preparing, words
 from promo.changes import check_growth, check_source
 from promo.errors import PromoError, SourceChanged, StoreError
 from promo.line import Halted, Line
@@ -78,6 +78,7 @@ class Trainer:
             self._limit = SpeedLimit(speed)
             self._line = self._open_line(store, models)
             self.models = self._line.models
+            self._preparing = preparing.begin(self.models)
             with self._condition:
                 self._publish()
         except BaseException:
@@ -299,7 +300,7 @@ class Trainer:
                 self._restore(halt, afresh)
                 with self._condition:
                     self._publish()
-            self._line.wait_until_prepared(halt)
+            preparing.wait(self._preparing, halt)
             check_source(self.stream, self.store, halt, self._note_retry, self.accept_changes)
             if not halt.is_set():  # else nothing has started
                 start = self.store.cursor or (self.stream.start_page, self.stream.start_position)

@@ -2,6 +2,7 @@
 
 import pytest
 from ipywidgets import Widget
+from ipywidgets.widgets.widget import _instances as registry
 
 from comms import Comm, left_open, open_widgets
 from promo import ui
@@ -39,10 +40,19 @@ def test_what_one_view_closes_another_still_has():
     assert sheet().comm
 
 
-def test_a_reader_may_close_all():
-    """After `Widget.close_all()` views have what they need, anew."""
-    html("old")
-    Widget.close_all()
+@pytest.mark.parametrize("close", [Widget.close, ui.close_all, ui.close_views])
+def test_a_reader_may_close_all(close):
+    """Then nothing is open at all, and the next views have what they need, anew."""
+    before = set(registry)
+    publisher = ui.Publisher(None, [ui.Timing()])
+    assert is_common(publisher.views[0].widget.children[0])
+    if close == Widget.close:  # of each widget, as `Widget.close_all` does
+        publisher.close()
+        for name in set(registry) - before:
+            registry[name].close()
+    else:
+        close()
+    assert set(registry) == before
     for each in (html("new"), check_box("new"), sheet()):
         assert each.layout.comm
         assert each.style.comm

@@ -645,8 +645,8 @@ def test_stop_commits_what_has_arrived(api, cluster, tmp_path, clean):
         trainer.play()
         wait_for(lambda: trainer.snapshot.page)
         trainer.set_speed(1e-9)
-        # What is under way comes to its end, and here.
-        wait_for(lambda: api.is_left_alone() and not cluster.client.futures)
+        # What is under way comes to its end.
+        wait_for(lambda: api.is_left_alone() and not any(cluster.client.processing().values()))
         held = trainer.store.page
         trainer.stop()
         trainer.join()

@@ -46,8 +46,15 @@ def _html(value: str, layout: widgets.Layout) -> widgets.HTML:
     return widgets.HTML(value, layout=layout, style=_common("style", HTMLStyle))
 
 
+def close() -> None:
+    """Close all that is in common, once no view is left that has it; the next one has it anew."""
+    while _COMMON:
+        _, widget = _COMMON.popitem()
+        widget.close()
+
+
 def _common(name: str, make: Callable[[], Any]) -> Any:
-    """Return the one widget of this name, a new one if a reader has closed it."""
+    """Return the one widget of this name, a new one if it was closed."""
     if name not in _COMMON or _COMMON[name].comm is None:
         _COMMON[name] = make()
     return _COMMON[name]

@@ -15,8 +15,8 @@ from promo.following import Following
 from promo.leaving import close_all as close_trainers
 from promo.snapshot import Snapshot
 from promo.trainer import Trainer
+from promo.ui import common
 from promo.ui.access import Access
-from promo.ui.common import html, is_common
 from promo.ui.frames import Frames
 
 FRAMES_PER_S = 12.0
@@ -177,7 +177,7 @@ class Publisher:
         self._working.remove(view)
         if isinstance(view.widget, widgets.Box):
             why = f'<div class="promo-problem">No longer updated: {escape(repr(error))}</div>'
-            view.widget.children += (html(why),)
+            view.widget.children += (common.html(why),)
 
     def close(self) -> None:
         """Stop the thread; close all widgets of all views and of their boards. Idempotent.
@@ -238,6 +238,7 @@ def close_views() -> None:
         publisher.close()
     while BOARDS:
         close_tree(BOARDS.pop())
+    common.close()
 
 
 def close_all() -> None:
@@ -261,7 +262,7 @@ def parts(*trees: widgets.Widget) -> list[widgets.Widget]:
     todo = list(trees)
     while todo:
         widget = todo.pop()
-        if widget in found or widget.comm is None or is_common(widget):
+        if widget in found or widget.comm is None or common.is_common(widget):
             continue
         found[widget] = None
         for name in widget.keys:
