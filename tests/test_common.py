@@ -1,7 +1,6 @@
 """Tests of what views have in common."""
 
 import pytest
-from ipywidgets import Widget
 from ipywidgets.widgets.widget import _instances as registry
 
 from comms import Comm, left_open, open_widgets
@@ -40,19 +39,26 @@ def test_what_one_view_closes_another_still_has():
     assert sheet().comm
 
 
-@pytest.mark.parametrize("close", [Widget.close, ui.close_all, ui.close_views])
+def still_open():
+    """Return those widgets of this test that are open."""
+    opened = [name for name, kind, *_ in Comm.sent if kind == "comm_open"]
+    return [registry[name] for name in opened if name in registry]
+
+
+def close_each():
+    """Close one widget after another, as `Widget.close_all` does."""
+    for widget in still_open():
+        widget.close()
+
+
+@pytest.mark.parametrize("close", [close_each, ui.close_all, ui.close_views])
 def test_a_reader_may_close_all(close):
     """Then nothing is open at all, and the next views have what they need, anew."""
-    before = set(registry)
     publisher = ui.Publisher(None, [ui.Timing()])
     assert is_common(publisher.views[0].widget.children[0])
-    if close == Widget.close:  # of each widget, as `Widget.close_all` does
-        publisher.close()
-        for name in set(registry) - before:
-            registry[name].close()
-    else:
-        close()
-    assert set(registry) == before
+    close()
+    assert not still_open()
+    publisher.close()
     for each in (html("new"), check_box("new"), sheet()):
         assert each.layout.comm
         assert each.style.comm

@@ -824,11 +824,11 @@ def test_close_ends_the_thread_and_closes_the_whole_tree(trainer):
 
 def test_close_views_leaves_the_trainer_at_work(trainer):
     """The live cell alone can run again: its widgets are closed, the trainer goes on."""
-    before = open_widgets()
+    before = set(registry)
     build(trainer)
     trainer.play()
     ui.close_views()
-    assert open_widgets() == before
+    assert set(registry) == before
     assert not [t for t in threading.enumerate() if t.name == "promo-publisher"]
     at = trainer.snapshot.rows
     wait_for(lambda: trainer.snapshot.rows > at)

@@ -37,8 +37,7 @@ def check_box(text: str, value: bool = False) -> widgets.Checkbox:
 
 def sheet() -> widgets.HTML:
     """Return the style sheet as a widget that takes no room."""
-    none = {"height": "0px", "margin": "0px", "display": "block"}
-    layout = _common("no room", lambda: widgets.Layout(**none))
+    layout = _common("no room", lambda: widgets.Layout(height="0", margin="0", display="block"))
     return _common("sheet", lambda: _html(CSS, layout))
 
 
@@ -47,7 +46,7 @@ def _html(value: str, layout: widgets.Layout) -> widgets.HTML:
 
 
 def close() -> None:
-    """Close all that is in common, once no view is left that has it; the next one has it anew."""
+    """Close all that is in common, once no view is left that has it; the next view has it anew."""
     while _COMMON:
         _, widget = _COMMON.popitem()
         widget.close()

@@ -233,7 +233,7 @@ def close_board(board: Any) -> None:
 
 
 def close_views() -> None:
-    """Close every publisher and every board of this kernel; trainers go on."""
+    """Close every publisher, every board and what views have in common; trainers go on."""
     for publisher in list(_OPEN):
         publisher.close()
     while BOARDS:
