@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
+from operator import add
 
 import msgspec
 import numpy as np
@@ -67,15 +68,14 @@ class CoMoments(msgspec.Struct, frozen=True):
             return self
         if not mine.n:
             return other
-        gap = mine.gap(its)
+        g, h = gap = mine.gap(its)
         together = mine.merged(its, gap)
         if not (self.higher and other.higher):
             return CoMoments(together, ())
-        share = its.n / together.n
-        ahead = tuple(-g * share for g in gap)  # my mean seen from that of all
-        behind = tuple(g * (mine.n / together.n) for g in gap)
-        pairs = zip(self._about(*ahead), other._about(*behind), strict=True)
-        return CoMoments(together, _in_range(*(a + b for a, b in pairs)))
+        mine_of, its_of = mine.n / together.n, its.n / together.n
+        here = self._about(-g * its_of, -h * its_of)  # my mean seen from that of all
+        there = other._about(g * mine_of, h * mine_of)
+        return CoMoments(together, _in_range(*map(add, here, there)))
 
     def _about(self, a: float, b: float) -> tuple[float, ...]:
         """Return the higher sums with a added to every u and b to every v."""

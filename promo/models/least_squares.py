@@ -67,6 +67,7 @@ def least_squares(moments: Moments, response: int, regressors: Sequence[int]) ->
     if n <= k:
         return _undefined(n, k, f"too few rows: {n}, needs more than {k}")
     scatter, mean = moments.scatter, moments.mean
+    total = _in_range(scatter[response][response])
     scales = [sqrt(_in_range(scatter[i][i])) for i in regressors]
     if not all(scales):
         return _undefined(n, k, "a regressor is constant")
@@ -74,22 +75,21 @@ def least_squares(moments: Moments, response: int, regressors: Sequence[int]) ->
     x, s = regressors[0], scales[0]
     u, m = scatter[x][response] / s, mean[x] / s
     if k == 2:
-        r = v = q = 0.0
-    else:
-        z, t = regressors[1], scales[1]
-        v, q = scatter[z][response] / t, mean[z] / t
-        r = scatter[x][z] / (s * t)
+        slope = u / s
+        estimates = mean[response] - mean[x] * slope, slope
+        return _with_errors(n, total, u * u, estimates, m * m, [1 / s])
+    z, t = regressors[1], scales[1]
+    v, q = scatter[z][response] / t, mean[z] / t
+    r = scatter[x][z] / (s * t)
     free = (1 - r) * (1 + r)  # share of a regressor that the other leaves unexplained
     if free < SINGULAR:
         return _undefined(n, k, "the regressors are collinear")
-    standard = (u - r * v) / free, (v - r * u) / free
-    slopes = [b / scale for b, scale in zip(standard, scales, strict=False)]
-    intercept = mean[response] - sum(mean[i] * b for i, b in zip(regressors, slopes, strict=True))
-    explained = standard[0] * u + standard[1] * v
+    a, b = (u - r * v) / free, (v - r * u) / free
+    slopes = a / s, b / t
+    intercept = mean[response] - (mean[x] * slopes[0] + mean[z] * slopes[1])
     leverage = (m * (m - r * q) + q * (q - r * m)) / free
-    total = _in_range(scatter[response][response])
     spreads = [1 / (scale * sqrt(free)) for scale in scales]
-    return _with_errors(n, total, explained, (intercept, *slopes), leverage, spreads)
+    return _with_errors(n, total, a * u + b * v, (intercept, *slopes), leverage, spreads)
 
 
 def _with_errors(
@@ -108,7 +108,7 @@ def _with_errors(
         return Fit(n, n - k, estimates, (NAN,) * k, 0.0, 1.0 if total else NAN, NAN, reason)
     variance = residual / (n - k)
     deviation = sqrt(variance)
-    std_errors = (deviation * sqrt(1 / n + leverage), *(deviation * c for c in spreads))
+    std_errors = (deviation * sqrt(1 / n + leverage), *[deviation * c for c in spreads])
     f_statistic = explained / (k - 1) / variance
     return Fit(n, n - k, estimates, std_errors, deviation, explained / total, f_statistic)
 

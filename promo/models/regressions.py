@@ -204,28 +204,18 @@ class Regressions:
         """Return the coefficients of the fits, given their robust standard errors."""
         fits, g = self._fits, self.g
         df = [fit.df_resid or NAN for fit in fits]
-        one = stdtrit(df, 1 - self.alpha / 2)
-        all_ = [
-            anytime.one_radius(free, fit.n, self.alpha, g)
-            for free, fit in zip(df, fits, strict=True)
-        ]
-        estimates = np.array([value for fit in fits for value in fit.estimates])
-        std_errors = np.array([value for fit in fits for value in fit.std_errors])
-        statistics = estimates / std_errors
-        free, radius, av_radius = np.array((df, one, all_)).take(_FIT, 1)
-        radius, av_radius = radius * std_errors, av_radius * std_errors
-        columns = (
-            *(estimates, std_errors, statistics, 2 * stdtr(free, -abs(statistics))),
-            *(estimates - radius, estimates + radius),
-            *(estimates - av_radius, estimates + av_radius),
-        )
-        *first, low, high = [column.tolist() for column in columns]
-        av = [
-            anytime.one_p_value(slope / error, free, fit.n, g)
-            for free, fit in zip(df, fits, strict=True)
-            for slope, error in zip(fit.estimates, fit.std_errors, strict=True)
-        ]
-        return from_columns(Coefficient, *_NAMES, *first, av, low, high, robust)
+        found, frees = [], []
+        for fit, free, one in zip(fits, df, stdtrit(df, 1 - self.alpha / 2).tolist(), strict=True):
+            all_ = anytime.one_radius(free, fit.n, self.alpha, g)
+            for estimate, error in zip(fit.estimates, fit.std_errors, strict=True):
+                t, half, wide = estimate / error, one * error, all_ * error
+                av = anytime.one_p_value(t, free, fit.n, g), estimate - wide, estimate + wide
+                found.append((estimate, error, t, estimate - half, estimate + half, *av))
+                frees.append(free)
+        estimates, errors, statistics, *intervals = zip(*found, strict=True)
+        p = (2 * stdtr(frees, [-abs(t) for t in statistics])).tolist()
+        columns = estimates, errors, statistics, p, *intervals, robust
+        return from_columns(Coefficient, *_NAMES, *columns)
 
     def metrics(self) -> list[Metric]:
         """Return rows, R², F, residual standard error; for slopes the first page without zero.

@@ -57,10 +57,9 @@ def hc1_std_errors(
     c = fit.estimates[-1] if regressors[-1] == 2 else 0.0
     vv, vg, gg = _inverse(together, regressors)
     _, mean_v, mean_group = (*together.mean, 0.0)[:3]
-    wanted = (0, *regressors)
     # What a row weighs in a coefficient is linear in v: a constant, and so much a unit.
-    units = (-mean_v * vv - mean_group * vg, vv, vg)
-    variances = [0.0, 0.0, 0.0]  # of intercept, slope of v, slope of the group
+    unit = -mean_v * vv - mean_group * vg
+    intercept = of_v = of_group = 0.0  # variances
     for group, co in enumerate(groups):
         if not co.moments.n:
             continue
@@ -70,19 +69,22 @@ def hc1_std_errors(
         ahead_u, ahead_v = _ahead(together, co.moments)
         ahead_group = group - mean_group
         e, ev, evv = _squares(co, b, ahead_u - b * ahead_v - c * ahead_group)
-        slope_v = vv * ahead_v + vg * ahead_group
-        slope_group = vg * ahead_v + gg * ahead_group
-        constants = 1 / n - mean_v * slope_v - mean_group * slope_group, slope_v, slope_group
-        for i in wanted:
-            constant, unit = constants[i], units[i]
-            variances[i] += constant * (constant * e + 2 * unit * ev) + unit * unit * evv
+        at_v = vv * ahead_v + vg * ahead_group
+        at_group = vg * ahead_v + gg * ahead_group
+        at = 1 / n - mean_v * at_v - mean_group * at_group
+        intercept += at * (at * e + 2 * unit * ev) + unit * unit * evv
+        of_v += at_v * (at_v * e + 2 * vv * ev) + vv * vv * evv
+        of_group += at_group * (at_group * e + 2 * vg * ev) + vg * vg * evv
+    found = (intercept, unit), (of_v, vv), (of_group, vg)
     lost = _UNDERFLOW * (1 + b * b)
     return tuple(
         [
-            sqrt(variances[i] * n / (n - k))
-            if lost * units[i] * units[i] <= usual * usual and 0 <= variances[i] * n < inf
+            sqrt(variance * n / (n - k))
+            if lost * each * each <= usual * usual and 0 <= variance * n < inf
             else NAN
-            for i, usual in zip(wanted, fit.std_errors, strict=True)
+            for (variance, each), usual in zip(
+                [found[i] for i in (0, *regressors)], fit.std_errors, strict=True
+            )
         ]
     )
 

@@ -83,8 +83,7 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         centre, scale, far = _lines(self.centre, self.scale)
         ahead = np.array([network_ability, competence]) - centre
         # Held to it before dividing, so that nothing leaves the range.
-        within = np.minimum(np.maximum(ahead, -far), far) / scale
-        x[:, 1:] = np.minimum(np.maximum(within, -FAR), FAR).T  # again, for what is rounded up
+        x[:, 1:] = (np.minimum(np.maximum(ahead, -far), far) / scale).T
         return x
 
 
@@ -92,4 +91,6 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
 def _lines(centre: tuple[float, float], scale: tuple[float, float]) -> tuple[Floats, ...]:
     """Return centre, scale, and how far a row may be from the centre, each of shape (2, 1)."""
     middle, spread = np.array((centre, scale))[:, :, None]
-    return middle, spread, FAR * spread
+    far = FAR * spread
+    # No further than what is within `FAR` once it is divided, for a product may be rounded up.
+    return middle, spread, np.where(far / spread > FAR, np.nextafter(far, 0), far)

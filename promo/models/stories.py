@@ -239,7 +239,7 @@ class Stories:
             self._promoted.beta.tolist(),
             self._promoted.curvature.tolist(),
             self._log_likelihood.tolist(),
-            self._promoted.third.tolist() if self._promoted.third.any() else None,
+            self._promoted.third.tolist() if np.count_nonzero(self._promoted.third) else None,
         )
         rows = self._learned + self._holds + len(self._standard.waiting)
         return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]

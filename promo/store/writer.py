@@ -182,7 +182,7 @@ class Store(Reader):
     def sift(self, batch: Batch) -> Sifted:
         """Tell new rows from those stored before with the same values, or with other values."""
         ids = batch.ids
-        if not len(ids) or (ids[0] > self._max_id and (ids[1:] > ids[:-1]).all()):
+        if not len(ids) or (ids[0] > self._max_id and not np.count_nonzero(ids[1:] <= ids[:-1])):
             return Sifted(batch, 0, ())
         found = self.query(
             "SELECT id, network_ability, competence, promoted FROM data "
@@ -227,7 +227,8 @@ class Store(Reader):
     def together(self) -> Iterator[None]:
         """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
         with explained(self.path), transaction(self._connection):
-            if self.query(sql.DATA_VERSION) != self._version:  # VACUUM renumbers rowids
+            version = self._connection.execute(sql.DATA_VERSION).fetchall()
+            if version != self._version:  # VACUUM renumbers rowids
                 before = self._last_page, self._max_id
                 self._read_back()
                 if before != (self._last_page, self._max_id):
@@ -238,7 +239,8 @@ class Store(Reader):
         """Write a page's rows, its line in the ledger, and the rows that are none; `together`."""
         now, fresh, page = _now(), sifted.fresh, batch.page
         ids = batch.ids.tolist() or [None]
-        self._insert_data(columns_of(fresh))
+        columns = columns_of(fresh)
+        self._insert_data(columns)
         self._add_to_ledger(batch, sifted.counts(batch), ids[0], ids[-1], now)
         if page == self._last_page and len(fresh.ids):  # a short page that has grown
             self._insert_event(page, "grown", {"rows": self.rows - len(fresh.ids)}, now)
@@ -246,7 +248,7 @@ class Store(Reader):
             self._insert_event(page, "conflict", conflict._asdict(), now)
         self._quarantine(page, (*batch.rejected, *sifted.conflicts))
         self._last_page = page
-        self._max_id = max(self._max_id, int(fresh.ids.max(initial=-1)))
+        self._max_id = max(self._max_id, max(columns[0], default=-1))
 
     def add_elsewhere(self, batch: Batch, kept: Elsewhere) -> None:
         """Write a page without its good rows; `together`.
