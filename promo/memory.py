@@ -12,7 +12,7 @@ from operator import attrgetter
 import numpy as np
 
 from promo.batch import Batch
-from promo.history import History, Sample
+from promo.history import History, Sample, stride
 from promo.models.results import Coefficient, Metric
 from promo.pace import Pace
 from promo.snapshot import Snapshot, Status
@@ -46,9 +46,10 @@ class Memory:
         ]
         self.coefficients, self.metrics = coefficients, metrics
         if later is not None and self.page is not None:
-            self.history = later.until(self.page, _values(coefficients, metrics))
+            self._history = later.until(self.page, _values(coefficients, metrics))
         else:
-            self.history = _history(store, _columns(coefficients, metrics))
+            self._history = _history(store, _columns(coefficients, metrics))
+        self._news: int | None = None  # the newest page, as long as it is not in the history
         kept = np.array(store.data(Sample.where(store.rows)), np.float64).reshape(-1, 5).T
         self.sample = Sample()
         self.sample.restore(store.rows, kept[0].astype(np.int64), *kept[2:])
@@ -72,8 +73,21 @@ class Memory:
         self, page: int, coefficients: Sequence[Coefficient], metrics: Sequence[Metric]
     ) -> None:
         """Take in what the models know after a page."""
-        self.coefficients, self.metrics = coefficients, metrics
-        self.history.append(page, _values(coefficients, metrics))
+        if self._news not in (None, page) and self._news % stride(page) == 0:
+            self._catch_up()
+        self.coefficients, self.metrics, self._news = coefficients, metrics, page
+
+    @property
+    def history(self) -> History:
+        """Results of some pages, the newest among them."""
+        self._catch_up()
+        return self._history
+
+    def _catch_up(self) -> None:
+        """Take the newest results into the history: most are neither kept nor ever looked at."""
+        page, self._news = self._news, None
+        if page is not None:
+            self._history.append(page, _values(self.coefficients, self.metrics))
 
     def snapshot(
         self,
