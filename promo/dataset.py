@@ -10,17 +10,19 @@ which keeps what the client of the API received and learned.
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from filelock import FileLock
 
 from promo.errors import ServiceError
 from promo.paths import make_private, sync
-from promo.world import WORLDS
+
+if TYPE_CHECKING:
+    from promo.world import World
 
 DATA_VERSION = 1  # raised whenever the same world, rows and seed would give other employees
 BUSY_TIMEOUT_S = 1.0  # an appending writer holds the file for milliseconds
@@ -52,6 +54,12 @@ WHERE id >= ? AND id < ? ORDER BY id
 """
 
 
+def _worlds() -> "Mapping[str, World]":
+    from promo.world import WORLDS  # and numpy, which who serves what is there can do without
+
+    return WORLDS
+
+
 class Recipe(NamedTuple):
     """All that decides the content of a data set."""
 
@@ -80,14 +88,14 @@ class Recipe(NamedTuple):
         Recipe(world='collider', rows=100, seed=7)
         """
         found = _SOURCE.fullmatch(source)
-        if found is None or found[1] not in WORLDS:
+        if found is None or found[1] not in _worlds():
             return None
         return cls(found[1], int(found[2]), int(found[3]))
 
     def check(self) -> Self:
         """Return the recipe itself; raise `ServiceError` when no data set can be made of it."""
-        if self.world not in WORLDS:
-            known = ", ".join(WORLDS)
+        if self.world not in _worlds():
+            known = ", ".join(_worlds())
             raise ServiceError(f"there is no world called {self.world!r}; choose one of {known}")
         for name, value in (("rows", self.rows), ("seed", self.seed)):
             if not 0 <= value <= MAX_INTEGER:
@@ -118,9 +126,9 @@ def ensure_data(path: str | Path, recipe: Recipe) -> None:
         else: another recipe's data, or no data set at all.
     """
     path = Path(path)
-    recipe.check()
     try:
         if not path.exists():
+            recipe.check()
             make_private(path.parent)
             with FileLock(path.with_name(f".{path.name}.lock"), mode=0o600):
                 if not path.exists():
@@ -130,7 +138,7 @@ def ensure_data(path: str | Path, recipe: Recipe) -> None:
     found = read_recipe(path)
     if found != recipe:
         raise ServiceError(
-            f"{path} holds {found.source}, not {recipe.source}; ask for what it holds, "
+            f"{path} holds {found.source}, not {recipe.check().source}; ask for what it holds, "
             "choose another file, or delete this one"
         )
 
@@ -242,6 +250,6 @@ def _fill(connection: sqlite3.Connection, recipe: Recipe) -> None:
 
 def _rows(recipe: Recipe) -> Iterator[tuple[Any, ...]]:
     """Yield competence, network ability and promoted (0/1), employee by employee."""
-    for block in WORLDS[recipe.world].blocks(recipe.rows, recipe.seed):
+    for block in _worlds()[recipe.world].blocks(recipe.rows, recipe.seed):
         columns = (block.competence, block.network_ability, block.promoted)
         yield from zip(*(column.tolist() for column in columns), strict=True)

@@ -261,6 +261,19 @@ def test_without_the_environment_one_is_started(monkeypatch, data):
         assert ask(api.url)["employees"] == 5
 
 
+def test_who_serves_what_is_there_does_without_numpy(data):
+    """Making the data takes it, and its import takes longer than all that is asked of it here."""
+
+    def libraries():
+        with EmbeddedAPI(rows=50, data=data, port=0) as api:
+            assert len(ask(api.url, "/api/v1/data?page=4")) == 10
+            child = psutil.Process(api._finalizer.peek()[2][0].pid)
+            return {part for each in child.memory_maps() for part in each.path.split("/")}
+
+    assert "numpy" in libraries()
+    assert "numpy" not in libraries()
+
+
 def test_the_parent_needs_no_web_framework():
     """Importing `promo.embedded` imports neither fastapi nor uvicorn nor requests."""
     code = "import sys, promo.embedded; print({'fastapi', 'uvicorn', 'requests'} & {*sys.modules})"
