@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-_CHUNK_BYTES = 262_144
+_CHUNK_BYTES = 65_536
 _HEAD_BYTES = 65_536  # an answer's head is no longer
 
 
