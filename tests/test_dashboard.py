@@ -211,10 +211,14 @@ def test_left_open_it_holds_on_to_nothing(board):
     play(board)
     page = page_of(board)
     wait_for(lambda: page_of(board) > page + 250)  # figures have their number of points by then
-    before = held(board)
-    wait_for(lambda: page_of(board) > page + 600)
-    after = held(board)
-    assert all(b <= 1.05 * a for a, b in zip(before, after, strict=True)), (before, after)
+    looks = [held(board)]
+    for stretch in range(1, 5):  # what a busy machine draws late is new once, a leak every time
+        wait_for(lambda: page_of(board) > page + 250 + 350 * stretch)  # noqa: B023
+        looks.append(held(board))
+        if all(b <= 1.05 * a for a, b in zip(*looks[-2:], strict=True)):
+            break
+    else:
+        raise AssertionError(looks)
     rest(board)
 
 
