@@ -74,12 +74,13 @@ def main(url: str, path: str) -> float:
     """Open the dashboard, press Play; return the seconds until there is something to see."""
     from benchmarks.dashboard import Live
     from promo import ui
+    from promo.ui.plot import OFF
 
     live = Live(url, path)
     [figure] = [view for view in live.open().views if isinstance(view, ui.SampleFigure)]
     began = time.perf_counter()
     live.trainer.play()
-    while not len(figure.promoted.x):
+    while figure.promoted.x[0] == OFF:
         time.sleep(0.001)
     took = time.perf_counter() - began
     live.trainer.close()
