@@ -25,11 +25,11 @@ from promo.interruption import Interruption
 from promo.paths import data_dir, project_root
 
 if TYPE_CHECKING:
-    from promo.embedded import EmbeddedAPI, ExternalAPI
+    from promo.embedded import Service
     from promo.trainer import Trainer
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
-_NEEDS = ("tqdm", "promo.embedded", "promo.show", "promo.trainer")  # what runs needs at once
+_NEEDS = ("promo.models.default", "promo.trainer", "promo.show", "tqdm")  # what runs needs at once
 _OPTIONS = {  # that do what an error advises
     StoreMismatch: " (another: --db FILE)",
     SourceChanged: " (--accept-changes, or --db with another file)",
@@ -68,9 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     api.add_argument("--rows", type=int, default=100_000)
     api.add_argument("--seed", type=int, default=2021)
-    api.add_argument(
-        "--data", type=Path, help="SQLite file to serve (data/main.db); one world each"
-    )
+    api.add_argument("--data", type=Path, help="SQLite file to serve (data/main.db), of one world")
     api.add_argument(
         "--faults",
         metavar="PLAN",
@@ -246,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _service(url: str | None) -> EmbeddedAPI | ExternalAPI:
+def _service(url: str | None) -> Service:
     from promo.address import without_login
     from promo.embedded import ExternalAPI, api_from_environment
 
@@ -321,28 +319,32 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    path = arguments.db or data_dir() / "promo.db"
-    # Models take as long to import as our API to start, and a core of their own to do it on.
-    importing = threading.Thread(target=import_module, args=("promo.models.default",))
-    importing.start()
+    # What learning takes is imported while our API starts, each on a core of its own.
+    importing = threading.Thread(target=_import, args=arguments.needs)
     with Interruption().heard() as interruption:
-        with interruption.held(), suppress(ImportError):  # which is told where it is needed
-            for name in arguments.needs:
-                import_module(name)
-        return _learn(arguments, path, interruption)
+        with interruption.held():
+            importing.start()
+            import_module("promo.embedded")
+        with _service(arguments.api) as service:
+            with interruption.held():
+                importing.join()
+            return _learn(arguments, service, interruption)
 
 
-def _learn(arguments: argparse.Namespace, path: Path, interruption: Interruption) -> int:
+def _import(*names: str) -> None:
+    with suppress(ImportError):  # which is told where it is needed
+        for name in names:
+            import_module(name)
+
+
+def _learn(arguments: argparse.Namespace, service: Service, interruption: Interruption) -> int:
     from promo.show import summary_of
 
-    with (
-        _service(arguments.api) as service,
-        arguments.trainer(arguments, service, path) as trainer,
-    ):
-        before, began = trainer.snapshot, time.monotonic()
+    path = arguments.db or data_dir() / "promo.db"
+    with arguments.trainer(arguments, service, path) as trainer:
+        code, before, began = 0, trainer.snapshot, time.monotonic()
         try:
             _watch(trainer, arguments.pages, interruption)
-            code = 0
         except KeyboardInterrupt:
             trainer.stop()
             trainer.join()
@@ -404,10 +406,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
     with Store.read_only(arguments.db or data_dir() / "promo.db") as reader:
         facts = facts_of(reader)
-    if arguments.json:
-        print(json.dumps(facts))
-    else:
-        print_facts(facts)
+    print(json.dumps(facts)) if arguments.json else print_facts(facts)
     return 0
 
 

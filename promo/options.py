@@ -14,14 +14,12 @@ from promo.errors import PromoError, StoreMismatch
 
 if TYPE_CHECKING:
     from promo.begun import Begun
-    from promo.embedded import EmbeddedAPI, ExternalAPI
+    from promo.embedded import Service
     from promo.stream import PageStream
     from promo.trainer import Trainer
 
 
-def trainer(
-    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
-) -> Trainer:
+def trainer(arguments: argparse.Namespace, service: Service, path: Path) -> Trainer:
     """Return the trainer of `promo run`, on the store as it stands."""
     from promo.begun import begun
     from promo.models.default import MERGING, USUAL, default_models
@@ -61,7 +59,7 @@ def check_rate(rate: float | None, names: Collection[str]) -> None:
 
 @contextmanager
 def scaled_trainer(
-    arguments: argparse.Namespace, service: EmbeddedAPI | ExternalAPI, path: Path
+    arguments: argparse.Namespace, service: Service, path: Path
 ) -> Iterator[Trainer]:
     """Give the trainer of `promo scale`, with the workers that the options name."""
     from promo.begun import begun
@@ -100,7 +98,7 @@ def scaled_trainer(
 
 def _stream(
     arguments: argparse.Namespace,
-    service: EmbeddedAPI | ExternalAPI,
+    service: Service,
     before: Begun | None,
     *,
     follow: bool = False,

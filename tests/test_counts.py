@@ -114,6 +114,21 @@ def test_a_page_makes_few_system_calls(tmp_path):
     assert sum(n for (_, call), n in calls.items() if call == "fdatasync") <= 20
 
 
+@pytest.mark.slow
+def test_what_learning_takes_is_imported_while_the_api_starts(tmp_path):
+    """`promo run` begins its API, and has it start beside; one after the other took half longer."""
+    require("strace")
+    log = tmp_path / "strace.txt"
+    traced = ["strace", "-f", "-qq", "-s", "200", "-o", log, "-e", "trace=execve,openat"]
+    run = [sys.executable, "-m", "promo", "run", "--pages", "1", "--db", tmp_path / "promo.db"]
+    environment = {**os.environ, "PROMO_DATA": str(tmp_path)}
+    environment.pop("PROMO_API_URL", None)
+    subprocess.run([*traced, *run], check=True, timeout=DEADLINE_S, env=environment)
+    calls = log.read_text()
+    imported = re.search(r"/promo/(__pycache__/)?trainer\.", calls)
+    assert calls.index("_serve_parent") < imported.start()
+
+
 def test_the_first_event_does_not_wait_for_the_disk(tmp_path):
     """SQLite syncs a new log once; on opening, and not when Stop is to be obeyed within 250 ms."""
     require("strace")

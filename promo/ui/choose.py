@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from promo.address import without_login
 from promo.begun import Begun
 from promo.dataset import Recipe
-from promo.embedded import EmbeddedAPI, ExternalAPI
+from promo.embedded import EmbeddedAPI, ExternalAPI, Service
 from promo.following import Following
 from promo.models.anytime import ALPHA
 from promo.opening import check, open_stream, stored, stores_in
@@ -56,12 +56,12 @@ class Choose:
 
     def __init__(
         self,
-        api: EmbeddedAPI | ExternalAPI,
+        api: Service,
         path: Path,
         opened: Callable[[Trainer | Following], Board],
     ) -> None:
         self._api, self._folder, self._make = api, path.parent, opened
-        self._own: EmbeddedAPI | ExternalAPI | None = None  # of the stream that is open
+        self._own: Service | None = None  # of the stream that is open
         self._asked: Callable[[], None] | None = None
         self._looked_at, self._unfolded = "", False
         self._listed = _NEW  # the store that the fields were last filled in for
@@ -209,7 +209,7 @@ class Choose:
             self._summarise(self.trainer)
             self._list(path)
 
-    def _service(self) -> EmbeddedAPI | ExternalAPI:
+    def _service(self) -> Service:
         if self.source.value == _RUNS:
             return self._api
         if self.source.value == _ADDRESS:
