@@ -114,7 +114,7 @@ class EmbeddedAPI:
         return f"EmbeddedAPI({self.source} at {self.url})"
 
 
-Service = EmbeddedAPI | ExternalAPI
+Service = EmbeddedAPI | ExternalAPI  # what a stream reads from, whoever runs it
 
 
 def api_from_environment(

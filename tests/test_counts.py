@@ -116,7 +116,7 @@ def test_a_page_makes_few_system_calls(tmp_path):
 
 @pytest.mark.slow
 def test_what_learning_takes_is_imported_while_the_api_starts(tmp_path):
-    """`promo run` begins its API, and has it start beside; one after the other took half longer."""
+    """`promo run` has its API start beside; one after the other takes half as long again."""
     require("strace")
     log = tmp_path / "strace.txt"
     traced = ["strace", "-f", "-qq", "-s", "200", "-o", log, "-e", "trace=execve,openat"]
