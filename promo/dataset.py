@@ -10,20 +10,21 @@ which keeps what the client of the API received and learned.
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from filelock import FileLock
 
 from promo.errors import ServiceError
 from promo.paths import make_private, sync
 
-if TYPE_CHECKING:
-    from promo.world import World
-
+# Of the worlds in `promo.world`, in its order: asking that would take an import of numpy.
+WORLD_NAMES = (
+    "collider", "threshold", "mentoring", "chain", "fork", "confounded", "drift", "interaction",
+)  # fmt: skip
 DATA_VERSION = 1  # raised whenever the same world, rows and seed would give other employees
 BUSY_TIMEOUT_S = 1.0  # an appending writer holds the file for milliseconds
 MAX_INTEGER = 2**63 - 1  # SQLite's
@@ -54,12 +55,6 @@ WHERE id >= ? AND id < ? ORDER BY id
 """
 
 
-def _worlds() -> "Mapping[str, World]":
-    from promo.world import WORLDS  # and numpy, which who serves what is there can do without
-
-    return WORLDS
-
-
 class Recipe(NamedTuple):
     """All that decides the content of a data set."""
 
@@ -88,14 +83,14 @@ class Recipe(NamedTuple):
         Recipe(world='collider', rows=100, seed=7)
         """
         found = _SOURCE.fullmatch(source)
-        if found is None or found[1] not in _worlds():
+        if found is None or found[1] not in WORLD_NAMES:
             return None
         return cls(found[1], int(found[2]), int(found[3]))
 
     def check(self) -> Self:
         """Return the recipe itself; raise `ServiceError` when no data set can be made of it."""
-        if self.world not in _worlds():
-            known = ", ".join(_worlds())
+        if self.world not in WORLD_NAMES:
+            known = ", ".join(WORLD_NAMES)
             raise ServiceError(f"there is no world called {self.world!r}; choose one of {known}")
         for name, value in (("rows", self.rows), ("seed", self.seed)):
             if not 0 <= value <= MAX_INTEGER:
@@ -126,9 +121,9 @@ def ensure_data(path: str | Path, recipe: Recipe) -> None:
         else: another recipe's data, or no data set at all.
     """
     path = Path(path)
+    recipe.check()
     try:
         if not path.exists():
-            recipe.check()
             make_private(path.parent)
             with FileLock(path.with_name(f".{path.name}.lock"), mode=0o600):
                 if not path.exists():
@@ -138,7 +133,7 @@ def ensure_data(path: str | Path, recipe: Recipe) -> None:
     found = read_recipe(path)
     if found != recipe:
         raise ServiceError(
-            f"{path} holds {found.source}, not {recipe.check().source}; ask for what it holds, "
+            f"{path} holds {found.source}, not {recipe.source}; ask for what it holds, "
             "choose another file, or delete this one"
         )
 
@@ -250,6 +245,8 @@ def _fill(connection: sqlite3.Connection, recipe: Recipe) -> None:
 
 def _rows(recipe: Recipe) -> Iterator[tuple[Any, ...]]:
     """Yield competence, network ability and promoted (0/1), employee by employee."""
-    for block in _worlds()[recipe.world].blocks(recipe.rows, recipe.seed):
+    from promo.world import WORLDS  # and numpy, which who serves what is there can do without
+
+    for block in WORLDS[recipe.world].blocks(recipe.rows, recipe.seed):
         columns = (block.competence, block.network_ability, block.promoted)
         yield from zip(*(column.tolist() for column in columns), strict=True)

@@ -91,9 +91,7 @@ class EmbeddedAPI:
         faults: str = "",
     ) -> None:
         parse(faults)
-        recipe = Recipe(world, rows, seed)
-        if recipe != Recipe():  # of which there is no doubt; to look takes an import of numpy
-            recipe.check()
+        recipe = Recipe(world, rows, seed).check()
         path = Path(data or data_dir() / f"{world}-{rows}-{seed}.db")
         self.source = recipe.source
         process, self.url = _start(recipe, path, port, deadline_s, faults)

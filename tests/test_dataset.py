@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promo.dataset
-from promo.dataset import PAGE_QUERY, TOTAL_QUERY, Dataset, Recipe, ensure_data, read_recipe
+from promo.dataset import (
+    PAGE_QUERY,
+    TOTAL_QUERY,
+    WORLD_NAMES,
+    Dataset,
+    Recipe,
+    ensure_data,
+    read_recipe,
+)
 from promo.errors import ServiceError
 from promo.world import WORLDS
 
@@ -161,6 +169,11 @@ def test_another_version_is_refused(tmp_path):
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(ServiceError, match=r"data version 99, expected 1"):
         ensure_data(tmp_path / "data.db", RECIPE)
+
+
+def test_every_world_can_be_asked_for():
+    """The names that are known without numpy are those of the worlds, in their order."""
+    assert tuple(WORLDS) == WORLD_NAMES
 
 
 @pytest.mark.parametrize(

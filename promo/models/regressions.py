@@ -56,7 +56,7 @@ FORMULAS = (
 _COLUMNS = [formula.columns for formula in FORMULAS]
 _TERMS = [(formula.name, term) for formula in FORMULAS for term in formula.terms]
 _NAMES = [*zip(*_TERMS, strict=True)]
-_FIT = np.array([at for at, formula in enumerate(FORMULAS) for _ in formula.terms])  # of a term
+_FIT = [at for at, formula in enumerate(FORMULAS) for _ in formula.terms]  # of a term
 _SLOPES = [at for at, (_, term) in enumerate(_TERMS) if term != "intercept"]
 _SLOPES_OF = [
     [w for w, at in enumerate(_SLOPES) if _FIT[at] == fit] for fit in range(len(FORMULAS))
@@ -204,16 +204,15 @@ class Regressions:
         """Return the coefficients of the fits, given their robust standard errors."""
         fits, g = self._fits, self.g
         df = [fit.df_resid or NAN for fit in fits]
-        found, frees = [], []
+        found = []
         for fit, free, one in zip(fits, df, stdtrit(df, 1 - self.alpha / 2).tolist(), strict=True):
             all_ = anytime.one_radius(free, fit.n, self.alpha, g)
             for estimate, error in zip(fit.estimates, fit.std_errors, strict=True):
                 t, half, wide = estimate / error, one * error, all_ * error
                 av = anytime.one_p_value(t, free, fit.n, g), estimate - wide, estimate + wide
                 found.append((estimate, error, t, estimate - half, estimate + half, *av))
-                frees.append(free)
         estimates, errors, statistics, *intervals = zip(*found, strict=True)
-        p = (2 * stdtr(frees, [-abs(t) for t in statistics])).tolist()
+        p = (2 * stdtr([df[fit] for fit in _FIT], [-abs(t) for t in statistics])).tolist()
         columns = estimates, errors, statistics, p, *intervals, robust
         return from_columns(Coefficient, *_NAMES, *columns)
 

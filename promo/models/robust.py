@@ -76,15 +76,14 @@ def hc1_std_errors(
         of_v += at_v * (at_v * e + 2 * vv * ev) + vv * vv * evv
         of_group += at_group * (at_group * e + 2 * vg * ev) + vg * vg * evv
     found = (intercept, unit), (of_v, vv), (of_group, vg)
+    wanted = [found[i] for i in (0, *regressors)]
     lost = _UNDERFLOW * (1 + b * b)
     return tuple(
         [
             sqrt(variance * n / (n - k))
-            if lost * each * each <= usual * usual and 0 <= variance * n < inf
+            if lost * weight * weight <= usual * usual and 0 <= variance * n < inf
             else NAN
-            for (variance, each), usual in zip(
-                [found[i] for i in (0, *regressors)], fit.std_errors, strict=True
-            )
+            for (variance, weight), usual in zip(wanted, fit.std_errors, strict=True)
         ]
     )
 
