@@ -735,6 +735,27 @@ def test_words_do_not_wait_for_a_painting(paced):
     assert frames_within(view, 0.3) == 0
 
 
+def test_news_wait_for_the_frame_rate_only_after_other_news():
+    """What is said is shown however short ago the last frame was; what is said again may wait."""
+    trainer, view = fake_trainer(), View()
+    view.live = True
+    publisher = ui.Publisher(trainer, [view], frames_per_s=2)
+    wait_for(lambda: view.seen)
+    trainer.snapshot = "the first page, which is news as well"
+    wait_for(lambda: view.seen[-1] == trainer.snapshot)
+    sent = times_of(publisher.frames)
+    trainer.snapshot = "a page"
+    wait_for(lambda: len(sent) == 1)
+    with at_most(0.25):
+        trainer.message = "no answer"
+        wait_for(lambda: len(sent) == 2)
+    trainer.message = "a minute more"
+    wait_for(lambda: len(sent) == 3)
+    _, words, again = sent.values()
+    assert again - words > 0.4
+    publisher.close()
+
+
 def test_a_hidden_page_is_sent_nothing(paced):
     """From when a page says it is hidden nothing is sent, whatever happens; then the newest."""
     publisher, view, trainer = paced
@@ -762,7 +783,7 @@ def test_nothing_is_sent_while_nothing_changes(trainer):
     view = View()
     publisher._working.append(view)  # the last to be shown: then all are
     trainer.set_learning_rate(RATE, 0.02)
-    wait_for(lambda: view.seen)
+    wait_for(lambda: view.seen and view.seen[-1].learning_rates == {RATE: 0.02})
     Comm.sent.clear()
     ticks = []
     wait_for(lambda: ticks.append(1) or len(ticks) > 60)  # 15 frames and more

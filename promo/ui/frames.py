@@ -159,13 +159,16 @@ class Frames(anywidget.AnyWidget):
             raise errors[0]
         return any(_HOLD & data.get("state", {}).keys() for _, data, _ in kept)
 
-    def is_due(self, *, hurry: bool = False, flat_out: bool = False) -> bool:
-        """Say whether to send a frame now; in a hurry, one that was not painted yet may wait.
+    def is_due(self, *, at_once: bool, hurry: bool, flat_out: bool) -> bool:
+        """Say whether to send a frame now to a page in sight.
 
+        At once, however short ago the last one was; in a hurry, whether that is painted or not.
         Where the stream runs flat out, the browser rests for longer.
         """
         since_s = time.monotonic() - self._sent_at
-        if not self.visible or since_s < self._interval_s:
+        if at_once:
+            return True
+        if since_s < self._interval_s:
             return False
         if hurry:
             return True

@@ -23,6 +23,7 @@ FRAMES_PER_S = 12.0
 _FLAT_OUT = 0.5  # of the time: a stream that takes less leaves cores to the browser
 _UNKNOWN_S = 0.01  # what a page takes that another process learns
 _TICK_S = 0.02
+_APART_S = 0.025  # of the two frames of news: longer than a browser waits to paint the first
 _MOST_ERRORS = 100
 
 
@@ -70,7 +71,7 @@ class Publisher:
         the first page after that: a frame is of those that are `live` and of the one other that has
         waited longest, and one that has a `rest_s` is left alone for so many seconds after an
         update. News are two frames: of what the reader has asked for and who is `live`, at once,
-        and of all the others.
+        and of all the others. They wait for the frame rate only after other news.
     """
 
     def __init__(
@@ -102,7 +103,10 @@ class Publisher:
         heard: dict[View, object] = {}  # of each view, what the reader has asked of it
         seen: Snapshot | None = None
         awaits = False  # the first page after something was said, which is news as well
+        was_news = False
         while not self._halt.wait(self._tick_s):
+            if not self.frames.visible:
+                continue
             live, status = self.trainer.snapshot, self.trainer.status
             turned, others = self._turned(live), [*filter(None, map(_beside, self._working))]
             asked: dict[View, object] = {
@@ -115,8 +119,10 @@ class Publisher:
             drawn = [turned, *others] if runs and turned is not None else []
             flat_out = any(map(_is_flat_out, drawn))
             is_news = words != said or (awaits and turned is not seen)
-            if not self.frames.is_due(hurry=is_news or not runs, flat_out=flat_out):
+            hurry, at_once = is_news or not runs, is_news and not was_news
+            if not self.frames.is_due(at_once=at_once, hurry=hurry, flat_out=flat_out):
                 continue
+            was_news = is_news
             in_turn = flat_out and self.frames.answered and not is_news
             first = [
                 view for view, what in asked.items()
@@ -124,6 +130,8 @@ class Publisher:
             ]  # fmt: skip
             said, heard, seen, awaits = words, asked, turned, words != said
             self._show(words, live, turned, first)
+            if first:  # what comes within the same painting puts it off
+                self._halt.wait(_APART_S)
             rest = [view for view in self._working if view not in first]
             self._show(words, live, turned, rest, in_turn=in_turn)
 
