@@ -9,7 +9,7 @@ from copy import copy
 from typing import NamedTuple
 
 from promo.batch import Batch
-from promo.errors import SourceChanged
+from promo.errors import SourceChanged, StreamError
 from promo.reader import Retry
 from promo.store import Reader, Store
 from promo.stream import PageStream
@@ -42,8 +42,13 @@ def check_source(
     SourceChanged
         It does not, and that is not accepted.
     StreamError
-        A page could not be had.
+        A page could not be had, or a new store would begin within one.
     """
+    if stream.start_position and store.page is None:
+        raise StreamError(
+            f"start_position={stream.start_position}: a store begins with a whole page, so that "
+            "what was committed can be held against the source; leave it at 0"
+        )
     change = find_change(stream, store, halt, note)
     if change is not None:
         _report(change, stream, store, accept)

@@ -7,7 +7,7 @@ import pytest
 from clocks import wait_for
 from promo.changes import find_change
 from promo.cli import main
-from promo.errors import SourceChanged
+from promo.errors import SourceChanged, StreamError
 from promo.models.sgd import SGDLogistic
 from promo.store import Store
 from promo.stream import PageStream
@@ -23,8 +23,8 @@ def server():
         yield server
 
 
-def trainer_of(server, path, follow=False, **options):
-    stream = PageStream(server.url, follow=follow)
+def trainer_of(server, path, follow=False, position=0, **options):
+    stream = PageStream(server.url, follow=follow, start_position=position)
     store = Store(path, source=stream.source, page_size=stream.page_size)
     return Trainer(stream, store, [SGDLogistic()], **options)
 
@@ -146,3 +146,15 @@ def test_a_short_page_that_changed_as_it_grew_is_a_change(server, tmp_path, acce
             assert tables(path)[0] == before
         assert [e.detail["page"] for e in trainer.store.events("changed")] == [LAST]
     assert [row[3] for row in tables(path)[0]].count(99.0) == 0
+
+
+def test_a_store_does_not_begin_within_a_page(server, tmp_path):
+    """It could not be held against the source later; an old one goes on where it ends."""
+    with trainer_of(server, tmp_path / "new.db", position=3) as trainer:
+        with pytest.raises(StreamError, match="start_position=3: a store begins with a whole page"):
+            trainer.run()
+        assert trainer.store.page is None
+    for pages in (2, 3):
+        with trainer_of(server, tmp_path / "old.db", position=3 * (pages > 2)) as trainer:
+            trainer.run(pages)
+            assert trainer.store.page == (1 if pages == 2 else LAST)

@@ -50,7 +50,8 @@ class PageStream:
         Root of the service, as in ``http://127.0.0.1:5000``. A login in it, ``user:password@``,
         is sent to the service and told nobody else, save workers that are to ask it.
     start_page, start_position
-        Where iteration begins: 0-based page, and how many of its rows to pass over.
+        Where iteration begins: 0-based page, and how many of its rows to pass over. A trainer
+        begins a new store with a whole page only, and goes on with an old one where that ends.
     size
         Rows per page to ask for. Used where the server's OpenAPI offers `size`; elsewhere the
         contract's 10 stay in force (see `page_size`).
