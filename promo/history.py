@@ -49,35 +49,48 @@ class History:
     def __init__(self, columns: Iterable[Hashable], max_pages: int = MAX_PAGES) -> None:
         self.columns = {name: at for at, name in enumerate(columns)}
         self.max_pages = max_pages
-        self._length, self._step = 0, 1
-        self._pages = np.empty(max_pages + 1, np.int64)
-        self._values = np.empty((max_pages + 1, len(self.columns)))
+        self._kept, self._step = 0, 1
+        self._newest: tuple[int, NDArray[np.float64]] | None = None
+        # Of the pages before the newest, written once: so copies have them in common.
+        self._pages, self._values = self._room()
+        self._owns = True
+
+    def _room(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return np.empty(self.max_pages, np.int64), np.empty((self.max_pages, len(self.columns)))
 
     def append(self, page: int, values: Sequence[float]) -> None:
         """Add a page, later than or equal to the newest, with one value per column."""
-        last = self._length - 1
+        newest = np.empty(len(self.columns))
+        newest[:] = values
         step = stride(page, self.max_pages)
-        if last >= 0 and (self._pages[last] % step or self._pages[last] == page):
-            self._length = last
-        if step > self._step:
-            self._step = step
-            keep = self._pages[: self._length] % step == 0
-            self._length = int(keep.sum())
-            self._pages[: self._length] = self._pages[: len(keep)][keep]
-            self._values[: self._length] = self._values[: len(keep)][keep]
-        self._pages[self._length], self._values[self._length] = page, values
-        self._length += 1
+        if step > self._step or not self._owns:
+            self._step = max(step, self._step)
+            self._move(self._pages[: self._kept] % step == 0)
+        if self._newest and self._newest[0] != page and self._newest[0] % step == 0:
+            self._pages[self._kept], self._values[self._kept] = self._newest
+            self._kept += 1
+        self._newest = page, newest
+
+    def _move(self, keep: NDArray[np.bool_]) -> None:
+        """Leave the arrays to those who share them, and take what is kept along."""
+        pages, values = self._pages[: self._kept][keep], self._values[: self._kept][keep]
+        self._kept, self._owns = len(pages), True
+        self._pages, self._values = self._room()
+        self._pages[: self._kept], self._values[: self._kept] = pages, values
 
     def __len__(self) -> int:
-        return self._length
+        return self._kept + (self._newest is not None)
 
     @property
     def pages(self) -> NDArray[np.int64]:
         """The pages kept, ascending, shape (n,); a copy."""
-        return self._pages[: self._length].copy()
+        newest = [self._newest[0]] if self._newest else []
+        return np.append(self._pages[: self._kept], np.array(newest, np.int64))
 
     def __getitem__(self, column: Hashable) -> NDArray[np.float64]:
-        return self._values[: self._length, self.columns[column]].copy()
+        at = self.columns[column]
+        newest = [self._newest[1][at]] if self._newest else []
+        return np.append(self._values[: self._kept, at], newest)
 
     def thinned(self, max_pages: int) -> History:
         """Return the history that would have been kept with a lower bound.
@@ -91,11 +104,11 @@ class History:
         [0, 4, 8, 9]
         """
         twin = self.copy()
-        if twin._length:
-            keep = twin._pages % stride(int(twin._pages[-1]), max_pages) == 0
-            keep[-1] = True
-            twin._pages, twin._values = twin._pages[keep], twin._values[keep]
-            twin._length = len(twin._pages)
+        if self._newest:
+            pages = self._pages[: self._kept]
+            keep = pages % stride(self._newest[0], max_pages) == 0
+            twin._pages, twin._values = pages[keep], self._values[: self._kept][keep]
+            twin._kept = len(twin._pages)
         return twin
 
     def until(self, page: int, values: Sequence[float]) -> History:
@@ -111,20 +124,17 @@ class History:
         >>> history.until(7, [0.7]).pages.tolist()
         [0, 4, 7]
         """
-        twin, pages = self.copy(), self.pages
-        keep = (pages < page) & (pages % stride(page, self.max_pages) == 0)
-        twin._pages = np.append(pages[keep], page)
-        twin._values = np.vstack([twin._values[keep], values])
-        twin._length = len(twin._pages)
+        twin = self.copy()
+        twin._kept, twin._step = int(np.searchsorted(self._pages[: self._kept], page)), 1
+        if self._newest and self._newest[0] >= page:
+            twin._newest = None
+        twin.append(page, values)
         return twin
 
     def copy(self) -> History:
-        """Return a copy that shares nothing; it costs the same for ten pages or ten million."""
+        """Return a copy that later pages do not change, nor its own this; it costs nothing."""
         twin = History.__new__(History)
-        twin.columns, twin.max_pages = self.columns, self.max_pages
-        twin._length, twin._step = self._length, self._step
-        twin._pages = self._pages[: self._length].copy()
-        twin._values = self._values[: self._length].copy()
+        twin.__dict__ |= self.__dict__ | {"_owns": False}
         return twin
 
 

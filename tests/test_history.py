@@ -67,18 +67,46 @@ def test_ten_million_pages_cost_what_ten_do():
     assert 500 <= len(history) <= 1001
 
 
-def test_a_copy_shares_nothing():
-    """What is appended later does not show in a copy, nor what is written to its columns."""
-    history = History(["x"], 4)
-    for page in range(7):
+@given(pages, st.integers(1, 20), st.data())
+def test_copies_go_their_own_ways(pages, most, data):
+    """Whichever of two goes on, however often, the other stays what it was; also its columns."""
+    histories, expected = [History(["page", "value"], most)], [[]]
+    for number, page in enumerate(pages):
+        at = data.draw(st.integers(0, len(histories) - 1))
+        if data.draw(st.booleans()):
+            histories.append(histories[at].copy())
+            expected.append(expected[at])
+        at = data.draw(st.integers(0, len(histories) - 1))
+        expected[at] = [*expected[at], (page, number)]
+        histories[at].append(page, [page, number])
+        histories[at].pages[:] = histories[at]["value"][:] = -1
+    for history, seen in zip(histories, expected, strict=True):
+        alone = History(["page", "value"], most)
+        for page, number in seen:
+            alone.append(page, [page, number])
+        assert history.pages.tolist() == history["page"].tolist() == alone.pages.tolist()
+        assert history["value"].tolist() == alone["value"].tolist()
+
+
+@given(pages, st.integers(1, 20), st.data())
+def test_until_is_what_it_was_as_far_as_it_is_kept(pages, most, data):
+    """Of the pages before, those that are kept now; the page itself; and then on from there."""
+    history = History(["page"], most)
+    for page in pages:
         history.append(page, [page])
-    twin, pages, column = history.copy(), history.pages, history["x"]
-    expected = pages.tolist()
-    history.append(7, [7])
-    history.append(8, [8])
-    column[:] = pages[:] = -1
-    assert twin.pages.tolist() == twin["x"].tolist() == expected
-    assert history.pages.tolist() == history["x"].tolist() == [0, 4, 8]
+    page = data.draw(st.integers(0, pages[-1]))
+    now, was = history.pages.tolist(), history.until(page, [page])
+    step = stride(page, most)
+    assert was.pages.tolist() == [p for p in now if p < page and p % step == 0] + [page]
+    assert was["page"].tolist() == was.pages.tolist()
+    assert history.pages.tolist() == now
+    for later in range(page, pages[-1] + 1):
+        was.append(later, [later])
+    kept = [p for p in now if p < page] + [*range(page, pages[-1] + 1)]
+    step = stride(pages[-1], most)
+    assert was["page"].tolist() == [p for p in kept[:-1] if p % step == 0] + kept[-1:]
+    with pytest.raises(ValueError, match="broadcast"):
+        was.append(pages[-1], [1, 2])
 
 
 def rows(count):
