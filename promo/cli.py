@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
+import shlex
 import sys
 import threading
 import time
@@ -84,13 +84,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--follow", action="store_true", help="wait for new rows at the end")
     run.add_argument("--learning-rate", type=_rate, help="of sgd-logistic, from now on")
     experts = (
-        "with commas between (sgd-logistic): of sgd-logistic, base-rate, renewable-logistic, "
+        "with commas between: of sgd-logistic, base-rate, renewable-logistic, "
         "renewable-logistic-quadratic, mixture; at a price, naive-bayes, hoeffding-tree, "
         "nearest-neighbours, random-forest"
     )
     which = run.add_mutually_exclusive_group()
     which.add_argument(
-        "--models", type=_names, metavar="NAMES", help=f"experts of a new store, {experts}"
+        "--models", type=_names, metavar="NAMES", help=f"of a new store (sgd-logistic), {experts}"
     )
     which.add_argument(
         "--merging", action="store_true", help="only what promo scale can go on with"
@@ -106,7 +106,10 @@ def parser() -> argparse.ArgumentParser:
     _add_stream(scale)
     where = scale.add_mutually_exclusive_group()
     where.add_argument(
-        "--scheduler", type=_address, metavar="ADDRESS", help="to join, as in tcp://host:8786"
+        "--scheduler",
+        type=options.address,
+        metavar="ADDRESS",
+        help="to join, as in tcp://host:8786",
     )
     where.add_argument("--workers", type=_count, help="to start here instead (2)")
     scale.add_argument(
@@ -131,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
         "--models",
         type=_names,
         metavar="NAMES",
-        help=f"other experts, which learn the rows up to the page anew, {experts}",
+        help=f"other experts than its own, which learn the rows up to the page anew, {experts}",
     )
     fork.set_defaults(run=_fork)
 
@@ -223,12 +226,6 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _address(text: str) -> str:
-    if not re.fullmatch(r".+:\d+/?", text):
-        raise argparse.ArgumentTypeError(f"{text}: expected an address, as tcp://host:8786")
-    return text
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parser().parse_args(argv)
@@ -239,7 +236,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read along has seen enough
+    except OSError as error:  # of what is printed
+        if not isinstance(error, BrokenPipeError):  # else whoever read along has seen enough
+            print(f"promo: cannot print: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -252,8 +251,8 @@ def _service(url: str | None) -> Service:
 
 
 def _api(arguments: argparse.Namespace) -> int:
-    from promo.api import serve
-
+    with Interruption().heard() as interruption, interruption.held():
+        from promo.api import serve
     data = arguments.data or data_dir() / "main.db"
     world, rows, seed = arguments.world, arguments.rows, arguments.seed
     serve(arguments.host, arguments.port, world, rows, seed, data, arguments.faults)
@@ -354,7 +353,7 @@ def _learn(arguments: argparse.Namespace, service: Service, interruption: Interr
             if arguments.json:
                 print(json.dumps(summary_of(trainer.status, before, after, seconds)))
         if code == 0 and not arguments.json:
-            print(f"{after.rows:,} rows in {path}: promo show --db {path}")
+            print(f"{after.rows:,} rows in {path}: promo show --db {shlex.quote(str(path))}")
         return code
 
 
@@ -396,7 +395,9 @@ def _fork(arguments: argparse.Namespace) -> int:
         rates = {} if rate is None else {SGDLogistic.name: rate}
         out = arguments.out
         fork(source, arguments.page, out, models=models, settings=settings, rates=rates)
-    print(f"page {arguments.page:,} of {path} is in {out}; go on with: promo run --db {out}")
+        api = ["--api", source.source] if "://" in source.source else []
+    go_on = shlex.join(["promo", "run", "--db", str(out), *api])
+    print(f"page {arguments.page:,} of {path} is in {out}; go on with: {go_on}")
     return 0
 
 

@@ -16,7 +16,7 @@ from promo.errors import StoreError
 from promo.history import stride
 from promo.line import Line
 from promo.models.results import Model
-from promo.store import Reader, Store, new_store
+from promo.store import Reader, Store, check_ledger, new_store
 
 _SEEN = ("data", "page", "event", "quarantine")
 _LEARNED = ("model", "coefficient", "metric", "checkpoint")
@@ -58,7 +58,7 @@ def fork(
     ------
     StoreError
         The page has no checkpoint, or there is such a file already; or rows are in Parquet files,
-        or what is stored cannot be learned.
+        are missing, or cannot be learned.
     ValueError
         No such model has a learning rate.
     """
@@ -67,6 +67,7 @@ def fork(
     anew = models is not None and _names(models) != source.states.keys()
     if source.settings.get("parquet"):
         raise StoreError(f"{source.path} has its rows in Parquet files: a fork would lack them")
+    check_ledger(source)
     kept = settings if anew and settings is not None else source.settings
     with (
         source.as_of(page),

@@ -37,11 +37,16 @@ class Line:
     ------
     StoreMismatch
         The store holds other models, or a broken state.
+    ValueError
+        Two of the models have one name.
     """
 
     def __init__(self, store: Store, models: Sequence[Model]) -> None:
         self.store, self.models = store, tuple(models)
-        self._initial = {state.name: state.state for m in self.models for state in m.states()}
+        states = [state for model in self.models for state in model.states()]
+        self._initial = {state.name: state.state for state in states}
+        if len(self._initial) < len(states):
+            raise ValueError(f"two of these models have one name: {[s.name for s in states]}")
         self.restore()
 
     def learn(self, batch: Batch) -> None:

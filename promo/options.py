@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -116,3 +117,10 @@ def _stream(
             file=sys.stderr,
         )
     return stream
+
+
+def address(text: str) -> str:
+    """Return the address of a scheduler, if it is one."""
+    if not re.fullmatch(r".+:\d+/?", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected an address, as tcp://host:8786")
+    return text

@@ -7,11 +7,12 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any
 
-from promo.store import Reader
+from promo.store import Reader, check_ledger
 
 
 def facts_of(reader: Reader) -> dict[str, Any]:
     """Return what a store holds, as JSON can hold it."""
+    check_ledger(reader)
     facts: dict[str, Any] = {
         "store": str(reader.path),
         "source": reader.source,

@@ -130,9 +130,14 @@ def test_controls_and_four_figures_are_in_sight(board, shots):
             assert [box for box in boxes if box[1] < top - 1 or box[3] > bottom + 1] == []
 
 
+CUT_OFF = """() => [...document.querySelectorAll(".promo .widget-html")]
+  .filter(each => each.scrollWidth > each.clientWidth)
+  .map(each => [each.scrollWidth, each.clientWidth, each.innerText.slice(0, 60)])"""
+
+
 @pytest.mark.browser
-def test_controls_stand_in_one_row(board):
-    """At 1280, with Lab's list of files beside them, there is room for all, and a track to drag."""
+def test_there_is_room_beside_the_list_of_files(board):
+    """At 1280, for all controls in a row, a track to drag, all of a table; and one scroll bar."""
 
     def box(locator):
         return locator.first.bounding_box()
@@ -143,6 +148,8 @@ def test_controls_stand_in_one_row(board):
         play, over = (box(board.get_by_role("button", name=n)) for n in ("Play", "Start over"))
         assert abs(play["y"] - over["y"]) < 5
         assert box(slider(board, "Learning rate").locator(".noUi-base"))["width"] > 50
+        wait_for(lambda: board.evaluate(CUT_OFF) == [])
+        assert board.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
     finally:
         board.keyboard.press("Control+b")
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -52,3 +54,28 @@ def test_ignored_it_stays_ignored():
             interruption.check()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+LOST = """
+import os, signal, sys
+from promo.cli import main
+
+class Pressing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "promo.api":
+            Pressing()
+
+sys.meta_path.insert(0, Finder)
+sys.exit(main(["api", "--port", "0", "--rows", "10", "--data", sys.argv[1]]))
+"""
+
+
+def test_pressed_in_a_callback_of_an_import_the_api_does_not_start(tmp_path):
+    """Python loses what is raised there, as when a module's lock is let go of."""
+    command = [sys.executable, "-c", LOST, tmp_path / "world.db"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pages import batch, cuts, employees, pages_of, split
 from promo.models import anytime
+from promo.models.logistic import RenewableLogistic
 from promo.models.regressions import FORMULAS, MOMENTS, Regressions
 from promo.models.results import Coefficient
 from states import assert_refused
@@ -340,3 +341,11 @@ def test_a_broken_state_is_refused(state):
     """A state that is none raises ValueError and leaves the model as it was."""
     model = learned(pages_of(employees(30)))
     assert_refused(model, {**states_of(model), MOMENTS: state})
+
+
+@pytest.mark.parametrize("kind", [Regressions, RenewableLogistic])
+@pytest.mark.parametrize("level", [{"alpha": 0.0}, {"alpha": 1.0}, {"alpha": math.nan}, {"g": 0.0}])
+def test_a_level_that_is_none_is_refused_at_once(kind, level):
+    """Not in the midst of a stream."""
+    with pytest.raises(ValueError, match="expected alpha in"):
+        kind(**level)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -117,10 +118,12 @@ def test_a_run_goes_on_where_the_last_one_stood(whole, url, tmp_path):
 
 def test_a_fork_goes_on_to_the_same_end(whole, url, tmp_path):
     """`promo fork`, then `promo run`: the tables are those of the run that was left."""
-    db = tmp_path / "fork.db"
+    db = tmp_path / "a fork.db"
     code, output, said = promo("fork", "--db", whole[0], "--page", 5, "--out", db)
     assert (code, said) == (0, "")
-    assert output == f"page 5 of {whole[0]} is in {db}; go on with: promo run --db {db}\n"
+    told, go_on = output.rstrip("\n").split("; go on with: ")
+    assert told == f"page 5 of {whole[0]} is in {db}"
+    assert shlex.split(go_on) == ["promo", "run", "--db", str(db), "--api", url]
     assert pages_in(db) == 6
     assert learn(url, db)["pages"] == PAGES - 6
     assert contents(db) == contents(whole[0])
@@ -274,6 +277,15 @@ def test_failures_are_one_line(failure, url, tmp_path):
     assert reason in said
     assert (db.read_bytes() if db.exists() else None) == before
     assert prepare or list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_at_the_other_end_is_one_line(whole):
+    """What cannot be printed, as to a file on a full disk, is no traceback."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "promo", "show", "--db", whole[0]]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (1, "promo: cannot print: No space left on device\n")
 
 
 @pytest.mark.parametrize(

@@ -727,6 +727,9 @@ IMPOSSIBLE = {
     "page before the first": ["UPDATE page SET page = -5 WHERE page = 0"],
     "page beyond counting": ["UPDATE page SET page = 9223372036854775807 WHERE page = 4"],
     "said twice": ["INSERT INTO stream SELECT * FROM stream"],
+    "a row that is gone": ["DELETE FROM data WHERE rowid = 7"],
+    "a row that is gone for good": ["DELETE FROM data WHERE rowid = 7",
+                                   "UPDATE data SET rowid = rowid - 1 WHERE rowid > 7"],
     "rows that no page brought": ["INSERT INTO data VALUES (999, 1, 1, 1)"],
     "row beyond counting": ["UPDATE data SET rowid = 9223372036854775807 WHERE id = 7"],
     "checkpoint beyond counting": ["UPDATE checkpoint SET rowid = 9223372036854775807"
@@ -750,6 +753,9 @@ def test_what_no_stream_has_left_is_not_gone_on_with(stored, statements):
         ("INSERT INTO event (page, at, kind, detail) VALUES (0, '', 'x', '[1]')", "report"),
         ("UPDATE stream SET settings = '[]'", "report"),
         ("UPDATE checkpoint SET states = substr(states, 1, 20)", "fork"),
+        ("DELETE FROM data WHERE rowid = 7", "fork"),
+        ("DELETE FROM data WHERE rowid = 7", "report"),
+        ("DELETE FROM data WHERE rowid = 7", "show"),
         (
             "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
             "INSERT INTO metric (page, model, name, value) SELECT i, 'm', 'x', 0.0 FROM n",
@@ -762,10 +768,20 @@ def test_contents_that_are_none_are_one_line(stored, statement, command, capsys,
     change(stored, (statement,))
     page = ["--page", "4"] if command == "fork" else []
     out = str(tmp_path / "out.html")
-    assert main([command, "--db", str(stored), *page, "--out", out]) == 1
+    where = [] if command == "show" else ["--out", out]
+    assert main([command, "--db", str(stored), *page, *where]) == 1
     said = capsys.readouterr().err
     assert (said.startswith("promo: "), said.count("\n")) == (True, 1), said
     assert not Path(out).exists()
+
+
+@pytest.mark.parametrize("options", [{"page_size": 0}, {"synchronous": "FULLL"}])
+def test_parameters_that_make_no_sense_make_no_file(path, options):
+    """They are refused by name before anything is written."""
+    [name] = options
+    with pytest.raises(StoreError, match=name):
+        Store(path, **IDENTITY | options)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_log_without_its_store_is_not_taken_for_anothers(stored, tmp_path):

@@ -262,7 +262,7 @@ def test_a_fork_with_other_models_is_the_run_that_had_them_from_the_start(
     boxes = page["fork"].experts.boxes
     assert {name for name, box in boxes.items() if box.value} == {*NAMES}
     page["fork"].fold.value = True
-    wait_for(lambda: page["fork"].experts.widget.layout.display == "")
+    wait_for(lambda: page["fork"].unfolded.layout.display == "")
     for name, box in boxes.items():
         box.value = name in others
     page["fork"].button.click()

@@ -1045,3 +1045,10 @@ def test_killed_at_random_instants_it_ends_with_the_same_tables(long_api, path, 
         with open_trainer(each, long_api.url, long_api.source) as trainer:
             assert trainer.run().total_pages == trainer.snapshot.page + 1 > done + 1
     assert tables(path) == tables(tmp_path / "clean.db")
+
+
+def test_two_models_of_one_name_are_refused(make, path):
+    """A store tells states by their names."""
+    with pytest.raises(ValueError, match="one name"):
+        make([SGDLogistic(), SGDLogistic()])
+    make().close()  # and lets go of the store

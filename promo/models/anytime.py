@@ -43,6 +43,20 @@ def _asymptotic_square(n: _N, alpha: float, g: float, log: Callable[[_N], _N]) -
     return (g + n) / n * (log((g + n) / g) - 2 * math.log(alpha))
 
 
+def check_level(alpha: float, g: float) -> tuple[float, float]:
+    """Return both; ValueError unless alpha lies in (0, 1) and g above 0.
+
+    Examples
+    --------
+    >>> check_level(0.05, g=0.0)
+    Traceback (most recent call last):
+    ValueError: alpha=0.05, g=0.0: expected alpha in (0, 1) and g above 0
+    """
+    if not (0 < alpha < 1 and 0 < g < math.inf):
+        raise ValueError(f"alpha={alpha}, g={g}: expected alpha in (0, 1) and g above 0")
+    return alpha, g
+
+
 def log_evidence(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) -> Floats:
     """Return the log Bayes factor against a coefficient of zero, a test martingale if it is zero.
 

@@ -81,7 +81,7 @@ class RenewableLogistic:
         self, quadratic: bool = False, alpha: float = anytime.ALPHA, g: float = anytime.G
     ) -> None:
         self.name = "renewable-logistic-quadratic" if quadratic else "renewable-logistic"
-        self.alpha, self.g = alpha, g
+        self.alpha, self.g = anytime.check_level(alpha, g)
         self._terms = _QUADRATIC if quadratic else _LINEAR
         self._left, self._right = np.array(list(self._terms)).T
         self._standard, self._learned = Standard(), 0

@@ -95,7 +95,7 @@ class Regressions:
     """
 
     def __init__(self, alpha: float = anytime.ALPHA, g: float = anytime.G) -> None:
-        self.alpha, self.g = alpha, g
+        self.alpha, self.g = anytime.check_level(alpha, g)
         self._groups = (_EMPTY, _EMPTY)
         self._excluded: list[Excluded] = [None] * len(_SLOPES)
         self._news: int | None = None  # the page that nothing was estimated from yet

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from promo.errors import StoreMismatch
 from promo.memory import Memory
 from promo.snapshot import Snapshot
-from promo.store import Event, Reader
+from promo.store import Event, Reader, check_ledger
 
 EVENTS, QUARANTINED = 60, 20  # the newest, so many at most
 
@@ -45,9 +45,10 @@ def contents(reader: Reader) -> Contents:
     Raises
     ------
     StoreMismatch
-        What the store keeps of past pages does not fit its newest one.
+        What the store keeps of past pages does not fit its newest one, or rows are missing.
     """
     with reader.at_one_commit():
+        check_ledger(reader)
         try:
             memory = Memory(reader, reader.coefficients(), reader.metrics())
         except (LookupError, TypeError, ValueError) as error:

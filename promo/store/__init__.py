@@ -5,9 +5,10 @@ and `Store.commit` writes the rows, the page, the models' states, the coefficien
 together or not at all. `Reader` reads the same file, also while it is being written.
 """
 
+from promo.store.ledger import check_ledger
 from promo.store.new import new_store
 from promo.store.reader import Cursor, Event, Reader
 from promo.store.sifted import Elsewhere, Sifted
 from promo.store.writer import Store
 
-__all__ = ["Cursor", "Elsewhere", "Event", "Reader", "Sifted", "Store", "new_store"]
+__all__ = ["Cursor", "Elsewhere", "Event", "Reader", "Sifted", "Store", "check_ledger", "new_store"]

@@ -58,7 +58,7 @@ class Store(Reader):
     StoreMismatch
         The file holds another stream or other settings, is not a store, or is too new.
     StoreError
-        The file cannot be opened.
+        The file cannot be opened, or a parameter is out of range.
     """
 
     def __init__(
@@ -70,6 +70,9 @@ class Store(Reader):
         settings: Mapping[str, Any] | None = None,
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
     ) -> None:
+        if page_size < 1 or synchronous not in ("NORMAL", "FULL"):
+            told = f"page_size={page_size}, synchronous={synchronous!r}"
+            raise StoreError(f"{told}: a page has 1 row or more; NORMAL or FULL")
         self._expected = {
             "source": source,
             "page_size": page_size,

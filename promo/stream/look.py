@@ -30,7 +30,9 @@ def look(url: str, patience_s: float = _PATIENCE_S) -> Verdict:
         stream = PageStream(url, window=1, timeout=patience_s, deadline=patience_s)
         stream.check()
     except StreamError as error:
-        said = f"{str(error)[:1].upper()}{str(error)[1:]}"
+        said = str(error)
+        if not said.startswith("http"):  # an address is written as it is
+            said = f"{said[:1].upper()}{said[1:]}"
         return Verdict(False, (said if said.endswith("?") else f"{said}.",))
     reached = f"Reachable: {stream.base_url}."
     try:

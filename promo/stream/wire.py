@@ -270,6 +270,7 @@ class HTTPWire:
             raise _Again(line, seconds)
         hint = {
             404: "is this the root of the service?",
+            422: "is this the root of the service?",
             401: "it asks for a login",
             403: "it forbids it",
         }

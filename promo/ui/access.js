@@ -5,7 +5,7 @@ const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .wid
 const PLAYS = ["Play or rest", "Back to the start", "Again and again"]; // of widgets.Play
 const REST_MS = 1000; // between two announcements, so that one can be heard out
 const APART_MS = 500; // between two looks at the page, which is laid out for each
-const UNSEEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
+const UNSEEN = "position: fixed; top: 0; left: 0; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
 
 // A key is for the control that has the focus, not for Lab, where Enter would edit the cell and m
 // make it Markdown. With Ctrl and the like it is Lab's, and so is Shift Enter, which runs the cell.

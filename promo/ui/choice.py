@@ -14,6 +14,8 @@ from promo.ui.common import check_box, html, sheet
 from promo.ui.publisher import close_board
 from promo.ui.style import headed
 
+PRICES = "Beside each expert: µs a row, in pages of 10 and of 1,000 rows"
+
 
 class ExpertBoxes:
     """A check box for each expert, with its price.

@@ -22,7 +22,7 @@ from promo.snapshot import Snapshot
 from promo.stream.look import look
 from promo.trainer import Trainer
 from promo.ui.board import Board
-from promo.ui.choice import ExpertBoxes
+from promo.ui.choice import PRICES, ExpertBoxes
 from promo.ui.common import html, sheet
 from promo.ui.publisher import close_board
 from promo.ui.style import row_layout
@@ -32,7 +32,6 @@ _WIDE = {"description_width": "initial"}
 _RUNS, _WORLD, _ADDRESS = "the API that runs", "a made-up world", "another address"
 _ALPHAS = (0.1, ALPHA, 0.01)
 _NEW = ""
-_PRICES = "Beside each expert: µs a row, in pages of 10 and of 1,000 rows"
 
 
 class Choose:
@@ -104,7 +103,7 @@ class Choose:
             [self.verdict],
             [self.store, self.name, self.alpha],
             [self.experts.widget],
-            [html(f'<div class="promo-legend">{_PRICES}</div>')],
+            [html(f'<div class="promo-legend">{PRICES}</div>')],
             [self.open, self.note],
         ]
         self._form = widgets.VBox([widgets.HBox(row, layout=row_layout()) for row in rows])

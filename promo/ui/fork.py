@@ -16,7 +16,7 @@ from promo.history import stride
 from promo.snapshot import Snapshot
 from promo.store import Reader, Store
 from promo.trainer import Trainer
-from promo.ui.choice import ExpertBoxes
+from promo.ui.choice import PRICES, ExpertBoxes
 from promo.ui.common import html
 from promo.ui.controls import Controls
 from promo.ui.publisher import close_tree
@@ -68,7 +68,9 @@ class Fork:
         self.fold = widgets.ToggleButton(description="Models …", layout={"width": "auto"})
         self.note = html()
         row = widgets.HBox([self.button, self.fold, self.note], layout=row_layout())
-        self.widget = widgets.VBox([row, self.experts.widget])
+        prices = html(f'<div class="promo-legend">{PRICES}</div>')
+        self.unfolded = widgets.VBox([self.experts.widget, prices])
+        self.widget = widgets.VBox([row, self.unfolded])
         self.widget.add_class("promo")
         self.update(travel.trainer.snapshot)
 
@@ -139,7 +141,7 @@ class Fork:
     def update(self, live: Snapshot) -> None:
         """Show the fork's controls, and say what is going on."""
         self.button.disabled = self._is_making or live.page is None
-        self.experts.widget.layout.display = "" if self.fold.value else "none"
+        self.unfolded.layout.display = "" if self.fold.value else "none"
         if self.trainer is not None:
             self._show(self.trainer)
         self.note.value = f'<div class="promo-legend">{self._in_words()}</div>'

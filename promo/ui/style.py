@@ -44,6 +44,7 @@ CSS = """
 .promo tbody th { font-weight: normal; border: none; }
 .promo tr.first th { white-space: normal; padding-top: 10px;
   color: var(--jp-ui-font-color2, #555); }
+.promo table.promo-regressions :is(th, td) { padding-left: 2px; padding-right: 1px; }
 .promo table.promo-findings td { vertical-align: top; }
 .promo table.promo-findings :is(th, td:last-child) { white-space: normal; }
 .promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }

@@ -53,7 +53,7 @@ class CoefficientTable:
 def as_html(snapshot: Snapshot, switch: ColliderSwitch) -> str:
     """Return the table of the regressions that a switch shows, at a snapshot."""
     body = "".join(_section(snapshot, switch, model) for model in switch.formulas)
-    return table(_TITLE, _COLUMNS, body)
+    return table(_TITLE, _COLUMNS, body, "promo-regressions")
 
 
 def _section(snapshot: Snapshot, switch: ColliderSwitch, model: str) -> str:
