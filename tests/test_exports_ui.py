@@ -4,7 +4,9 @@ import csv
 import io
 import re
 import threading
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from clocks import wait_for
@@ -118,6 +120,38 @@ def test_a_figure_stands_alone(trainer, key):
     assert data.startswith(b'<svg xmlns="http://www.w3.org/2000/svg"')
     assert b"<style>" in data
     assert press(exports.png) == (f"my stream-{key}.png", kind, data)
+
+
+def test_the_surface_is_what_is_seen(trainer):
+    """Where the page has one, "Who gets promoted?" is that, with its expert, shades and people."""
+    surface = ui.SurfaceFigure(trainer, "Who gets promoted?")
+    exports = ui.Exports(trainer, surface=surface)
+    titles = dict(exports.figure.options)
+    assert titles["Who gets promoted?"] == exports.figure.value == "surface"
+    exports.svg.click()
+    wait_for(lambda: "nothing to draw yet" in exports.message.value)
+    trainer.run(20)
+    wait_for(lambda: surface.update(trainer.snapshot) or surface.map.visible)
+    name, kind, data = press(exports.svg)
+    drawn = ElementTree.fromstring(data)
+    assert (name, kind) == ("my stream-surface.svg", "image/svg+xml")
+    areas = {"red": 0.0, "even": 0.0, "blue": 0.0}
+    for path in drawn.iter("{http://www.w3.org/2000/svg}path"):
+        boxes = re.findall(r"M([-0-9.]+) ([-0-9.]+)H([-0-9.]+)V([-0-9.]+)H", path.get("d"))
+        for left, top, right, bottom in boxes:
+            red, _, blue = bytes.fromhex(path.get("style")[6:12])
+            shade = "red" if red > blue else "blue" if blue > red else "even"
+            areas[shade] += (float(right) - float(left)) * (float(bottom) - float(top))
+    assert sum(areas.values()) == pytest.approx(350 * 254, rel=0.01)  # the whole field
+    proba = np.array(surface.map.color)
+    weight = np.ones(len(proba))
+    weight[[0, -1]] = 0.5  # those at an edge are cut in half
+    likely = (weight[:, None] * weight * (np.rint(40 * proba) > 20)).sum() / weight.sum() ** 2
+    assert areas["blue"] / (350 * 254) == pytest.approx(likely, abs=0.01)
+    text = "".join(drawn.itertext())
+    assert f"says {surface.expert.value}" in text
+    assert f"from {proba.min():.0%} to {proba.max():.0%}; 120 people" in text
+    assert {"even odds", "promoted", "not promoted"} <= {each.text for each in drawn.iter()}
 
 
 def test_a_figure_is_that_of_the_snapshot_shown(trainer):

@@ -15,9 +15,20 @@ from promo.errors import PromoError
 from promo.report.csv_files import TABLES, write_csv
 from promo.report.figures import Beside, Drawing, drawings
 from promo.report.page import report
+from promo.report.surface import Surface, surface_drawing
 from promo.store import Reader
 
-__all__ = ["TABLES", "Beside", "Drawing", "drawings", "report", "write_csv", "write_report"]
+__all__ = [
+    "TABLES",
+    "Beside",
+    "Drawing",
+    "Surface",
+    "drawings",
+    "report",
+    "surface_drawing",
+    "write_csv",
+    "write_report",
+]
 
 
 def write_report(db: str | Path, out: str | Path) -> Path:

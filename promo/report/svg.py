@@ -33,6 +33,8 @@ DARK = LIGHT | {
     "ink": "#ececec", "soft": "#b4b4b4", "faint": "#33363b", "blue": "#4FA8E0", "sky": "#9AD4F5",
     "vermillion": "#F0803C", "green": "#2BBF93", "grey": "#9a9a9a",
 }  # fmt: skip
+_SHADES = 40  # steps from one end to the other
+_ENDS, _MIDDLE = ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)), (0xF7, 0xF7, 0xF7)
 DASHES = {"solid": "", "dashed": "7 4", "dotted": "2 3", "dash-dotted": "7 3 2 3"}
 
 
@@ -93,10 +95,10 @@ class Plot:
         d = _path(*self._at(x, y))
         self._drawn.append(f'<path class="band {colour}" fill-opacity="{opacity}" d="{d}"/>')
 
-    def dots(self, x: Floats, y: Floats, colour: str, label: str) -> None:
+    def dots(self, x: Floats, y: Floats, colour: str, label: str, width: float = 5) -> None:
         """Draw a dot at each point, shapes (n,)."""
-        stroke = f'class="{colour}" stroke-width="5" stroke-linecap="round" stroke-opacity="0.6"'
-        self._mark(x, y, stroke, "h0", label)
+        stroke = f'class="{colour}" stroke-width="{width}" stroke-linecap="round"'
+        self._mark(x, y, f'{stroke} stroke-opacity="0.6"', "h0", label)
 
     def crosses(self, x: Floats, y: Floats, colour: str, label: str) -> None:
         """Draw a cross at each point, shapes (n,)."""
@@ -109,6 +111,39 @@ class Plot:
         self._drawn.append(f'<path {stroke} d="{d}"/>')
         key = f'<path {stroke} d="M12 0{mark}"/>'
         self._labels.append((_TOP + _APART * len(self._labels), key, label))
+
+    def shades(self, x: Floats, y: Floats, values: Floats, ends: tuple[str, str]) -> None:
+        """Fill the field by values in 0..1, shape (m, n), at y of (m,) and x of (n,), ascending.
+
+        From vermillion by white to blue, in steps, neighbours of a shade together; `ends` are what
+        0 and 1 are called.
+        """
+        (left, right), (low, high) = (self._edges(each) for each in (x, y))
+        (px, _), (qx, _) = self._at(left, y[:1]), self._at(right, y[:1])
+        (_, top), (_, bottom) = self._at(x[:1], high), self._at(x[:1], low)
+        steps = np.rint(values * _SHADES).astype(int)
+        paths: dict[int, list[str]] = {}
+        for row, a, b in zip(steps.tolist(), top, bottom, strict=True):
+            begin = 0
+            for at in range(1, len(row) + 1):
+                if at == len(row) or row[at] != row[begin]:
+                    box = f"M{px[begin]:.1f} {a:.1f}H{qx[at - 1]:.1f}V{b:.1f}H{px[begin]:.1f}Z"
+                    paths.setdefault(row[begin], []).append(box)
+                    begin = at
+        for step, boxes in paths.items():
+            style = f"fill:{_shade(step / _SHADES)};stroke:none"
+            self._drawn.append(
+                f'<path style="{style}" shape-rendering="crispEdges" d="{"".join(boxes)}"/>'
+            )
+        for value, text in zip((0.0, 1.0), ends, strict=True):
+            key = f'<path style="fill:{_shade(value)};stroke:none" d="M6 -5h12v10h-12Z"/>'
+            self._labels.append((_TOP + _APART * len(self._labels), key, text))
+
+    @staticmethod
+    def _edges(values: Floats) -> tuple[Floats, Floats]:
+        """Return where cells begin and end whose middles are ascending values, shape (n,)."""
+        between = (values[1:] + values[:-1]) / 2
+        return np.append(values[:1], between), np.append(between, values[-1:])
 
     def level(self, y: float, colour: str, dash: str, label: str = "") -> None:
         """Draw a horizontal line from end to end."""
@@ -181,6 +216,15 @@ class Plot:
             f'<text class="key" x="30" y="4">{escape(text)}</text></g>'
             for y, (_, key, text) in zip(places, labels, strict=True)
         )
+
+
+def _shade(value: float) -> str:
+    """Return a colour between vermillion, white and blue, as the page's surfaces have it."""
+    one, other = (_ENDS[0], _MIDDLE) if value < 0.5 else (_MIDDLE, _ENDS[1])
+    share = 2 * value if value < 0.5 else 2 * value - 1
+    return "#" + "".join(
+        f"{round(a + (b - a) * share):02x}" for a, b in zip(one, other, strict=True)
+    )
 
 
 def element(key: str, title: str, described: str, width: int, height: int, inside: str) -> str:

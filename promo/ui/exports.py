@@ -18,6 +18,7 @@ from promo.ui.beside import Run
 from promo.ui.common import html, sheet
 from promo.ui.download import Download
 from promo.ui.style import headed, row_layout
+from promo.ui.surface import SurfaceFigure
 
 MOST_BYTES = 20_000_000  # that go through the browser; a larger table is written beside the store
 _FIGURES = (
@@ -42,16 +43,23 @@ class Exports:
         Whose store to read.
     beside
         Another run, which figures show as well.
+    surface
+        The page's figure of the people, where it is not a `SampleFigure`.
     """
 
-    def __init__(self, trainer: Trainer, beside: Run | None = None) -> None:
+    def __init__(
+        self, trainer: Trainer, beside: Run | None = None, surface: SurfaceFigure | None = None
+    ) -> None:
         self._store, self._snapshot = trainer.store.path, trainer.snapshot
-        self._other = beside
+        self._other, self._surface = beside, surface
         self._worker = ThreadPoolExecutor(1, "promo-exports")
         self.report = _button("Report", "Save all that the store holds as one HTML file")
         self.table = _choice("Table", [*TABLES])
         self.csv = _button("CSV", "Save the table for a spreadsheet")
-        self.figure = _choice("Figure", _FIGURES)
+        figures = [
+            (title, "surface" if surface and key == "sample" else key) for title, key in _FIGURES
+        ]
+        self.figure = _choice("Figure", figures)
         self.svg = _button("SVG", "Save the figure as a drawing")
         self.png = _button("PNG", "Save the figure as a picture")
         self.message = html()
@@ -117,7 +125,10 @@ class Exports:
         run = other.snapshot if other else None
         beside = Beside(other.name, other.since, run) if other and run else None
         with Reader(self._store) as reader:
-            drawn = {each.key: each for each in drawings(snapshot, reader.settings, beside)}
+            made = [*drawings(snapshot, reader.settings, beside)]
+        if self._surface and (surface := self._surface.drawing()):
+            made.append(surface)
+        drawn = {each.key: each for each in made}
         if key not in drawn:
             self.download.refuse()
             return "There is nothing to draw yet."

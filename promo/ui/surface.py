@@ -10,6 +10,7 @@ import bqplot as bq
 import numpy as np
 
 from promo.models.results import Model
+from promo.report import Drawing, Surface, surface_drawing
 from promo.snapshot import Snapshot
 from promo.ui.opinions import Answer, Answering, contour, experts_of, grid, opinions
 from promo.ui.plot import NOWHERE, Figure, axis, move, move_dots, points
@@ -39,6 +40,8 @@ class SurfaceFigure(Figure):
     def __init__(self, trainer: Answering, title: str = "Where are the chances?") -> None:
         self._trainer, self._answer = trainer, Answer()
         self._picked: tuple[float, float] | None = None
+        self._title = title
+        self._shown: Surface | None = None
         self.expert = choose_expert(trainer)
         x, y = bq.LinearScale(min=-4, max=4), bq.LinearScale(min=-4, max=4)
         colour = bq.ColorScale(colors=["#D55E00", "#f7f7f7", "#0072B2"], min=0, max=1)
@@ -86,6 +89,11 @@ class SurfaceFigure(Figure):
         """How many answers have come."""
         return self._answer.count
 
+    def drawing(self) -> Drawing | None:
+        """Return what is shown as SVG, to take along; None before there is anything."""
+        shown = self._shown
+        return surface_drawing(shown, self._title) if shown and shown.people.size else None
+
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
         ability, competence, promoted = snapshot.sample[:, -_PEOPLE:]
@@ -100,9 +108,13 @@ class SurfaceFigure(Figure):
         with self.map.hold_sync():
             self.map.visible = snapshot.rows > 0  # without rows it is even odds everywhere
             self.map.x, self.map.y, self.map.color = xs, ys, proba
-        move_dots(self.boundary, *contour(xs, ys, proba - 0.5))
+        even = contour(xs, ys, proba - 0.5)
         edges = [contour(xs, ys, bound - 0.5) for bound in bounds] or [(np.empty(0), np.empty(0))]
-        move_dots(self.band, *(np.concatenate(each) for each in zip(*edges, strict=True)))
+        along, up = (np.concatenate(each) for each in zip(*edges, strict=True))
+        move_dots(self.boundary, *even)
+        move_dots(self.band, along, up)
+        people = snapshot.sample[:, -_PEOPLE:]
+        self._shown = Surface(about[0], xs, ys, proba, even, (along, up), people)
         hint = "Click on a dot, or ask <b>What if?</b>: each expert says what it thinks."
         self.say(said or (hint if snapshot.rows else "No row is learned yet."))
 
