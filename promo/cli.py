@@ -236,9 +236,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:  # of what is printed
+    except OSError as error:  # as when what is printed goes to a full disk
         if not isinstance(error, BrokenPipeError):  # else whoever read along has seen enough
-            print(f"promo: cannot print: {error.strerror}", file=sys.stderr)
+            print(f"promo: {error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

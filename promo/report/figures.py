@@ -119,7 +119,7 @@ def sample(snapshot: Snapshot) -> Drawing | None:
         f"{len(promoted):,} of {snapshot.rows:,} rows, each as likely to be shown as any; "
         f"{chosen.mean():.0%} of them promoted.{told}"
     )
-    return _drawing("sample", "Who gets promoted?", plot, words)
+    return as_drawing("sample", "Who gets promoted?", plot, words)
 
 
 def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
@@ -165,7 +165,7 @@ def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
         )
         + f" A coin toss has {log(2):.4f}. {_changes(len(snapshot.rate_changes))}"
     )
-    return _drawing("loss", "How well do we predict?", plot, words)
+    return as_drawing("loss", "How well do we predict?", plot, words)
 
 
 def slopes(
@@ -203,7 +203,7 @@ def slopes(
                 words.append(f"Beside it, {name}: {slope[-1]:+.3f} after {rows[-1]:,.0f} rows.")
     plot.level(0.0, "grey", "solid")
     words.append(f"Bands: {1 - alpha:.0%} at one look and, wider and paler, at any time.")
-    return _drawing("slopes", "Does competence move network ability?", plot, " ".join(words))
+    return as_drawing("slopes", "Does competence move network ability?", plot, " ".join(words))
 
 
 def shares(snapshot: Snapshot) -> Drawing | None:
@@ -262,7 +262,8 @@ def percent(share: float) -> str:
 # -- the plots' parts -----------------------------------------------------------------------
 
 
-def _drawing(key: str, title: str, plot: Plot, words: str) -> Drawing:
+def as_drawing(key: str, title: str, plot: Plot, words: str) -> Drawing:
+    """Return a plot as a figure with its words."""
     return Drawing(key, title, plot.svg(key, title, words), HEIGHT, words)
 
 

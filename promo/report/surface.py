@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from promo.report.figures import Drawing
-from promo.report.svg import HEIGHT, Axis, Floats, Plot
+from promo.report.figures import Drawing, as_drawing
+from promo.report.svg import Axis, Floats, Plot
 
 
 class Surface(NamedTuple):
@@ -20,7 +20,8 @@ class Surface(NamedTuple):
     proba
         P(promoted), shape (m, n).
     even, band
-        Points, x and y, where odds are even, and where they are at an end of the 95% interval.
+        Points, x and y of shape (k,), where odds are even, and where they are at an end of the 95%
+        interval: none for an expert without.
     people
         Network ability, competence and promoted of those shown, shape (3, k).
     """
@@ -56,4 +57,4 @@ def surface_drawing(surface: Surface, title: str) -> Drawing:
         f"The chance of promotion, says {surface.expert}, over both abilities: from "
         f"{proba.min():.0%} to {proba.max():.0%}; {len(promoted):,} people."
     )
-    return Drawing("surface", title, plot.svg("surface", title, words), HEIGHT, words)
+    return as_drawing("surface", title, plot, words)

@@ -125,10 +125,9 @@ class Exports:
         run = other.snapshot if other else None
         beside = Beside(other.name, other.since, run) if other and run else None
         with Reader(self._store) as reader:
-            made = [*drawings(snapshot, reader.settings, beside)]
+            drawn = {each.key: each for each in drawings(snapshot, reader.settings, beside)}
         if self._surface and (surface := self._surface.drawing()):
-            made.append(surface)
-        drawn = {each.key: each for each in made}
+            drawn[surface.key] = surface
         if key not in drawn:
             self.download.refuse()
             return "There is nothing to draw yet."

@@ -159,15 +159,13 @@ class Frames(anywidget.AnyWidget):
             raise errors[0]
         return any(_HOLD & data.get("state", {}).keys() for _, data, _ in kept)
 
-    def is_due(self, *, at_once: bool, hurry: bool, flat_out: bool) -> bool:
+    def is_due(self, *, hurry: bool, flat_out: bool) -> bool:
         """Say whether to send a frame now to a page in sight.
 
-        At once, however short ago the last one was; in a hurry, whether that is painted or not.
-        Where the stream runs flat out, the browser rests for longer.
+        In a hurry, whether the last one is painted or not. Where the stream runs flat out, the
+        browser rests for longer.
         """
         since_s = time.monotonic() - self._sent_at
-        if at_once:
-            return True
         if since_s < self._interval_s:
             return False
         if hurry:

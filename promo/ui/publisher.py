@@ -119,8 +119,9 @@ class Publisher:
             drawn = [turned, *others] if runs and turned is not None else []
             flat_out = any(map(_is_flat_out, drawn))
             is_news = words != said or (awaits and turned is not seen)
-            hurry, at_once = is_news or not runs, is_news and not was_news
-            if not self.frames.is_due(at_once=at_once, hurry=hurry, flat_out=flat_out):
+            at_once = is_news and not was_news  # however short ago the last frame was
+            hurry = is_news or not runs
+            if not (at_once or self.frames.is_due(hurry=hurry, flat_out=flat_out)):
                 continue
             was_news = is_news
             in_turn = flat_out and self.frames.answered and not is_news

@@ -96,9 +96,9 @@ class SurfaceFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the newest answer, and ask again."""
-        ability, competence, promoted = snapshot.sample[:, -_PEOPLE:]
-        for people, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
-            move(people, competence[chosen], ability[chosen])
+        ability, competence, promoted = people = snapshot.sample[:, -_PEOPLE:]
+        for mark, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
+            move(mark, competence[chosen], ability[chosen])
         about = self.expert.value, self._picked
         question = partial(_surface, *about)
         answer = self._answer.to(about, snapshot.rows, lambda: self._trainer.ask(question))
@@ -113,7 +113,6 @@ class SurfaceFigure(Figure):
         along, up = (np.concatenate(each) for each in zip(*edges, strict=True))
         move_dots(self.boundary, *even)
         move_dots(self.band, along, up)
-        people = snapshot.sample[:, -_PEOPLE:]
         self._shown = Surface(about[0], xs, ys, proba, even, (along, up), people)
         hint = "Click on a dot, or ask <b>What if?</b>: each expert says what it thinks."
         self.say(said or (hint if snapshot.rows else "No row is learned yet."))
