@@ -12,7 +12,6 @@ import select
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -124,7 +123,7 @@ class PageReader:
         self._door, self._bell = socket.socketpair()
         for side in (self._door, self._bell):
             side.setblocking(False)
-            weakref.finalize(self, side.close)
+        self._ended: list[Wire] = []
         self._short: tuple[int, int] | None = None  # the last page if short, and its length
         self._final = -1  # a short page with rows after it: its next reading is its last
         self._asked_again = False  # an empty page was met and asked for once more
@@ -250,7 +249,8 @@ class PageReader:
     def _wait(self, timeout: float) -> None:
         """Take in what has arrived; wait until something does."""
         poll = select.poll()
-        poll.register(self._door, select.POLLIN)
+        if (door := self._door.fileno()) >= 0:  # it is closed once all threads have ended
+            poll.register(door, select.POLLIN)
         for lane in self._asking.values():
             if (number := lane.wire.fileno()) >= 0:
                 poll.register(number, select.POLLIN)
@@ -300,6 +300,10 @@ class PageReader:
         while self._serve_ticket(_Lane(wire, tickets)):
             pass
         wire.close()
+        self._ended.append(wire)
+        if len(self._ended) == len(self._lanes):  # the last one closes the door
+            self._door.close()
+            self._bell.close()
 
     def _serve_ticket(self, lane: _Lane) -> bool:
         ticket = lane.tickets.get()

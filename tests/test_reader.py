@@ -6,6 +6,7 @@ import time
 import weakref
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -435,6 +436,17 @@ def test_closing_ends_a_wait(_):
         reader.close()
         consumer.join(5)
     assert [type(error) for error in raised] == [StopIteration]
+
+
+def test_closed_it_has_no_file_open():
+    """Once its threads have ended, whatever still refers to it: an error's frames do."""
+    me, kept = psutil.Process(), []
+    before = me.num_fds()
+    for _ in range(3):
+        with reading(Server(30, 10), wire=HangingWire) as reader:
+            kept.append(reader)
+            reader.poll(0.01)
+    assert me.num_fds() == before
 
 
 def test_polling_does_not_wait_longer_than_told():

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import combinations
 from operator import le
 from types import SimpleNamespace
@@ -875,7 +875,10 @@ def test_building_everything_again_leaves_nothing_behind(make):
         ui.close_all()
         wait_for(lambda: leftovers()[0] <= at_first)  # a wire may still be closing
         left = left or leftovers()
-        wait_for(lambda: all(map(le, leftovers(), left)))  # noqa: B023  # waited for here
+        with suppress(AssertionError):  # and say below what is left
+            wait_for(lambda: all(map(le, leftovers(), left)))  # noqa: B023  # waited for here
+        now = leftovers()
+        assert all(map(le, now, left)), (now, left)
 
 
 def test_a_board_reads_as_one_sentence_where_widgets_cannot_be_shown(trainer):
