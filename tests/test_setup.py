@@ -398,6 +398,22 @@ def test_an_up_to_date_venv_is_left_alone(bootstrap, monkeypatch):
     assert bootstrap.PYTHON.exists()
 
 
+def test_the_locks_own_pip_comes_first(bootstrap, monkeypatch):
+    """A Python's own may be years old, and need three times as long to look up two hundred pins."""
+    runs = []
+    monkeypatch.setattr(bootstrap, "run", lambda *command, failed: runs.append(command))
+    monkeypatch.setattr(bootstrap, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(bootstrap, "compile_all", lambda: runs.append(("compileall",)))
+    bootstrap.VENV.mkdir()
+    bootstrap.install()
+    own, everything, *_ = runs
+    assert "--require-hashes" in own
+    assert own[-1] == f"--requirement={bootstrap.VENV / 'pip.txt'}"
+    assert everything[-1].endswith("requirements.lock")
+    pin = (bootstrap.VENV / "pip.txt").read_text()
+    assert re.fullmatch(r"pip==[\d.]+( \\\n    --hash=sha256:[0-9a-f]{64})+\n", pin)
+
+
 @pytest.mark.parametrize("harm", ["cut off", "moved", "python gone", "another python asked for"])
 def test_a_venv_that_cannot_be_completed_is_made_anew(bootstrap, harm):
     """Whatever became of the last one, it does not stand in the way of the next run."""
