@@ -836,7 +836,7 @@ def light(tab, lab):
 
 @pytest.mark.browser
 def test_the_next_frames_come_when_the_browser_has_painted(light, lab):
-    """A browser that paints nothing gets 16 frames and one a second, and holds up no page."""
+    """A browser that paints nothing gets 32 frames and one a second, and holds up no page."""
 
     def stored_pages():
         [[pages]] = lab.query("SELECT count(*) FROM page", "light")
@@ -846,7 +846,7 @@ def test_the_next_frames_come_when_the_browser_has_painted(light, lab):
     light.evaluate(HOLD)
     try:
         pages = wait_for(stored_pages)
-        assert light.evaluate(COUNT, 4000) <= 16 + 4
+        assert light.evaluate(COUNT, 6000) <= 32 + 6
         assert light.evaluate(COUNT, 3000) <= 4
         assert stored_pages() > pages + 100
     finally:

@@ -606,18 +606,18 @@ def test_a_browser_that_never_answers_is_sent_frames_all_the_same(paced):
 
 
 def test_frames_wait_for_those_before(paced):
-    """Nothing is sent while 16 are not painted, but for one a second in case word was lost."""
+    """Nothing is sent while 32 are not painted, but for one a second in case word was lost."""
     publisher, view, _ = paced
     wait_for(lambda: view.seen)
     sent = times_of(publisher.frames)
     answer(publisher)
     first = publisher.frames.painted + 1
-    wait_for(lambda: first + 15 in sent, 8.0)
-    wait_for(lambda: first + 17 in sent)
-    gaps = [sent[at + 1] - sent[at] for at in (first + 15, first + 16)]
+    wait_for(lambda: first + 31 in sent, 8.0)
+    wait_for(lambda: first + 33 in sent)
+    gaps = [sent[at + 1] - sent[at] for at in (first + 31, first + 32)]
     assert min(gaps) > 0.5  # less than a second only as the other thread waits for a processor
     answer(publisher)
-    wait_for(lambda: publisher.frames.frame >= publisher.frames.painted + 16)
+    wait_for(lambda: publisher.frames.frame >= publisher.frames.painted + 32)
 
 
 @pytest.mark.parametrize("answered", [False, True])

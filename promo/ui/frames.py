@@ -13,7 +13,7 @@ import traitlets
 
 # Rest before the next frame, in times what the last took: flat out, the stream needs the cores.
 _REST, _REST_FLAT_OUT = 1.0, 3.0
-_AHEAD = 16  # frames sent at most beyond the last that is known to be painted
+_AHEAD = 32  # frames sent at most beyond the last that is known to be painted
 _UNANSWERED_S = 0.25
 _HOLD = {"children", "marks", "axes"}  # in which a widget holds others
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
@@ -39,7 +39,7 @@ class Frames(anywidget.AnyWidget):
     """
 
     _esm = """
-    const ANSWER_MS = 800;
+    const ANSWER_MS = 1600;
 
     export default {
       initialize({ model }) {
@@ -50,7 +50,8 @@ class Frames(anywidget.AnyWidget):
           model.set("visible", isVisible());
           model.save_changes();
         };
-        // Lab draws anew for every answer, as the kernel is busy with it: so few are given.
+        // For every answer Lab draws its tool bar and the tab's icon anew, as the kernel is busy with
+        // it, and as it no longer is: so few are given.
         let times = [], last = 0, answered = 0, later;
         const answer = () => {
           clearTimeout(later);
