@@ -244,10 +244,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _service(url: str | None) -> Service:
-    from promo.address import without_login
     from promo.embedded import ExternalAPI, api_from_environment
+    from promo.stream import PageStream
 
-    return ExternalAPI(url, without_login(url).rstrip("/")) if url else api_from_environment()
+    return ExternalAPI(url, PageStream(url).source) if url else api_from_environment()
 
 
 def _api(arguments: argparse.Namespace) -> int:

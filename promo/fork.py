@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _learn_anew(store: Store, models: Sequence[Model]) -> None:
     changes = store.events("learning_rate", last=-1)
     last, rows = store.page, 0
     for batch in _pages(store):
-        while changes and changes[0].page <= batch.page:
+        while changes and changes[0].detail["rows"] <= rows:
             change = changes.pop(0).detail
             if change["model"] in steerable:
                 steerable[change["model"]].learning_rate = float(change["to"])
@@ -122,10 +123,17 @@ def _learn_anew(store: Store, models: Sequence[Model]) -> None:
 
 
 def _pages(store: Reader) -> Iterator[Batch]:
-    """Yield the pages of the ledger in order, each with those of its rows that were new."""
+    """Yield the pages of the ledger in order, each with those of its rows that were new.
+
+    A page that was short and has grown comes in the parts in which it had come.
+    """
+    ledger = store.query("SELECT page, inserted FROM page ORDER BY page")
+    pages, ends = [page for page, _ in ledger], [*accumulate(inserted for _, inserted in ledger)]
+    parts = [*zip(pages, ends, strict=True)]
+    parts += [(event.page, event.detail["rows"]) for event in store.events("grown", last=-1)]
     done = 0
-    for page, inserted in store.query("SELECT page, inserted FROM page ORDER BY page"):
-        found = store.data("rowid > ? AND rowid <= ?", done, done + inserted)
-        done += inserted
+    for page, end in sorted(parts):
+        found = store.data("rowid > ? AND rowid <= ?", done, end)
+        done = end
         _, ids, *columns = zip(*found, strict=True) if found else [()] * 5
         yield Batch.of(*columns, page=page, ids=ids)

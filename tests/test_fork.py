@@ -17,7 +17,7 @@ from promo.fork import fork
 from promo.line import Line
 from promo.models.default import EXPERTS, FULL, MIXTURE, USUAL, default_models
 from promo.models.sgd import SGDLogistic
-from promo.store import Store
+from promo.store import Store, writer
 from strace import DEADLINE_S, child, context, tracing
 from tables import dump
 
@@ -179,6 +179,43 @@ def test_a_rate_set_after_a_short_last_page_is_of_no_page_yet(tmp_path):
         line.change_rate(RATE, 0.5)
     forked(tmp_path / "a.db", len(pages) - 1, tmp_path / "b.db")
     assert tables(tmp_path / "b.db") == without_fork(expected)
+
+
+@pytest.mark.parametrize("names", [USUAL, FULL])
+def test_a_clock_that_is_put_back_takes_no_event_away(names, tmp_path, monkeypatch):
+    """A rate set before a page is of that page, though by the clock the page came first."""
+    pages = pages_of(employees(120))
+    store, line = opened(tmp_path / "a.db")
+    with store:
+        for each in pages[:10]:
+            line.learn(each)
+        line.change_rate(RATE, 0.9)
+        monkeypatch.setattr(writer.time, "time_ns", lambda: 10**18)
+        line.learn(pages[10])
+    models, settings = default_models(names, SOURCE)
+    path = forked(tmp_path / "a.db", 10, tmp_path / "b.db", models=models, settings=settings)
+    with Store.read_only(tmp_path / "a.db") as old, Store.read_only(path) as new:
+        assert [event.page for event in new.events("learning_rate")] == [10]
+        assert new.states[RATE] == old.states[RATE]
+
+
+def test_other_models_learn_a_page_that_has_grown_in_its_parts(tmp_path):
+    """At the rate of each part: not the first one at that which was set before the second."""
+    whole = pages_of(employees(60))
+    parts = [whole[4].head(5), whole[4].take(whole[4].positions >= 5), whole[5]]
+    store, line = opened(tmp_path / "a.db")
+    with store:
+        for each in [*whole[:4], parts[0]]:
+            line.learn(each)
+        line.change_rate(RATE, 0.9)
+        for each in parts[1:]:
+            line.learn(each)
+    models, settings = default_models(FULL, SOURCE)
+    path = forked(tmp_path / "a.db", 5, tmp_path / "b.db", models=models, settings=settings)
+    with Store.read_only(tmp_path / "a.db") as old, Store.read_only(path) as new:
+        assert new.states[RATE] == old.states[RATE]
+        ours, theirs = ({m[:2]: m.value for m in each.metrics()} for each in (new, old))
+        assert theirs[RATE, "log_loss"] == ours[RATE, "log_loss"]
 
 
 def test_a_fork_of_a_store_that_is_being_written(tmp_path):

@@ -142,6 +142,7 @@ def test_marks_stand_where_there_was_an_alarm(trainer):
         history.append(page, [told.get(column, 0.5) for column in history.columns])
     figure.update(dataclasses.replace(snapshot, history=history))
     assert np.array(figure.drifts.x).tolist() == [[30.0, 30.0], [50.0, 50.0]]
+    assert "Changes noticed: sgd-logistic 3." in text_of(figure.note.value)
 
 
 def test_the_surface_is_the_experts_and_moves_with_it(trainer):

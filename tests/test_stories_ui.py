@@ -417,6 +417,14 @@ def test_what_was_written_down_is_said_until_it_is_gone(trainer):
     assert "leads in a circle" in editor.message.value
     draw(editor, ARROWS[:1])
     assert "Written down after 20 rows" in editor.message.value
+    another = "another one, not written down yet"
+    draw(editor, [])
+    assert another in editor.message.value
+    draw(editor, [("competence", "promoted")])
+    assert another not in editor.message.value
+    editor.predictions[PREDICTABLE[0][0]].value = "zero"
+    editor.update(trainer.snapshot)
+    assert another in editor.message.value
     wait_for(lambda: len(written(trainer)) == 1)
     trainer.start_over()
     wait_for(lambda: trainer.snapshot.rows == 0)
@@ -586,7 +594,7 @@ def test_peeking_is_drawn_up_to_the_look_chosen():
 
 
 def test_peeking_can_be_watched(clock):
-    """From the button on looks go by in ten seconds, as far as the slider stands at the time."""
+    """From the button on all looks go by in ten seconds, or as far as the slider is moved to."""
     figure = ui.PeekingFigure(streams=10, rows=1000)
     assert figure.choice == 100
     figure.watch.click()
@@ -601,6 +609,8 @@ def test_peeking_can_be_watched(clock):
     assert figure.choice == 70
     figure.watch.click()
     assert figure.choice == 1
+    clock[0] += 10
+    assert figure.choice == 100
 
 
 # -- publishers without a trainer --------------------------------------------------------------
@@ -711,6 +721,21 @@ def test_no_single_story_is_true_after_the_policy_has_changed():
     assert true_story(drift, 50_000) == "competence - promoted"
     assert true_story(drift, 50_001) is None
     assert verdict("drift", learned("drift", 100_000)).startswith("<b>No single story is true")
+    soon = learned("drift", 51_000)
+    shares = {s.name: soon.metric("causal-stories", f"share of {s.name}") for s in stories()}
+    assert max(shares, key=shares.__getitem__) == "network_ability -> promoted <- competence"
+    assert 51_000 in [rows for _, rows in ui.WorldFigure().rows.options]
+
+
+def test_a_hard_cut_makes_steeper_slopes():
+    """As the lesson of world `threshold` says, beside `collider`, in either group."""
+    hard, soft = (
+        {c.model: c.estimate for c in learned(world, 5_000).coefficients if c.term == "competence"}
+        for world in ("threshold", "collider")
+    )
+    for group in "01":
+        formula = f"network_ability ~ competence | promoted={group}"
+        assert hard[formula] < 1.5 * soft[formula] < 0
 
 
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (15.0, 1.0), (1.0, 0.01)])

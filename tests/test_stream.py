@@ -363,8 +363,9 @@ def test_a_wrong_address_is_refused(url):
 
 
 @pytest.mark.parametrize(
-    "options", [{"start_page": -1}, {"start_position": -1}, {"window": 0}, {"size": 0}]
-)
+    "options", [{"start_page": -1}, {"start_position": -1}, {"window": 0}, {"size": 0},
+     {"timeout": 0}, {"deadline": -1.0}],
+)  # fmt: skip
 def test_parameters_out_of_range_are_refused(options):
     """Numbers that make no sense are refused when said, in one line that holds them."""
     ((name, value),) = options.items()

@@ -1099,4 +1099,5 @@ def test_the_diagram_is_well_formed_and_has_a_title():
     root = ElementTree.fromstring(drawn)
     assert root.findtext("title") == "a < b & c"
     assert {t.text for t in root.iter("text")} == {"competence", "network ability", "promoted"}
-    assert len(list(root.iter("line"))) == 1
+    assert len(list(root.iter("line"))) == len(list(root.iter("path"))) == 1
+    assert "url(" not in drawn  # a name may be another diagram's, which is hidden and draws nothing

@@ -13,7 +13,8 @@ import msgspec
 from promo.errors import StoreError
 
 # An event that the trainer notes has the number of the page after it; so one of this very page
-# came before it, unless the page was short and the event came before the rest of it.
+# came before it, unless the page is short: then it was after as many rows, or it was later. By rows
+# first, since a clock may be put back.
 _VIEWS = """
     CREATE TEMP VIEW data AS SELECT rowid, * FROM main.data WHERE rowid <= {rows};
     CREATE TEMP VIEW page AS SELECT * FROM main.page WHERE page <= {page};
@@ -22,7 +23,8 @@ _VIEWS = """
     CREATE TEMP VIEW checkpoint AS SELECT rowid, * FROM main.checkpoint WHERE page <= {page};
     CREATE TEMP VIEW quarantine AS SELECT * FROM main.quarantine WHERE page <= {page};
     CREATE TEMP VIEW event AS SELECT * FROM main.event WHERE page < {page} OR page = {page}
-        AND at <= (SELECT committed_at FROM main.page WHERE page = {page});
+        AND (at <= (SELECT committed_at FROM main.page WHERE page = {page})
+            OR json_valid(detail) AND json_extract(detail, '$.rows') < {rows});
     CREATE TEMP TABLE model (name, page, rows, state, updated_at)
 """
 _MODEL = """

@@ -80,17 +80,25 @@ class Reader:
             [version] = self._connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
             raise StoreMismatch(f"{self.path} is not a store of promo; choose another file")
-        if version > SCHEMA_VERSION:
-            raise StoreMismatch(
-                f"{self.path} has schema {version}, this promo knows up to {SCHEMA_VERSION}: update"
-            )
+        self._check_version(version)
         self._check_schema()
         try:
             _ = self.source, self.page_size, self.settings
+            [[said]] = self.query("SELECT schema_version FROM stream")
         except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise StoreMismatch(f"{self.path} does not say what it holds: {error}") from error
         if self.page_size < 1:
             raise StoreMismatch(f"{self.path} holds pages of {self.page_size} rows; choose another")
+
+        self._check_version(said)
+        if said != version:
+            raise StoreMismatch(f"{self.path} says of itself schema {said} and {version}")
+
+    def _check_version(self, version: int) -> None:
+        if version > SCHEMA_VERSION:
+            raise StoreMismatch(
+                f"{self.path} has schema {version}, this promo knows up to {SCHEMA_VERSION}: update"
+            )
 
     def _check_schema(self) -> None:
         """Refuse a view, a trigger or another table before any is read: they may hold code."""

@@ -285,6 +285,7 @@ class Store(Reader):
     ) -> None:
         if batch.page < (self._last_page or 0):
             raise StoreError(f"page {batch.page} comes after page {self._last_page}")
+        self._committed_at = now
         line = (batch.page, *counts, first_id, last_id, batch.digest, now)
         self._connection.execute(sql.UPSERT_PAGE, line)
 
@@ -298,9 +299,9 @@ class Store(Reader):
     ) -> None:
         """Write what the models know after a page that was added; pages may be left out.
 
-        `together` with the page.
+        `together` with the page, at whose time events are of this page, not of the next.
         """
-        now = _now()
+        now = self._committed_at
         rows = max((state.rows for state in states), default=0)
         self._insert_learned(page, rows, states, coefficients, metrics, now)
         self._thin(page)

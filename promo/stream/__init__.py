@@ -102,6 +102,8 @@ class PageStream:
                 f"start_page={start_page}, start_position={start_position}, window={window}, "
                 f"size={size}: pages and positions count from 0, window and size from 1"
             )
+        if not (timeout > 0 and deadline > 0):
+            raise StreamError(f"timeout={timeout}, deadline={deadline}: expected seconds above 0")
         self.base_url = normal
         self.source = source or self.base_url
         self.start_page, self.start_position = start_page, start_position

@@ -22,12 +22,7 @@ _CSS = """
 .promo-dashboard .promo-legend span { margin-right: 8px; }
 .promo-dashboard .promo-title { line-height: 1.35; }
 .promo-dashboard .promo-figure { position: relative; container-type: inline-size; }
-@container (max-width: 520px) {  /* the names of lines go below, with the sentence's numbers */
-  .promo-dashboard .promo-figure > .widget-hbox:has(.bqplot) { flex-direction: column; }
-  .promo-dashboard .promo-figure > .widget-hbox > .bqplot { flex: none !important; }
-  .promo-dashboard .bqplot + .widget-html .widget-html-content { display: grid;
-    grid-template-columns: auto auto; gap: 0 16px; }
-  .promo-dashboard .bqplot + .widget-html .promo-line { white-space: normal; }
+@container (max-width: 520px) {  /* the names below the plot say what the sentence would */
   .promo-dashboard .widget-hbox:has(.bqplot) + .promo-sentence { position: absolute;
     clip-path: inset(50%); } }
 .promo-dashboard .promo-figure:has(.widget-toggle-buttons) .promo-note { min-height: 5.4em; }

@@ -7,6 +7,7 @@ from html import escape
 from math import hypot
 
 _WIDTH, _HEIGHT, _RX, _RY = 360, 170, 74, 22
+_HEAD = 15  # of an arrow, long and wide
 
 
 def causal_diagram(
@@ -36,17 +37,24 @@ def causal_diagram(
     return (
         f'<svg role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
         f'style="color: var(--jp-ui-font-color1, currentColor)"><title>{escape(title)}</title>'
-        '<defs><marker id="promo-head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path d="M0 0L10 5L0 10z" fill="currentColor"/></marker>'
-        f"</defs>{lines}{nodes}</svg>"
+        f"{lines}{nodes}</svg>"
     )
 
 
 def _arrow(cause: tuple[float, float], effect: tuple[float, float]) -> str:
     (x1, y1), (x2, y2) = _edge(cause, effect), _edge(effect, cause)
+    length = hypot(x2 - x1, y2 - y1)
+    along_x, along_y = (x2 - x1) / length, (y2 - y1) / length
+    # A path of its own: a marker is found by its name in the whole page, where another notebook's
+    # of that name may stand, hidden, and then none is drawn.
+    x, y = x2 - _HEAD * along_x, y2 - _HEAD * along_y
+    side_x, side_y = -along_y * _HEAD / 2, along_x * _HEAD / 2
+    head = (
+        f"M{x + side_x:.1f} {y + side_y:.1f}L{x2:.1f} {y2:.1f}L{x - side_x:.1f} {y - side_y:.1f}z"
+    )
     return (
-        f'<line x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}" stroke="currentColor" '
-        'stroke-width="2" marker-end="url(#promo-head)"/>'
+        f'<line x1="{x1:.0f}" y1="{y1:.0f}" x2="{x:.0f}" y2="{y:.0f}" stroke="currentColor" '
+        f'stroke-width="2"/><path d="{head}" fill="currentColor"/>'
     )
 
 

@@ -40,6 +40,7 @@ class StoryEditor:
         predictions: dict[str, str] | None = None,
     ) -> None:
         self._trainer, self._said, self._rows = trainer, "", 0
+        self._about: object = None  # what it said that of
         drawn, guessed = set(arrows), predictions or {}
         self.arrows = {
             arrow: check_box(" → ".join(arrow).replace("_", " "), arrow in drawn)
@@ -79,8 +80,11 @@ class StoryEditor:
 
     @property
     def choice(self) -> object:
-        """The arrows as they stand, and what the button last said."""
-        return self._drawn(), self._said
+        """Arrows and predictions as they stand, and what the button last said."""
+        return self._story(), self._said
+
+    def _story(self) -> object:
+        return self._drawn(), [box.value for box in self.predictions.values()]
 
     def _drawn(self) -> tuple[Arrow, ...]:
         return tuple(arrow for arrow, box in self.arrows.items() if box.value)
@@ -90,6 +94,7 @@ class StoryEditor:
             graph = check_acyclic(self._drawn())
         except ValueError:
             return  # `update` says why
+        self._about = self._story()
         try:
             predictions = {formula: box.value for formula, box in self.predictions.items()}
             self._rows = seen = self._trainer.snapshot.rows
@@ -100,7 +105,7 @@ class StoryEditor:
             before = f"after {seen:,} rows had been seen" if seen else "before any row was seen"
             says = [str(each).replace("_||_", "⊥").replace("_", " ") for each in implied(graph)]
             self._said = (
-                f"Written down {before}. By d-separation your story implies: "
+                f"Written down {before}. By d-separation that story implies: "
                 f"{escape('; '.join(says)) or 'no independence at all'}."
             )
 
@@ -116,6 +121,9 @@ class StoryEditor:
         except ValueError as error:
             said = str(error).replace("->", "→").replace("_", " ")
             problem = f'<span class="promo-problem">{escape(said)}.</span>'
+        said = self._said
+        if said and self._story() != self._about:
+            said += " What stands here now is another one, not written down yet."
         named = [(a.replace("_", " "), b.replace("_", " ")) for a, b in drawn]
         self.drawing.value = causal_diagram("Your story", named)
-        self.message.value = f'<div class="promo-note">{problem or self._said}</div>'
+        self.message.value = f'<div class="promo-note">{problem or said}</div>'

@@ -185,7 +185,7 @@ class LossFigure(Figure):
         self.other = BesideLine(beside, scales) if beside else None
         legend = (
             key(f"{model}, so far", BLUE)
-            + key("lately", SKY)
+            + key("the last fortieth", SKY)
             + key("coin toss", GREY, dash=DASHED)
             + key("best possible, if known", GREY, dash="2,3")
             + NEW_RATE
@@ -220,10 +220,11 @@ class LossFigure(Figure):
         floor = f"the best possible {best[-1]:.4f}, " if len(best) else ""
         changes = sum(model == self._model for _, model, _ in snapshot.rate_changes)
         self.say(
-            f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats, lately "
-            f"{[*loss[-1:], *lately][-1]:.4f}, {floor}accuracy {accuracy:.1%}, area under the ROC "
-            f"curve {area}. Learning rate {snapshot.learning_rates[self._model]:.3g}, "
-            f"{_changed(changes)}.{self._told_of(others, other)}"
+            f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats so far, "
+            f"{[*loss[-1:], *lately][-1]:.4f} in the last fortieth of the pages, {floor}accuracy "
+            f"{accuracy:.1%}, area under the ROC curve {area}. Learning rate "
+            f"{snapshot.learning_rates[self._model]:.3g}, {_changed(changes)}."
+            f"{self._told_of(others, other)}"
         )
 
     def _draw_other(self) -> tuple[Floats, Floats]:

@@ -50,8 +50,8 @@ class Frames(anywidget.AnyWidget):
           model.set("visible", isVisible());
           model.save_changes();
         };
-        // For every answer Lab draws its tool bar and the tab's icon anew, as the kernel is busy with
-        // it, and as it no longer is: so few are given.
+        // For every answer Lab draws its tool bar and the tab's icon anew, as the kernel gets busy
+        // with it and as it is done: so few are given.
         let times = [], last = 0, answered = 0, later;
         const answer = () => {
           clearTimeout(later);

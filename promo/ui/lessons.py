@@ -47,7 +47,11 @@ class SelectionFigure(Figure):
         )  # fmt: skip
         legend = (
             key("theory", GREY)
-            + key(f"measured on {rows:,} employees, 95% at one look", VERMILLION, marker="circle")
+            + key(
+                f"measured on the same {rows:,} employees, 95% at one look",
+                VERMILLION,
+                marker="circle",
+            )
             + key("now", BLUE, marker="diamond")
         )
         axes = [
@@ -77,7 +81,8 @@ class SelectionFigure(Figure):
         self.say(
             f"At strength {strength:.2f} theory says {theory:+.3f}; measured "
             f"{slope.estimate:+.3f}, {slope.ci_low:+.3f} to {slope.ci_high:+.3f}. Nothing "
-            "flows between the two abilities at any strength."
+            "flows between the two abilities at any strength. All are measured on the same "
+            "employees, so chance has moved them all the same way."
         )
 
 
@@ -120,7 +125,7 @@ class PeekingFigure(Figure):
         super().__init__("What peeking does", legend, marks, axes, [controls])
 
     def _watch(self, _: widgets.Button) -> None:
-        self._began = time.monotonic()
+        self._began, self.look.value = time.monotonic(), self._looks
 
     @property
     def choice(self) -> int:

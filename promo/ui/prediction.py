@@ -45,6 +45,7 @@ from promo.ui.style import GREY, PURPLE, headed, key, row_layout, table
 
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
+_MARKS = 20  # of changes, the newest
 _COLUMNS = ("expert", "log loss", "lately", "Brier", "accuracy", "ROC AUC", "behind", "lead")
 
 
@@ -219,22 +220,28 @@ class ExpertsFigure(Figure):
             end = max(end, *others_rows[-1:])
         extend(self._x, 1.08 * end)  # room for the label of a new rate
         fit(self._y, rows, shown)
-        self._mark_drifts(snapshot)
+        noticed = self._mark_drifts(snapshot)
         self.rates.update(snapshot)
         told = f"Nats a row, the lowest first: {_ranked(losses)}."
         if self.beside and run and others:
             told += f" Beside it, {self.beside.name}, {run.rows:,} rows: {_ranked(others)}."
-        self.say(told)
+        self.say(told + noticed)
 
-    def _mark_drifts(self, snapshot: Snapshot) -> None:
+    def _mark_drifts(self, snapshot: Snapshot) -> str:
+        """Mark the newest changes, and say in whose losses they were noticed."""
         at: set[float] = set()
+        times: dict[str, int] = {}
         history = snapshot.history
         for name in self._names:
             if (name, "drifts") in history.columns:
                 count, rows = history[name, "drifts"], history[name, "rows"]
                 at |= {*rows[1:][np.diff(count) > 0].tolist()}
-        marks = np.array([2 * [rows] for rows in sorted(at)[-20:]] or [2 * [OFF]])
+                times[name] = int(max([0.0, *count[-1:]]))
+        marks = np.array([2 * [rows] for rows in sorted(at)[-_MARKS:]] or [2 * [OFF]])
         move(self.drifts, marks, np.tile([0.0, 1.0], (len(marks), 1)))
+        newest = f" (the newest {_MARKS} are drawn)" if len(at) > _MARKS else ""
+        told = ", ".join(f"{name} {many:,}" for name, many in times.items() if many)
+        return f" Changes noticed: {told}{newest}." if told else ""
 
 
 def _losses(run: Snapshot) -> dict[str, float]:

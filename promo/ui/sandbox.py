@@ -28,10 +28,11 @@ from promo.world import DRIFT_ROW, WORLDS, Employees, World
 SEED = 2021
 _PAGE_ROWS = 100
 _WIDE = {"description_width": "initial"}
-_ROWS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 100_000)
+_ROWS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 50_000, 51_000, 100_000)
 _LESSONS = {
     "collider": "It is alone on its card: data can find it, if nothing is hidden.",
-    "threshold": "A harder cut selects harder: the same story, sooner found.",
+    "threshold": "A hard cut is a collider, too: the same story. It selects harder, so the slopes "
+    "within the promoted and within the others are steeper.",
     "mentoring": "All three are connected, and six diagrams say so. Which way the arrows point "
     "within the card is more than data of this kind can tell.",
     "chain": "Three diagrams share the card: that network ability stands in the middle can be "
@@ -41,7 +42,8 @@ _LESSONS = {
     "say with confidence that network ability leads to promotion. Nobody is promoted for it. Only "
     "doing tells: set network ability below, and promotion stays where it was.",
     "drift": "At first only competence decides, from employee 50,000 on only network ability. Each "
-    "story is judged as if it had held all the time, so the verdict changes late.",
+    "story is judged as if it had held all the time: a thousand rows later they say that both lead "
+    "to promotion, and that is the policy of no day.",
     "interaction": "Promotion needs both abilities high or both low. No straight line of either, "
     "or of both, predicts it, so the stories see no dependence at all. The regressions within the "
     "promoted and within the others do: their slopes have opposite signs.",

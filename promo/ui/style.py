@@ -55,6 +55,13 @@ CSS = """
 .promo .bqplot .axis path, .promo .bqplot .axis line {
   stroke: var(--jp-border-color1, #bbb) !important; }
 .promo .bqplot .plotarea_background { fill: transparent !important; }
+.promo-figure:has(.bqplot + .widget-html) { container-type: inline-size; }
+@container (max-width: 520px) {  /* the names of lines go below the plot */
+  .promo-figure > .widget-hbox:has(.bqplot) { flex-direction: column; }
+  .promo-figure > .widget-hbox > .bqplot { flex: none !important; }
+  .promo-figure .bqplot + .widget-html .widget-html-content { display: grid;
+    grid-template-columns: auto auto; gap: 0 16px; }
+  .promo-figure .bqplot + .widget-html .promo-line { white-space: normal; } }
 .promo .promo-points .line { stroke-linecap: round; }
 [data-jp-theme-light="false"] .promo :is(.bqplot .dot, .promo-points .line) {
   opacity: 0.85 !important; }

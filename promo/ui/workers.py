@@ -57,7 +57,8 @@ class WorkersTable:
             deaths, f"{deaths:,} deaths: their pages were done again."
         )
         self.note.value = (
-            f'<div class="promo-note">{len(workers):,} workers have learned {pages:,} pages. '
+            f'<div class="promo-note">Since this was opened {len(workers):,} workers have learned '
+            f"{pages:,} pages; the driver learns the first rows itself, which set the scale. "
             f"{died} Every page is committed once.</div>"
         )
 
