@@ -892,6 +892,12 @@ def test_experts_are_chosen_and_opened(board, lab):
     choice.get_by_label("renewable-logistic-quadratic").uncheck()
     press(choice, "Open")
     figure = view(board, "How well does each expert predict?")
+    board.set_viewport_size({"width": 1280, "height": 800})
+    widths = lambda: [  # noqa: E731
+        box.bounding_box()["width"] for box in (figure, figure.locator(".bqplot").first)
+    ]
+    wait_for(lambda: widths()[1] > 0.9 * widths()[0])  # the names go below, for want of room
+    board.set_viewport_size({"width": 1400, "height": 1000})
     file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
     assert (lab.data / f"{file}.db").exists()
     status = board.locator(".promo-status").last

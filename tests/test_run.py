@@ -241,6 +241,17 @@ def test_a_size_that_is_not_offered(url, tmp_path):
     assert json.loads(output)["rows"] == 20
 
 
+@pytest.mark.parametrize("form", ["HTTP://127.0.0.1:{port}", "http://127.0.0.1:{port}/#"])
+def test_an_address_is_one_source_however_it_is_written(form, url, tmp_path):
+    """With capitals, or an empty fragment: a store that was begun without is gone on with."""
+    learn(url, tmp_path / "promo.db", "--pages", 2)
+    port = url.rpartition(":")[2]
+    api, db = form.format(port=port), tmp_path / "promo.db"
+    code, output, _ = promo("run", "--api", api, "--db", db, "--pages", 2, "--json")
+    assert code == 0
+    assert json.loads(output)["rows"] == 20
+
+
 def not_a_store(path):
     path.write_text("nothing of ours " * 1000)
 
