@@ -89,7 +89,6 @@ class Reader:
             raise StoreMismatch(f"{self.path} does not say what it holds: {error}") from error
         if self.page_size < 1:
             raise StoreMismatch(f"{self.path} holds pages of {self.page_size} rows; choose another")
-
         self._check_version(said)
         if said != version:
             raise StoreMismatch(f"{self.path} says of itself schema {said} and {version}")

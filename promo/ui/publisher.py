@@ -130,9 +130,9 @@ class Publisher:
                 if is_news and (_is_live(view) or what != heard.get(view, what))
             ]  # fmt: skip
             said, heard, seen, awaits = words, asked, turned, words != said
-            self._show(words, live, turned, first)
-            if first:  # what comes within the same painting puts it off
-                self._halt.wait(_APART_S)
+            if first:
+                self._show(words, live, turned, first)
+                self._halt.wait(_APART_S)  # what comes within the same painting puts it off
             rest = [view for view in self._working if view not in first]
             self._show(words, live, turned, rest, in_turn=in_turn)
 
