@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +126,10 @@ def _pages(store: Reader) -> Iterator[Batch]:
 
     A page that was short and has grown comes in the parts in which it had come.
     """
-    ledger = store.query("SELECT page, inserted FROM page ORDER BY page")
-    pages, ends = [page for page, _ in ledger], [*accumulate(inserted for _, inserted in ledger)]
-    parts = [*zip(pages, ends, strict=True)]
-    parts += [(event.page, event.detail["rows"]) for event in store.events("grown", last=-1)]
+    ends = store.query("SELECT page, sum(inserted) OVER (ORDER BY page) FROM page")
+    ends += [(event.page, event.detail["rows"]) for event in store.events("grown", last=-1)]
     done = 0
-    for page, end in sorted(parts):
+    for page, end in sorted(ends):
         found = store.data("rowid > ? AND rowid <= ?", done, end)
         done = end
         _, ids, *columns = zip(*found, strict=True) if found else [()] * 5

@@ -640,29 +640,14 @@ def text(path):
     path.write_text("id,competence\n" * 100)
 
 
-def newer(path):
-    line(path, pages_of(employees(20)))
-    change(path, ("PRAGMA user_version = 2",))
+def learned_then(statement):
+    """Return a maker of a store whose file was changed afterwards by hand."""
 
+    def make(path):
+        line(path, pages_of(employees(20)))
+        change(path, (statement,))
 
-def says_newer(path):
-    line(path, pages_of(employees(20)))
-    change(path, ("UPDATE stream SET schema_version = 2",))
-
-
-def says_older(path):
-    line(path, pages_of(employees(20)))
-    change(path, ("UPDATE stream SET schema_version = 0",))
-
-
-def nameless(path):
-    line(path, pages_of(employees(20)))
-    change(path, ("DELETE FROM stream",))
-
-
-def without_rows(path):
-    line(path, pages_of(employees(20)))
-    change(path, ("UPDATE stream SET page_size = -10",))
+    return make
 
 
 SETTINGS = {
@@ -705,11 +690,14 @@ def assert_refused(path, opening, message):
     [
         (foreign, "not a store of promo; choose another"),
         (text, "not an SQLite file; choose another"),
-        (newer, "has schema 2, this promo knows up to 1: update"),
-        (says_newer, "has schema 2, this promo knows up to 1: update"),
-        (says_older, "says of itself schema 0 and 1"),
-        (nameless, "does not say what it holds"),
-        (without_rows, "holds pages of -10 rows"),
+        (learned_then("PRAGMA user_version = 2"), "has schema 2, this promo knows up to 1: update"),
+        (
+            learned_then("UPDATE stream SET schema_version = 2"),
+            "has schema 2, this promo knows up to 1: update",
+        ),
+        (learned_then("UPDATE stream SET schema_version = 0"), "says of itself schema 0 and 1"),
+        (learned_then("DELETE FROM stream"), "does not say what it holds"),
+        (learned_then("UPDATE stream SET page_size = -10"), "holds pages of -10 rows"),
     ],
 )
 def test_what_is_not_ours_is_refused_and_left_alone(path, opening, make, message):

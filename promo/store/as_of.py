@@ -13,8 +13,8 @@ import msgspec
 from promo.errors import StoreError
 
 # An event that the trainer notes has the number of the page after it; so one of this very page
-# came before it, unless the page is short: then it was after as many rows, or it was later. By rows
-# first, since a clock may be put back.
+# came before it. Unless the page is short: what came after it has its number as well, and had seen
+# all of its rows. An event tells how many it had seen, which holds also where a clock was put back.
 _VIEWS = """
     CREATE TEMP VIEW data AS SELECT rowid, * FROM main.data WHERE rowid <= {rows};
     CREATE TEMP VIEW page AS SELECT * FROM main.page WHERE page <= {page};

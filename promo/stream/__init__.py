@@ -58,9 +58,9 @@ class PageStream:
     window
         Pages in flight or waiting, at least 1.
     timeout
-        Seconds that one attempt may take, from connect to the last byte.
+        Seconds that one attempt may take, from connect to the last byte; above 0.
     deadline
-        Seconds that one page may take in all, waiting included.
+        Seconds that one page may take in all, waiting included; above 0.
     follow
         Poll for new rows after the end instead of stopping.
     source

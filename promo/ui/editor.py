@@ -40,7 +40,7 @@ class StoryEditor:
         predictions: dict[str, str] | None = None,
     ) -> None:
         self._trainer, self._said, self._rows = trainer, "", 0
-        self._about: object = None  # what it said that of
+        self._said_of: object = None  # the story that stood here then
         drawn, guessed = set(arrows), predictions or {}
         self.arrows = {
             arrow: check_box(" → ".join(arrow).replace("_", " "), arrow in drawn)
@@ -94,7 +94,7 @@ class StoryEditor:
             graph = check_acyclic(self._drawn())
         except ValueError:
             return  # `update` says why
-        self._about = self._story()
+        self._said_of = self._story()
         try:
             predictions = {formula: box.value for formula, box in self.predictions.items()}
             self._rows = seen = self._trainer.snapshot.rows
@@ -122,7 +122,7 @@ class StoryEditor:
             said = str(error).replace("->", "→").replace("_", " ")
             problem = f'<span class="promo-problem">{escape(said)}.</span>'
         said = self._said
-        if said and self._story() != self._about:
+        if said and self._story() != self._said_of:
             said += " What stands here now is another one, not written down yet."
         named = [(a.replace("_", " "), b.replace("_", " ")) for a, b in drawn]
         self.drawing.value = causal_diagram("Your story", named)
