@@ -15,8 +15,9 @@ from promo.batch import Batch
 from promo.errors import StoreError
 from promo.history import stride
 from promo.line import Line
-from promo.models.results import Model
-from promo.store import Reader, Store, check_ledger, new_store
+from promo.models.drift import Drift
+from promo.models.results import Model, found_out
+from promo.store import Event, Reader, Store, check_ledger, new_store
 
 _SEEN = ("data", "page", "event", "quarantine")
 _LEARNED = ("model", "coefficient", "metric", "checkpoint")
@@ -102,10 +103,14 @@ def _change_rates(line: Line, rates: Mapping[str, float]) -> None:
 
 
 def _learn_anew(store: Store, models: Sequence[Model]) -> None:
-    """Have models learn what is stored, at the rates of the time, and write what they learned."""
+    """Have models learn what is stored, at the rates of the time, and write what they learned.
+
+    What others had found out goes; what these find out is written at the time of its page.
+    """
     steerable = {getattr(m, "name", ""): m for m in models if hasattr(m, "learning_rate")}
     changes = store.events("learning_rate", last=-1)
     last, rows = store.page, 0
+    found: list[Event] = []
     for batch in _pages(store):
         while changes and changes[0].detail["rows"] <= rows:
             change = changes.pop(0).detail
@@ -114,11 +119,15 @@ def _learn_anew(store: Store, models: Sequence[Model]) -> None:
         for model in models:
             model.learn(batch)
         rows += len(batch.ids)
+        for event in found_out(models):
+            [[at]] = store.query("SELECT committed_at FROM page WHERE page = ?", batch.page)
+            found.append(Event(batch.page, at, event.kind, {"rows": rows, **event.detail}))
         if batch.page == last or batch.page % stride(last or 0) == 0:
             states = [state for model in models for state in model.states()]
             coefficients = [c for model in models for c in model.coefficients()]
             metrics = [m for model in models for m in model.metrics()]
             store.write_learned(batch.page, rows, states, coefficients, metrics)
+    store.replace_events(Drift.name, found)
 
 
 def _pages(store: Reader) -> Iterator[Batch]:

@@ -15,7 +15,7 @@ from typing import Any
 from promo.batch import Batch
 from promo.errors import PromoError, StoreMismatch, shown
 from promo.memory import Memory
-from promo.models.results import Coefficient, Metric, Model
+from promo.models.results import Coefficient, Metric, Model, found_out
 from promo.store import Store
 
 
@@ -56,7 +56,7 @@ class Line:
         self._learn_rows(sifted.fresh)
         states = [state for model in self.models for state in model.states()]
         coefficients, metrics = self._results()
-        events = [e for model in self.models if hasattr(model, "events") for e in model.events()]
+        events = found_out(self.models)
         learned = time.perf_counter()
         self.store.commit(batch, sifted, states, coefficients, metrics, events)
         self.memory.add_page(batch, sifted)

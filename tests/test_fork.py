@@ -52,6 +52,11 @@ def forked(path, page, to, **options):
     return to
 
 
+def dump_as_of(path, page):
+    with Store.read_only(path) as reader, reader.as_of(page):
+        return dump(reader)
+
+
 def tables(path):
     """Return every table of a store, without the event that says it is a fork."""
     with Store.read_only(path) as reader:
@@ -261,6 +266,24 @@ def test_a_fork_with_other_models_is_as_if_they_had_been_there(tmp_path):
     assert without_fork(learn(path, pages, FULL)) == learn(tmp_path / "c.db", pages, FULL)
     with Store.read_only(path) as reader:
         assert reader.events("forked")[0].detail["anew"]
+
+
+@pytest.mark.parametrize("before", [USUAL, (*FULL, "naive-bayes")])
+def test_other_models_find_out_what_others_have(before, tmp_path):
+    """What the source's experts found of a drift goes; what the fork's find stands in its place."""
+    ability, competence, promoted = employees(1500, seed=5)
+    promoted[700:] ^= True
+    pages, rates = pages_of((ability, competence, promoted)), {60: 0.02, 140: 0.03}
+    learn(tmp_path / "a.db", pages, before, rates=rates)
+    models, settings = default_models(FULL, SOURCE)
+    path = forked(tmp_path / "a.db", 149, tmp_path / "b.db", models=models, settings=settings)
+    expected = learn(tmp_path / "c.db", pages, FULL, rates=rates)
+    kinds = [row[-1] for row in expected["event"]]
+    assert kinds[0] == kinds[-1] == "learning_rate"
+    assert {*kinds[1:-1]} == {"drift"}
+    assert tables(path) == expected
+    for page in (100, 149):
+        assert dump_as_of(path, page)["event"] == dump_as_of(tmp_path / "c.db", page)["event"]
 
 
 def test_other_models_are_thinned_as_a_run_is(tmp_path):

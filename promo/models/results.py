@@ -108,3 +108,8 @@ class Model(Protocol):
 
     def metrics(self) -> list[Metric]:
         """Return the same metrics in the same order at any time."""
+
+
+def found_out(models: Iterable[Model]) -> list[Event]:
+    """Return what models have found out on the page learned last; see `Model`."""
+    return [e for model in models if hasattr(model, "events") for e in model.events()]

@@ -376,6 +376,14 @@ class Store(Reader):
             self._upsert_states(states, last, now)
         return Event(cursor.page, now, kind, dict(detail))
 
+    def replace_events(self, kind: str, events: Iterable[Event]) -> None:
+        """Have these be the events of a kind, each after all others of its page."""
+        others = [event for event in self.events(last=-1) if event.kind != kind]
+        with self.together():
+            self._connection.execute("DELETE FROM event")
+            for event in sorted([*others, *events], key=lambda each: each.page):
+                self._insert_event(event.page, event.kind, event.detail, event.at)
+
     def _insert_event(self, page: int, kind: str, detail: Mapping[str, Any], now: str) -> None:
         self._connection.execute(
             "INSERT INTO event (page, at, kind, detail) VALUES (?, ?, ?, ?)",
