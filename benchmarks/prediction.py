@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.measure import Result, take_turns
 from promo.batch import Batch
 from promo.line import Line
+from promo.models.anytime import ALPHA
 from promo.models.best import BestPossible
 from promo.models.board import Board
 from promo.models.default import (
@@ -68,7 +69,7 @@ def excess(rows: int, size: int = 10) -> list[Result]:
     """Compare log losses with the best possible, in pages of so many rows."""
     results = []
     for world in ("collider", "threshold", "mentoring", "interaction", "drift"):
-        experts = [EXPERTS[name].make() for name in FULL if name != MIXTURE]
+        experts = [EXPERTS[name].make(ALPHA) for name in FULL if name != MIXTURE]
         racing = [*experts, Mixture(experts)]
         best = BestPossible(WORLDS[world])
         board = Board(racing, best)

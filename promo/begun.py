@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from promo.errors import StoreMismatch
-from promo.models.anytime import ALPHA
+from promo.models.anytime import fixed_level
 from promo.models.default import EXPERTS, MIXTURE, USUAL, default_models
 from promo.models.results import Model
 from promo.store import Reader
@@ -42,7 +42,7 @@ class Begun(NamedTuple):
     def of(cls, reader: Reader) -> Begun:
         """Ask an open store."""
         settings = reader.settings
-        names, alpha = settings.get("models"), settings.get("alpha")
+        names = settings.get("models")
         if not isinstance(names, list) or not {*map(str, names)} <= {*EXPERTS, MIXTURE}:
             names = USUAL
         return cls(
@@ -52,7 +52,7 @@ class Begun(NamedTuple):
             reader.page,
             reader.rows,
             tuple(names),
-            alpha if isinstance(alpha, float) and 0 < alpha < 1 else ALPHA,
+            fixed_level(settings)[0],
             settings.get("merging") is True,
             settings.get("parquet") is True,
         )

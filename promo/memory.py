@@ -13,6 +13,7 @@ import numpy as np
 
 from promo.batch import Batch
 from promo.history import History, Sample, stride
+from promo.models.anytime import fixed_level
 from promo.models.results import Coefficient, Metric
 from promo.pace import Pace
 from promo.snapshot import Snapshot, Status
@@ -40,6 +41,7 @@ class Memory:
         later: History | None = None,
     ) -> None:
         self.page, self.totals = store.page, store.totals()
+        self._level = fixed_level(store.settings)
         changes = store.events("learning_rate", last=1000)
         self.rate_changes = [
             (int(e.detail["rows"]), str(e.detail["model"]), float(e.detail["to"])) for e in changes
@@ -104,6 +106,7 @@ class Memory:
             pages_per_s, *page_s = self.pace.note(done, *self.spent_s.values())
         else:
             pages_per_s, page_s, self.pace = 0.0, [], Pace()
+        alpha, g = self._level
         return Snapshot(
             status=status,
             message=message,
@@ -120,6 +123,8 @@ class Memory:
             learning_rates=learning_rates,
             rate_changes=tuple(self.rate_changes),
             totals=dict(self.totals),
+            alpha=alpha,
+            g=g,
         )
 
 

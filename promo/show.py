@@ -40,7 +40,7 @@ def print_facts(facts: dict[str, Any]) -> None:
         f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
         f"{facts['rejected']:,}"
     )
-    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  95% interval")
+    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  interval")
     for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
         print(_plain(model))
         for c in coefficients:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promo.history import History
+from promo.models.anytime import ALPHA, G
 from promo.models.results import Coefficient, Metric
 
 Status = Literal["idle", "running", "paused", "retrying", "finished", "stopped", "failed"]
@@ -47,6 +48,8 @@ class Snapshot:
     page_s
         What a page took over the last second or so, in seconds: to wait for it (fetch), to predict
         and learn it (learn), to write it (commit). Empty at rest.
+    alpha, g
+        Of all intervals, as fixed before the stream (see `promo.models.anytime`).
     """
 
     status: Status
@@ -64,6 +67,8 @@ class Snapshot:
     rate_changes: tuple[tuple[int, str, float], ...]
     totals: Mapping[str, int]
     page_s: Mapping[str, float] = field(default_factory=dict)
+    alpha: float = ALPHA
+    g: float = G
 
     @property
     def total_pages(self) -> int | None:
@@ -77,6 +82,11 @@ class Snapshot:
             return None
         done = 0 if self.page is None else self.page + 1
         return max(self.total_pages - done, 0) / self.pages_per_s
+
+    @property
+    def level(self) -> str:
+        """Of all intervals, 1 - alpha, in words, as 95%."""
+        return f"{100 * (1 - self.alpha):.4g}%"
 
     def coefficient(self, model: str, term: str) -> Coefficient:
         """Return one coefficient; KeyError if there is none of that name."""

@@ -78,7 +78,7 @@ def test_who_runs():
     names = [getattr(m, "name", "regressions") for m in default_models(USUAL, SOURCE)[0]]
     assert names == [*USUAL, "regressions", "causal-stories"]
     for name, choice in EXPERTS.items():
-        assert choice.make().name == name
+        assert choice.make(0.05).name == name
 
 
 @pytest.mark.parametrize("names", [[], [MIXTURE], ["sgd"], [*ALL, "other"]], ids=str)

@@ -129,7 +129,7 @@ def bursts(trainer, dice):
 
 def with_first(model):
     """Return the usual models, but for the first, which others go by."""
-    choice = EXPERTS[model.name]._replace(make=lambda: model)
+    choice = EXPERTS[model.name]._replace(make=lambda _: model)
     with patch.dict(EXPERTS, {model.name: choice}):
         return default_models(source="world:collider")[0]
 

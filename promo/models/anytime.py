@@ -9,7 +9,7 @@ For arrays, and, at a tenth of the cost, for one number at a time: what a page h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -57,8 +57,28 @@ def check_level(alpha: float, g: float) -> tuple[float, float]:
     return alpha, g
 
 
+def fixed_level(settings: Mapping[str, object]) -> tuple[float, float]:
+    """Return the alpha and g that a store was begun with, the usual ones where it does not say.
+
+    Examples
+    --------
+    >>> fixed_level({"alpha": 0.1})
+    (0.1, 100.0)
+    """
+    alpha, g = settings.get("alpha"), settings.get("g")
+    return (
+        alpha if isinstance(alpha, float) and 0 < alpha < 1 else ALPHA,
+        float(g) if isinstance(g, int | float) and 0 < g < math.inf else G,
+    )
+
+
 def log_evidence(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) -> Floats:
-    """Return the log Bayes factor against a coefficient of zero, a test martingale if it is zero.
+    """Return the log Bayes factor against a coefficient of zero.
+
+    A test martingale if it is zero, errors are normal and spread equally, and the regressors'
+    scatter grows in step with the rows, as where these come in no particular order. Otherwise it
+    errs more often than it should: where a regressor rises from row to row, at a level of 95% in
+    11 of 100 streams of 20,000 rows; where rows are sorted by it, in 6.
 
     Parameters
     ----------
@@ -69,8 +89,8 @@ def log_evidence(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) ->
     n
         Rows, above 0.
     g
-        At n of about eight times g the sequence is narrower than with any other g; above 0 and
-        fixed before the stream.
+        At n of about eight times g (twelve, at alpha = 0.01) the sequence is narrower than with
+        any other g; above 0 and fixed before the stream.
 
     References
     ----------
@@ -97,7 +117,7 @@ def asymptotic_p_value(statistic: ArrayLike, n: ArrayLike, g: float) -> Floats:
 
 
 def p_value(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) -> Floats:
-    """Return p-values, in [0, 1], that stay below alpha at any look with chance alpha at most.
+    """Return p-values, in [0, 1], that ever come down to alpha with chance alpha at most.
 
     For parameters see `log_evidence`.
 

@@ -21,7 +21,9 @@ from promo.models.scores import Count, bounded
 
 BINS = 64  # of probability: on them rest ROC AUC and calibration
 _CURVE = 16  # bins of a calibration curve
-BLOCK = 1000  # rows; "recent" is the block under way and the one before: 1,000 to 2,000 rows
+BLOCK = (
+    1000  # rows; "recent" is the block under way and the one before: 1,000 to 2,000, by whole pages
+)
 _SCORES = ("log_loss", "brier", "accuracy", "roc_auc")
 _LEAD = ("behind", "behind_low", "behind_high", "excess")
 
@@ -163,8 +165,8 @@ class Board:
     experts
         Learn every page before the board does.
     best
-        What cannot be beaten, where that is known: it takes no part in the race, and ``excess`` is
-        how many nats a row each is above it.
+        What cannot be beaten but by luck, where that is known: it takes no part in the race, and
+        ``excess`` is how many nats a row each is above it.
     alpha, g
         Of the intervals; to be fixed before the stream (see `promo.models.anytime`).
 
@@ -203,7 +205,7 @@ class Board:
 
     @property
     def recent(self) -> Tally:
-        """The last 1,000 to 2,000 rows, or as many as there are."""
+        """The last 1,000 to 2,000 rows, by whole pages, or as many as there are."""
         return self._before + self._block
 
     def learn(self, batch: Batch) -> None:

@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     collider the tree takes 75 µs a row, and the forest at 10,000 five times what it did at 2,000.
     """
 
-    make: Callable[[], Expert]
+    make: Callable[[float], Expert]  # given alpha, of its intervals if it has any
     price_us: tuple[float, float]
     grows: bool = False
 
@@ -47,14 +47,16 @@ class Choice(NamedTuple):
 
 
 EXPERTS = {
-    SGDLogistic.name: Choice(SGDLogistic, (2.8, 1.4)),
-    BaseRate.name: Choice(BaseRate, (0.2, 0.1)),
-    "renewable-logistic": Choice(RenewableLogistic, (14.0, 0.3)),
-    "renewable-logistic-quadratic": Choice(lambda: RenewableLogistic(quadratic=True), (15.0, 0.3)),
-    NaiveBayes.name: Choice(NaiveBayes, (3.6, 1.0)),
-    "hoeffding-tree": Choice(hoeffding_tree, (24.0, 25.0), grows=True),
-    "nearest-neighbours": Choice(nearest_neighbours, (51.0, 49.0)),
-    "random-forest": Choice(random_forest, (650.0, 580.0), grows=True),
+    SGDLogistic.name: Choice(lambda _: SGDLogistic(), (2.8, 1.4)),
+    BaseRate.name: Choice(lambda _: BaseRate(), (0.2, 0.1)),
+    "renewable-logistic": Choice(lambda alpha: RenewableLogistic(alpha=alpha), (14.0, 0.3)),
+    "renewable-logistic-quadratic": Choice(
+        lambda alpha: RenewableLogistic(quadratic=True, alpha=alpha), (15.0, 0.3)
+    ),
+    NaiveBayes.name: Choice(lambda _: NaiveBayes(), (3.6, 1.0)),
+    "hoeffding-tree": Choice(lambda _: hoeffding_tree(), (24.0, 25.0), grows=True),
+    "nearest-neighbours": Choice(lambda _: nearest_neighbours(), (51.0, 49.0)),
+    "random-forest": Choice(lambda _: random_forest(), (650.0, 580.0), grows=True),
 }
 MIXTURE = Mixture.name  # of the other experts that are chosen
 MIXTURE_US = (3.9, 2.0)  # its price, of four experts
@@ -96,7 +98,7 @@ def default_models(
     source
         Of the stream: where it names a world that is known, so is the best possible prediction.
     alpha
-        The regressions' intervals have level 1 - alpha.
+        All intervals have level 1 - alpha.
     merging
         Only what merges, for many machines at once (`promo.scale`): the renewable logistic alone
         predicts, and nobody watches for drift, which is a matter of row after row.
@@ -110,7 +112,7 @@ def default_models(
         names = MERGING
     if unknown := sorted({*names} - {*EXPERTS, MIXTURE}):
         raise ValueError(f"no expert {unknown[0]!r}; choose of {', '.join([*EXPERTS, MIXTURE])}")
-    experts = [choice.make() for name, choice in EXPERTS.items() if name in names]
+    experts = [choice.make(alpha) for name, choice in EXPERTS.items() if name in names]
     if not experts:
         raise ValueError(f"nobody predicts; choose at least one of {', '.join(EXPERTS)}")
     regressions = Regressions(alpha)
@@ -123,7 +125,7 @@ def default_models(
     racing: list[Expert] = [*experts, *([Mixture(experts)] if MIXTURE in names else [])]
     world = known_world(source)
     best = BestPossible(world) if world else None
-    board = Board(racing, best)
+    board = Board(racing, best, alpha)
     known: list[Model] = [best] if best else []
     if merging:
         return (*racing, *known, board, *others), settings | {"merging": True}

@@ -51,6 +51,7 @@ def least_squares(moments: Moments, response: int, regressors: Sequence[int]) ->
     Fit
         Undefined with a reason, never an exception, if there are too few rows, a regressor is
         constant or the regressors are collinear; the standard errors alone if the fit is perfect.
+        Close to that these lose digits: their relative error is about 1e-16 / (1 - R²).
 
     References
     ----------

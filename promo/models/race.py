@@ -207,7 +207,7 @@ class Race:
         return [Coefficient(name, "competence", slope) for name, slope in pairs]
 
     def metrics(self) -> list[Metric]:
-        """Return every runner's log loss, over all rows and over the last 1,000 to 2,000."""
+        """Return every runner's log loss, over all rows and lately, as `Board.recent` has it."""
         recent = self._block + self._before, self._block_rows + self._before_rows
         kinds = {"log_loss": (self._whole, self.rows), "recent_log_loss": recent}
         return [

@@ -90,7 +90,7 @@ class Regressions:
     alpha
         Intervals have level 1 - alpha, in (0, 1).
     g
-        Of the confidence sequences, above 0: they are tightest at about 8 g rows (see
+        Of the confidence sequences, above 0: they are tightest at some 8 g rows (see
         `promo.models.anytime`). Like alpha to be fixed before the stream.
     """
 

@@ -16,8 +16,8 @@ class Coefficient(NamedTuple):
     """One term of one model, on the original scale of the data; NaN where undefined.
 
     `ci_low` and `ci_high` bound the fixed-n interval of level 1 - alpha: it holds at one number of
-    rows chosen before looking. The `av_*` values hold at every number of rows at once (see
-    `promo.models.anytime`); their bounds are infinite while there are too few rows for any.
+    rows chosen before looking. The `av_*` values hold at every number of rows at once, where
+    `promo.models.anytime` says so; their bounds are infinite while there are too few rows for any.
     `hc1_std_error` does not assume that errors have equal spread.
     """
 

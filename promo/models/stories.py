@@ -201,6 +201,9 @@ class Stories:
 
         Its t statistic and p-values are those of the regression of one on the other (and the
         third); the intervals are Fisher's, for one look and, in the limit of many rows, for all.
+        They answer whether a correlation is zero. How strong it is, they bound where both variables
+        are normal; of an ability with `promoted` they are too narrow where few are promoted, or few
+        are not.
 
         References
         ----------

@@ -95,11 +95,11 @@ def score(
     return lines
 
 
-def in_words(slope: Coefficient) -> str:
-    """Return a slope with both of its intervals, in words."""
+def in_words(slope: Coefficient, level: str) -> str:
+    """Return a slope with both of its intervals, of a level as "95%", in words."""
     if not isfinite(slope.ci_low):
         return "not enough rows yet."
-    look = f"95% at one look {slope.ci_low:+.3f} to {slope.ci_high:+.3f}"
+    look = f"{level} at one look {slope.ci_low:+.3f} to {slope.ci_high:+.3f}"
     at_all = "at any time not bounded yet"
     if isfinite(slope.av_low):
         at_all = f"at any time {slope.av_low:+.3f} to {slope.av_high:+.3f}"

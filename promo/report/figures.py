@@ -5,14 +5,12 @@ What the board shows live, drawn once more without widgets: for the report, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 from math import isfinite, log
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from promo.models.anytime import ALPHA, G
 from promo.models.graphs import Story, stories
 from promo.models.looks import COLLIDER, NULL, slope_path
 from promo.models.stories import Stories
@@ -76,22 +74,18 @@ class Beside(NamedTuple):
         return rows[rows >= self.since], values[rows >= self.since]
 
 
-def drawings(
-    snapshot: Snapshot, settings: Mapping[str, Any], beside: Beside | None = None
-) -> list[Drawing]:
+def drawings(snapshot: Snapshot, beside: Beside | None = None) -> list[Drawing]:
     """Draw all that the models of a snapshot, which has learned a row, give rise to.
 
     Parameters
     ----------
-    settings
-        Of the store: `alpha` and `g` of the regressions.
     beside
         Another run, for what is drawn over rows.
     """
     found = [
         sample(snapshot),
         loss(snapshot, beside),
-        slopes(snapshot, settings, beside),
+        slopes(snapshot, beside),
         shares(snapshot),
     ]
     return [drawing for drawing in found if drawing is not None]
@@ -168,18 +162,15 @@ def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
     return as_drawing("loss", "How well do we predict?", plot, words)
 
 
-def slopes(
-    snapshot: Snapshot, settings: Mapping[str, Any], beside: Beside | None = None
-) -> Drawing | None:
+def slopes(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
     """Draw the slope on competence without and with `promoted`, and both kinds of intervals."""
-    alpha, g = (_number(settings.get(name), usual) for name, usual in (("alpha", ALPHA), ("g", G)))
     looks = [(NULL, "green", "solid", "without promoted"),
              (COLLIDER, "vermillion", "dashed", "with promoted")]  # fmt: skip
     history = snapshot.history.thinned(_POINTS)
     if any((model, "competence", "estimate") not in history.columns for model, *_ in looks):
         return None
-    paths = {model: slope_path(history, model, alpha, g) for model, *_ in looks}
-    others = {model: _slope_beside(beside, model, alpha, g) for model in paths if beside}
+    paths = {model: slope_path(history, model, snapshot.alpha, snapshot.g) for model, *_ in looks}
+    others = {model: _slope_beside(beside, model) for model in paths if beside}
     seen = [np.zeros(1), *(slope for _, slope in others.values())]
     for rows, slope, one, wide in paths.values():
         settled = rows >= snapshot.rows / 10
@@ -202,7 +193,7 @@ def slopes(
             if len(rows):
                 words.append(f"Beside it, {name}: {slope[-1]:+.3f} after {rows[-1]:,.0f} rows.")
     plot.level(0.0, "grey", "solid")
-    words.append(f"Bands: {1 - alpha:.0%} at one look and, wider and paler, at any time.")
+    words.append(f"Bands: {snapshot.level} at one look and, wider and paler, at any time.")
     return as_drawing("slopes", "Does competence move network ability?", plot, " ".join(words))
 
 
@@ -247,14 +238,14 @@ def _letters(story: Story) -> str:
 def percent(share: float) -> str:
     """Return a share for people: never 0% or 100% of what only comes close.
 
-    A share of 0 is one that has become too small for a float.
+    A share of 0 is one that has become too small for a float, and of 1 one that all others are.
 
     Examples
     --------
-    >>> percent(0.99999), percent(0.25), percent(1e-9), percent(0.0)
-    ('> 99.9%', '25.0%', '< 0.1%', '< 0.1%')
+    >>> percent(1.0), percent(0.99999), percent(0.25), percent(1e-9), percent(0.0)
+    ('> 99.9%', '> 99.9%', '25.0%', '< 0.1%', '< 0.1%')
     """
-    if 0.9995 <= share < 1:
+    if share >= 0.9995:
         return "> 99.9%"
     return f"{share:.1%}" if share >= 0.0005 else "< 0.1%"
 
@@ -283,8 +274,9 @@ def _losses_beside(beside: Beside) -> dict[str, tuple[Floats, Floats]]:
     return {f"{beside.name}, {_short(model)}": path} if len(path[0]) else {}
 
 
-def _slope_beside(beside: Beside, model: str, alpha: float, g: float) -> tuple[Floats, Floats]:
-    rows, slope, *_ = slope_path(beside.snapshot.history.thinned(_POINTS), model, alpha, g)
+def _slope_beside(beside: Beside, model: str) -> tuple[Floats, Floats]:
+    run = beside.snapshot
+    rows, slope, *_ = slope_path(run.history.thinned(_POINTS), model, run.alpha, run.g)
     return beside.apart(rows, slope)
 
 
@@ -353,7 +345,7 @@ def _claim(snapshot: Snapshot, model: str) -> str:
     rows, explained = (snapshot.metric(NULL, name) for name in ("rows", "r_squared"))
     alike = isfinite(rows) and isfinite(explained)
     negligible = negligible_slope(null, int(rows), explained) if alike else float("nan")
-    return f"{in_words(slope)} {safe_to_stop(slope, since, negligible)}"
+    return f"{in_words(slope, snapshot.level)} {safe_to_stop(slope, since, negligible)}"
 
 
 # -- the stories' parts ---------------------------------------------------------------------
@@ -409,7 +401,3 @@ def _changes(count: int) -> str:
     if not count:
         return "No learning rate was changed."
     return f"Learning rates were changed {'once' if count == 1 else f'{count:,} times'}."
-
-
-def _number(value: object, usual: float) -> float:
-    return float(value) if isinstance(value, int | float) and value > 0 else usual

@@ -48,13 +48,14 @@ def report(reader: Reader) -> str:
 def _report(reader: Reader) -> str:
     held = contents(reader)
     snapshot = held.snapshot
-    drawn = drawings(snapshot, held.settings)
+    drawn, level = drawings(snapshot), snapshot.level
+    leaders = tables.leaderboard(snapshot.metrics, level) or "<p>Nobody yet.</p>"
     figures = "".join(map(_figure, drawn)) or "<p>No page is learned yet.</p>"
     return _page(
         f"<header><h1>What the stream taught</h1><p>{_begin(held)}</p>{_key(snapshot)}</header>"
         f'<section class="figures" aria-label="Figures">{figures}</section>'
-        f"<h2>Who predicts best?</h2>{tables.leaderboard(snapshot.metrics) or '<p>Nobody yet.</p>'}"
-        f"<h2>Coefficients</h2>{tables.coefficients(snapshot.coefficients)}"
+        f"<h2>Who predicts best?</h2>{leaders}"
+        f"<h2>Coefficients</h2>{tables.coefficients(snapshot.coefficients, level)}"
         f"<h2>Quality of the data</h2>{_quality(held)}"
         f"<h2>What happened</h2>{_events(held)}"
         f"<h2>How it was made</h2>{_facts(held, reader)}"

@@ -20,7 +20,7 @@ class Surface(NamedTuple):
     proba
         P(promoted), shape (m, n).
     even, band
-        Points, x and y of shape (k,), where odds are even, and where they are at an end of the 95%
+        Points, x and y of shape (k,), where odds are even, and where they are at an end of the
         interval: none for an expert without.
     people
         Network ability, competence and promoted of those shown, shape (3, k).
@@ -44,7 +44,7 @@ def surface_drawing(surface: Surface, title: str) -> Drawing:
     )
     plot.shades(x, y, surface.proba, ("surely not promoted", "surely promoted"))
     if len(surface.band[0]):
-        plot.dots(*surface.band, "ink", "95% band", width=1.5)
+        plot.dots(*surface.band, "ink", "its interval", width=1.5)
     plot.dots(*surface.even, "ink", "even odds", width=3)
     ability, competence, promoted = surface.people
     for chosen, draw, label in (

@@ -27,7 +27,7 @@ _LOSSES = (
 _COEFFICIENTS = (
     ("estimate", "estimate", "+.4f"), ("std_error", "SE", ".4f"),
     ("hc1_std_error", "HC1 SE", ".4f"), ("statistic", "t or z", "+.2f"), ("p_value", "p", "p"),
-    ("ci_low", "95% low", "+.4f"), ("ci_high", "95% high", "+.4f"),
+    ("ci_low", "low", "+.4f"), ("ci_high", "high", "+.4f"),
     ("av_p_value", "p at any time", "p"), ("av_low", "any time low", "+.4f"),
     ("av_high", "any time high", "+.4f"),
 )  # fmt: skip
@@ -76,7 +76,7 @@ def row(name: str, cells: Iterable[str], texts: Iterable[str] = ()) -> str:
     return f'<tr><th scope="row">{escape(printable(name))}</th>{numbers}{told}</tr>'
 
 
-def leaderboard(metrics: Sequence[Metric]) -> str:
+def leaderboard(metrics: Sequence[Metric], level: str) -> str:
     """Return the scores of all that predict, the best first; nothing if there are none."""
     scores: dict[str, dict[str, float]] = {}
     for m in metrics[: 100 * MOST_ROWS]:
@@ -92,15 +92,16 @@ def leaderboard(metrics: Sequence[Metric]) -> str:
     ]
     caption = (
         "Scores by progressive validation: each row is predicted before it is learned. Losses are "
-        "in nats a row; lately: the last 1,000 to 2,000 rows; behind: nats a row to the leader, "
-        "at least so many with 95% at any time; ROC AUC: two in one of 64 bins count as tied."
+        "in nats a row; lately: the last 1,000 to 2,000 rows, by whole pages; behind: nats a row "
+        f"to the leader, at least so many with {level} at any time; ROC AUC: two in one of 64 bins "
+        "count as tied."
     )
     head = ("model", *(title for _, title, _ in kept))
     body = f"<tbody>{''.join(lines)}</tbody>"
     return table(caption, head, body, key="leaderboard", more=len(ranked) - MOST_ROWS)
 
 
-def coefficients(found: Sequence[Coefficient]) -> str:
+def coefficients(found: Sequence[Coefficient], level: str) -> str:
     """Return every coefficient with all that is known of it."""
     body = _grouped(
         found[:MOST_ROWS],
@@ -108,7 +109,7 @@ def coefficients(found: Sequence[Coefficient]) -> str:
         lambda c: row(c.term, (number(getattr(c, n), form) for n, _, form in _COEFFICIENTS)),
     )
     caption = (
-        "Coefficients on the scale of the data. The 95% interval and p hold for one look at a "
+        f"Coefficients on the scale of the data. p and the {level} interval hold for one look at a "
         "number of rows chosen beforehand; those at any time hold however often one looks."
     )
     head = ("term", *(title for _, title, _ in _COEFFICIENTS))

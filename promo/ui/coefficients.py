@@ -69,7 +69,7 @@ class CoefficientFigure(Figure):
         marks = [*self.wide.values(), *self.bands.values(), self.zero, *self.paths.values()]
         marks += [mark for other in self.others.values() for mark in other.marks]
         own = [] if switch else [self.switch.widget]
-        super().__init__(_TITLE, _legend(self.switch), marks, axes, own)
+        super().__init__(_TITLE, _legend(self.switch, ""), marks, axes, own)
 
     @property
     def choice(self) -> object:
@@ -78,7 +78,7 @@ class CoefficientFigure(Figure):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the paths chosen, with their intervals."""
-        self.head.value = headed(_TITLE, _legend(self.switch))
+        self.head.value = headed(_TITLE, _legend(self.switch, f"{snapshot.level} "))
         end, shown = 1.0, [np.zeros(1)]
         for formula, path in self.paths.items():
             chosen = formula in self.switch.formulas
@@ -138,13 +138,13 @@ class CoefficientFigure(Figure):
         null = snapshot.coefficient(NULL, "competence")
         rows, explained = (snapshot.metric(NULL, name) for name in ("rows", "r_squared"))
         verdict = safe_to_stop(slope, since, negligible_slope(null, int(rows), explained))
-        return f"<b>{_NAMES[formula]}:</b> {in_words(slope)} {verdict}"
+        return f"<b>{_NAMES[formula]}:</b> {in_words(slope, snapshot.level)} {verdict}"
 
 
-def _legend(switch: ColliderSwitch) -> str:
+def _legend(switch: ColliderSwitch, level: str) -> str:
     wider = ", and wider at any time" if switch.anytime.value else ""
     return (
         key("without promoted", GREEN)
         + key("with promoted", VERMILLION, dash=DASHED)
-        + f"<span>bands: 95% at one look{wider}</span>"
+        + f"<span>bands: {level}at one look{wider}</span>"
     )

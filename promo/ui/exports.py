@@ -124,8 +124,7 @@ class Exports:
         snapshot, other = self._snapshot, self._other
         run = other.snapshot if other else None
         beside = Beside(other.name, other.since, run) if other and run else None
-        with Reader(self._store) as reader:
-            drawn = {each.key: each for each in drawings(snapshot, reader.settings, beside)}
+        drawn = {each.key: each for each in drawings(snapshot, beside)}
         if self._surface and (surface := self._surface.drawing()):
             drawn[surface.key] = surface
         if key not in drawn:

@@ -22,7 +22,7 @@ NOBODY = -1  # the id of a row that is asked about, and is no employee
 
 
 class Opinion(NamedTuple):
-    """P(promoted) by one expert, with its 95% interval where it has one (else NaN)."""
+    """P(promoted) by one expert, with its interval where it has one (else NaN)."""
 
     name: str
     proba: float

@@ -70,9 +70,9 @@ class Leaderboard:
         self.table, self.note = html(), html()
         head = headed(
             "Who predicts best?",
-            "Each row is predicted before it is learned. Behind: nats a row to the leader, 95% for "
-            "all pairs at any time; lately: the last 1,000 to 2,000 rows; ROC AUC: two in one "
-            "of 64 bins count as tied",
+            "Each row is predicted before it is learned. Behind: nats a row to the leader, for all "
+            "pairs at any time; lately: the last 1,000 to 2,000 rows, by whole pages; ROC AUC: two "
+            "in one of 64 bins count as tied",
         )
         self.widget = widgets.VBox([sheet(), html(head), self.table, self.note])
         self.widget.add_class("promo")
@@ -88,7 +88,9 @@ class Leaderboard:
         self.table.value = table(
             "Who predicts best?", _COLUMNS, f"<tbody>{lines}</tbody>", "promo-leaders"
         )
-        self.note.value = f'<div class="promo-note">{_in_words(racing, scores)}</div>'
+        self.note.value = (
+            f'<div class="promo-note">{_in_words(racing, scores, snapshot.level)}</div>'
+        )
 
     def _line(self, name: str, score: dict[str, float], racing: Sequence[str]) -> str:
         forms = [("log_loss", ".4f"), ("recent_log_loss", ".4f"), ("brier", ".4f")]
@@ -110,14 +112,14 @@ def _scores(snapshot: Snapshot, name: str) -> dict[str, float]:
     return {m.name: m.value for m in snapshot.metrics if m.model == name}
 
 
-def _in_words(racing: Sequence[str], scores: dict[str, dict[str, float]]) -> str:
+def _in_words(racing: Sequence[str], scores: dict[str, dict[str, float]], level: str) -> str:
     if not racing:
         return "Nothing is predicted yet."
     leader = racing[0]
     sure = [n for n in racing[1:] if scores[n]["behind_low"] > 0]
-    lead = (
-        f"is real over {len(sure)} of {len(racing) - 1} others" if racing[1:] else "is over nobody"
-    )
+    lead = "is over nobody"
+    if racing[1:]:
+        lead = f"is real over {len(sure)} of {len(racing) - 1} others ({level}, at any time)"
     text = f"{leader} leads with {scores[leader]['log_loss']:.4f} nats a row; its lead {lead}."
     excess = scores[leader].get("excess", np.nan)
     if isfinite(excess):

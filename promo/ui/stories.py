@@ -18,7 +18,6 @@ from promo.ui.common import html, sheet
 from promo.ui.style import BLUE, headed, table
 
 _POINTS = 60  # of a share's path
-_FOUND = ("independence", "implied", "correlation", ("95% at any time", 2), "verdict")
 _DEAD = 0.001  # share below which a card fades
 
 
@@ -139,7 +138,7 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
     )
     return f'<div class="promo-note"><b>{escape(readable(story))}.</b> {standing}</div>' + table(
         "What the story implies, and what was found",
-        _FOUND,
+        ("independence", "implied", "correlation", (f"{snapshot.level} at any time", 2), "verdict"),
         f"<tbody>{lines}</tbody>",
         "promo-findings",
     )

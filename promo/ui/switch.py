@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
-from promo.models.anytime import ALPHA, G
 from promo.models.looks import COLLIDER, NULL, TERMS, slope_path
 from promo.models.results import Coefficient
 from promo.models.robust import robustly
@@ -17,16 +16,9 @@ _SHOWN = {"without": (NULL,), "with": (COLLIDER,), "both": (NULL, COLLIDER)}
 
 
 class ColliderSwitch:
-    """Adds `promoted` to the regression and takes it away, for every view that is given it.
+    """Adds `promoted` to the regression and takes it away, for every view that is given it."""
 
-    Parameters
-    ----------
-    alpha, g
-        Those of the regressions (see `promo.models.anytime`).
-    """
-
-    def __init__(self, alpha: float = ALPHA, g: float = G) -> None:
-        self.alpha, self.g = alpha, g
+    def __init__(self) -> None:
         self.promoted = widgets.ToggleButtons(
             options=[*_SHOWN],
             value="both",
@@ -58,13 +50,12 @@ class ColliderSwitch:
         if not self.robust.value:
             return found
         rows = int(snapshot.metric(model, "rows"))
-        return robustly(found, rows, TERMS[model], self.alpha, self.g)
+        return robustly(found, rows, TERMS[model], snapshot.alpha, snapshot.g)
 
     def path(self, snapshot: Snapshot, model: str, points: int) -> tuple[Floats, ...]:
         """Return rows, slope on competence, radius at one look and at all, each of shape (n,).
 
         Only where all are defined and finite.
         """
-        return slope_path(
-            snapshot.history.thinned(points), model, self.alpha, self.g, robust=self.robust.value
-        )
+        history, robust = snapshot.history.thinned(points), self.robust.value
+        return slope_path(history, model, snapshot.alpha, snapshot.g, robust=robust)

@@ -14,7 +14,6 @@ from promo.ui.style import headed, table
 from promo.ui.switch import ColliderSwitch
 
 _TITLE = "The regressions in numbers"
-_COLUMNS = ("term", "estimate", "SE", "p", ("95% interval", 2), ("at any time", 2))
 
 
 class CoefficientTable:
@@ -33,7 +32,7 @@ class CoefficientTable:
         self.table = html()
         head = headed(
             _TITLE,
-            "SE: standard error; p and 95% interval for one look; the interval at any time holds "
+            "SE: standard error; p and the first interval for one look; that at any time holds "
             "whenever you stop",
         )
         own = [] if switch else [self._switch.widget]
@@ -53,7 +52,8 @@ class CoefficientTable:
 def as_html(snapshot: Snapshot, switch: ColliderSwitch) -> str:
     """Return the table of the regressions that a switch shows, at a snapshot."""
     body = "".join(_section(snapshot, switch, model) for model in switch.formulas)
-    return table(_TITLE, _COLUMNS, body, "promo-regressions")
+    intervals = (f"{snapshot.level} interval", 2), ("at any time", 2)
+    return table(_TITLE, ("term", "estimate", "SE", "p", *intervals), body, "promo-regressions")
 
 
 def _section(snapshot: Snapshot, switch: ColliderSwitch, model: str) -> str:

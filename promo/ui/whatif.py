@@ -33,8 +33,8 @@ class WhatIfCard:
         self.table = html()
         head = headed(
             "What if?",
-            "The chance of promotion of such a person; 95% at one look where the expert has an "
-            "interval",
+            "The chance of promotion of such a person; an interval for one look where the expert "
+            "has one",
         )
         row = widgets.HBox([self.competence, self.network_ability], layout=row_layout())
         self.widget = widgets.VBox([sheet(), html(head), row, self.table])
@@ -60,10 +60,10 @@ class WhatIfCard:
             lambda: self._trainer.ask(lambda models: opinions(models, *about)),
         )
         if answer is not None:
-            self.table.value = _table(answer)
+            self.table.value = _table(answer, snapshot.level)
 
 
-def _table(said: Sequence[Opinion]) -> str:
+def _table(said: Sequence[Opinion], level: str) -> str:
     lines = ""
     for name, proba, low, high in said:
         interval = f"{low:.1%} to {high:.1%}" if isfinite(low) else ""
@@ -72,5 +72,5 @@ def _table(said: Sequence[Opinion]) -> str:
             f'<tr><th scope="row">{escape(name)}</th><td>{proba:.1%}</td>'
             f'<td style="width: 80px">{bar}</td><td>{interval}</td></tr>'
         )
-    columns = ("expert", ("chance", 2), "95% interval")
+    columns = ("expert", ("chance", 2), f"{level} interval")
     return table("The chance of promotion, expert by expert", columns, f"<tbody>{lines}</tbody>")
