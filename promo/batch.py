@@ -267,7 +267,7 @@ def _elements(body: bytes) -> Iterator[tuple[Any, str]]:
         yield value, text[at:end]
         at = _skip_space(text, end)
         if text[at : at + 1] not in ("]", ","):
-            raise BadPage(f"expected ',' or ']' at character {at}")
+            raise BadPage(f"invalid JSON: expected ',' or ']' at character {at}")
         more = text[at] == ","
         at = _skip_space(text, at + 1) if more else at
     if _skip_space(text, at + 1) < len(text):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from promo.memory import Memory
 from promo.models.results import Model
 from promo.snapshot import Snapshot, Status
 from promo.store import Reader
+from promo.store.connection import writer_of
 
 _T = TypeVar("_T")
 _LEAST_S = 0.5  # between two looks
@@ -33,8 +35,6 @@ class Following:
     ----------
     path
         The store.
-    why
-        Why it is only read, in words.
 
     Raises
     ------
@@ -44,8 +44,8 @@ class Following:
 
     error = None
 
-    def __init__(self, path: Path, why: str) -> None:
-        self.store, self.why = Reader(path), why
+    def __init__(self, path: Path) -> None:
+        self.store = Reader(path)
         self.models, _ = Begun.of(self.store).models()
         self._initial = {s.name: s.state for m in self.models for s in m.states()}
         found = self.store.states
@@ -69,8 +69,8 @@ class Following:
 
     @property
     def message(self) -> str:
-        """Why it is only read."""
-        return self.why
+        """Who wrote it at the last look."""
+        return self._snapshot.message
 
     def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:
         """Answer a question about the models as they were at the last look, at once."""
@@ -102,13 +102,15 @@ class Following:
             for model in self.models
             if hasattr(model, "learning_rate")
         }
-        return memory.snapshot(
+        writer = writer_of(self.store.path)
+        snapshot = memory.snapshot(
             "running" if pace else "idle",
-            self.why,
+            f"process {writer} writes it" if writer else "nobody writes it now: open it to go on",
             page_size=self.store.page_size,
             total_rows=None,
             learning_rates=rates,
         )
+        return replace(snapshot, pages_per_s=pace)
 
     def _memory(self) -> Memory:
         states: dict[str, Any] = {**self._initial, **self.store.states}

@@ -65,6 +65,6 @@ def open_stream(
     models, settings = before.models() if before else default_models(names, source, alpha)
     try:
         store = Store(path, source=source, page_size=stream.page_size, settings=settings)
-    except StoreLocked as locked:
-        return Following(path, str(locked))
+    except StoreLocked:
+        return Following(path)
     return Trainer(stream, store, models)

@@ -73,7 +73,7 @@ class Trainer:
         self._status: Status = "idle"
         self._retry: Retry | None = None
         self._budget: int | None = 0  # pages still to do; None: all there are
-        self._wishes, self._broken, self._hurried = Wishes(), False, False
+        self._wishes, self._broken, self._hurried, self._waited_s = Wishes(), False, False, 0.0
         try:
             self._limit = SpeedLimit(speed)
             self._line = self._open_line(store, models)
@@ -142,9 +142,8 @@ class Trainer:
         """
         if model not in self._line.rates():
             raise ValueError(f"{model!r} has no learning rate; these have: {[*self._line.rates()]}")
-        rate = check_learning_rate(value)
         with self._condition:
-            self._wishes.rates[model] = rate
+            self._wishes.rates[model] = check_learning_rate(value)
             self._condition.notify_all()
 
     def note(self, kind: str, **detail: Any) -> None:
@@ -254,12 +253,10 @@ class Trainer:
     @property
     def message(self) -> str:
         """Why the trainer failed, and what to do, or why it waits; else empty."""
-        retry = self._retry
-        if self._status == "failed":
-            told = words.of_error(self.error)
-            helps = not self._closed and not isinstance(self.error, SourceChanged)
-            return f"{told} · Play goes on from the last commit" if helps else told
-        return words.of_retry(retry) if self._status == "running" and retry else ""
+        if self._status == "running":
+            return words.of_waiting(self._retry, self._waited_s)
+        helps = not self._closed and not isinstance(self.error, SourceChanged)
+        return words.of_failure(self.error, play=helps) if self._status == "failed" else ""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -283,7 +280,8 @@ class Trainer:
             if self._budget != 0:
                 self._status = "running"
             if not self._alive:
-                self._halt, self._active, self.error = threading.Event(), True, None
+                self._halt, self._active = threading.Event(), True
+                self.error, self._waited_s = None, 0.0
                 about = (self._halt, self._thread, afresh)
                 self._thread = threading.Thread(target=self._run, args=about, daemon=True)
                 self._thread.name = "promo-trainer"
@@ -343,7 +341,9 @@ class Trainer:
                 batch = reader.poll(_TICK_S)
             except StopIteration:
                 return "finished"
-            self._line.memory.spent_s["fetch"] += time.perf_counter() - asked
+            waited_s = time.perf_counter() - asked
+            self._line.memory.spent_s["fetch"] += waited_s
+            self._waited_s = self._waited_s + waited_s if batch is None else 0.0
             if batch is not None:
                 pages = self._learn(batch)
                 with self._condition:

@@ -11,12 +11,18 @@ from promo.errors import PromoError
 from promo.reader import Retry
 from promo.store import Event
 
+_LONG_S = 3.0  # to wait for a page
 _MOST = 300  # characters of a text that somebody else wrote
 
 
 def of_error(error: BaseException | None) -> str:
     """Say what went wrong: our own errors have a message made for that."""
     return str(error) if isinstance(error, PromoError) else repr(error)
+
+
+def of_failure(error: BaseException | None, *, play: bool) -> str:
+    """Say why a stream has failed, and whether Play helps."""
+    return of_error(error) + " · Play goes on from the last commit" * play
 
 
 def of_retry(retry: Retry) -> str:
@@ -26,6 +32,13 @@ def of_retry(retry: Retry) -> str:
         f"page {retry.page} (counted from 0): {retry.reason}; "
         f"attempt {retry.attempt} in {left:.0f} s"
     )
+
+
+def of_waiting(retry: Retry | None, waited_s: float) -> str:
+    """Say what the stream waits for, nothing while that does not take long."""
+    if retry is not None:
+        return of_retry(retry)
+    return "still waiting for the next page" if waited_s > _LONG_S else ""
 
 
 def of_event(event: Event) -> str:

@@ -120,6 +120,23 @@ def test_another_world_models_and_store(form):
     assert form.trainer.snapshot.rows == 300
 
 
+def test_a_new_store_is_none_that_exists(form):
+    """A name that is taken is refused, and what was open goes on; the list opens it."""
+    first = form.trainer
+    first.run(3)
+    form.fold.value = True
+    form.store.value, form.name.value = "", "a"
+    form.open.click()
+    wait_while_opening(form)
+    assert text_of(form.note.value) == "a.db exists: choose it in the list, or another name"
+    assert form.trainer is first
+    form.store.value = str(first.store.path)
+    form.open.click()
+    wait_while_opening(form)
+    assert form.note.value == ""
+    assert form.trainer.snapshot.page == 2
+
+
 def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):
     """Impossible rows, a store of another source, an address of nobody: a sentence, another try."""
     first, children = form.trainer, {*psutil.Process().children()}
@@ -169,11 +186,11 @@ def test_who_comes_second_watches_and_may_open_their_own(form, api, tmp_path):
         form.open.click()
         wait_while_opening(form)
         assert isinstance(form.trainer, Following)
-        assert f"read only: {path} is being written by process {writer.pid}" in text_of(
-            form.summary.value
-        )
+        assert text_of(form.summary.value).endswith(f"{path} · read only")
         controls = form.place.children[0].controls
-        assert text_of(controls.status.value).startswith("watching · page 5 · 50 rows")
+        assert text_of(controls.status.value) == (
+            f"watching · page 5 · 50 rows · process {writer.pid} writes it"
+        )
         assert [w for w in shown(controls.widget) if getattr(w, "description", "")] == []
         assert form.mine in shown(form.widget)
         form.mine.click()

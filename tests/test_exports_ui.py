@@ -255,6 +255,8 @@ def test_the_log_is_filtered_by_kind(trainer):
     """One kind alone is shown, and the publisher sees the choice."""
     trainer.run(5)
     log = ui.EventLog(trainer)
+    assert (log.kind.index, log.kind.label) == (0, "everything")
+    assert log.kind.value is not None  # of which ipywidgets makes no choice, or one, by chance
     log.update(trainer.snapshot)
     before = log.choice
     log.kind.value = "learning_rate"

@@ -196,8 +196,14 @@ def test_who_comes_second_reads_along(api, tmp_path):
         following._look_at = 0.0  # now, not in half a second
         seen = following.snapshot
         assert (seen.page, following.status) == (24, "running")
+        assert seen.pages_per_s > 0
         writer.stdin.close()
         writer.wait()
+    following._look_at = 0.0
+    assert (following.snapshot.page, following.message) == (
+        24,
+        "nobody writes it now: open it to go on",
+    )
     before = following.ask(lambda models: models[0].learning_rate).result()
     with open_stream(api.url, api.source, path) as trainer:
         assert isinstance(trainer, Trainer)
@@ -212,7 +218,7 @@ def test_who_comes_second_reads_along(api, tmp_path):
 def test_a_question_that_fails_fails_where_it_is_asked(api, tmp_path):
     """What a question raises is in its future."""
     open_stream(api.url, api.source, tmp_path / "a.db").close()
-    following = Following(tmp_path / "a.db", "to see")
+    following = Following(tmp_path / "a.db")
     with pytest.raises(ZeroDivisionError):
         following.ask(lambda _: 1 / 0).result()
     assert following.snapshot.page is None

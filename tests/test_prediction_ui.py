@@ -16,8 +16,11 @@ from promo.batch import Batch
 from promo.history import History
 from promo.models.best import BestPossible
 from promo.models.board import Board
-from promo.models.default import FULL, default_models
+from promo.models.default import EXPERTS, FULL, MIXTURE, default_models
 from promo.opening import open_stream
+from promo.report import drawings
+from promo.report.experts import BESIDE, expert_styles
+from promo.report.svg import DASHES, LIGHT
 from promo.ui.opinions import Answer, contour, experts_of, grid, opinions
 from promo.world import WORLDS
 
@@ -349,3 +352,20 @@ def test_the_usual_experts_can_be_shown():
     names = [e.name for e in experts_of(default_models(FULL)[0])]
     styles = _styles(names)
     assert len({styles[name] for name in names}) == len(names)
+
+
+def test_experts_look_the_same_on_the_page_and_in_what_is_taken_along(trainer):
+    """By colour and dash; no two of them alike, and the colour of another run is nobody's."""
+    snapshot = trainer.run(30)
+    figure = ui.ExpertsFigure(trainer)
+    styles = expert_styles([*EXPERTS, MIXTURE, BestPossible.name])
+    assert len({*styles.values()}) == len(styles)
+    assert BESIDE not in {colour for colour, _ in styles.values()}
+    mixed = expert_styles([*figure.lines, "mine"])
+    assert mixed.pop("mine") not in mixed.values()
+    [drawn] = [each.svg for each in drawings(snapshot) if each.key == "loss"]
+    for name, line in figure.lines.items():
+        colour, dash = styles[name]
+        assert (line.colors, line.line_style) == ([LIGHT[colour]], dash.replace("-", "_"))
+        dashes = f' stroke-dasharray="{DASHES[dash]}"' if DASHES[dash] else ""
+        assert f'class="{colour}" stroke-width="2.2"{dashes} stroke-linejoin' in drawn, name

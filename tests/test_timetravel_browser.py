@@ -124,7 +124,7 @@ def test_a_hand_goes_back_while_the_stream_runs(board, shots):
 
 @pytest.mark.browser
 def test_by_the_keyboard_and_by_play(board):
-    """Arrow keys are a page each; Play walks from there to now, and is live again."""
+    """Arrow keys are a page each, the end is live; Play walks from there to the end."""
     handle(board).focus()
     board.keyboard.press("Home")
     wait_for(lambda: page_shown(board) == 0)
@@ -132,13 +132,44 @@ def test_by_the_keyboard_and_by_play(board):
     wait_for(lambda: page_shown(board) == 1)
     assert handle(board).get_attribute("aria-valuetext") == "page 1"
     board.keyboard.press("End")
-    wait_for(lambda: page_shown(board) == page_of(board) - 1)
+    wait_for(lambda: page_shown(board) is None)
+    assert handle(board).get_attribute("aria-valuetext") == "live"
     for _ in range(12):
         board.keyboard.press("ArrowLeft")
     wait_for(lambda: page_shown(board) == page_of(board) - 13)
     board.locator(".jupyter-widgets.widget-play button").first.click()
     wait_for(lambda: page_shown(board) is None)
     wait_for(lambda: handle(board).get_attribute("aria-valuetext") == "live")
+    board.keyboard.press("Shift+Tab")  # from Play to the slider
+    board.keyboard.press("Home")
+    live = board.get_by_role("button", name="Live", exact=True)
+    wait_for(live.is_enabled)
+    live.focus()
+    board.keyboard.press("Enter")
+    wait_for(live.is_disabled)
+    wait_for(lambda: handle(board).evaluate("e => e === document.activeElement"))
+
+
+@pytest.mark.browser
+def test_nothing_plays_on_under_the_hand(board):
+    """While the handle is held, Play of the past rests; let go, it goes on from there."""
+    handle(board).focus()
+    board.keyboard.press("Home")
+    wait_for(lambda: page_shown(board) == 0)
+    board.locator(".jupyter-widgets.widget-play button").first.click()
+    wait_for(lambda: page_shown(board) > 0)
+    box = handle(board).bounding_box()
+    y = box["y"] + box["height"] / 2
+    board.mouse.move(box["x"] + 8, y)
+    board.mouse.down()
+    board.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page = int(handle(board).input_value())
+    wait_for(lambda: page_shown(board) == page)
+    board.wait_for_timeout(800)  # of three frames
+    assert (page_shown(board), int(handle(board).input_value())) == (page, page)
+    board.mouse.up()
+    wait_for(lambda: page_shown(board) is None or page_shown(board) > page)
+    wait_for(lambda: page_shown(board) is None)
 
 
 @pytest.mark.browser
@@ -159,7 +190,7 @@ def test_fork_and_play_on(board, lab, shots):
     wait_for(lambda: second.inner_text().startswith("paused"))
     board.get_by_role("button", name="Live", exact=True).click()
     wait_for(lambda: page_shown(board) is None)
-    labels = board.locator(".promo .bqplot text", has_text=re.compile("^fork$"))
+    labels = board.locator(".promo .bqplot text", has_text=re.compile("^fork(, with(out)?)?$"))
     wait_for(lambda: labels.count() == 3)  # of the loss, and of two slopes
     wait_for(lambda: "Beside it, fork:" in " ".join(board.locator(".promo-note").all_inner_texts()))
     board.screenshot(path=shots / "travel-fork.png")

@@ -234,7 +234,12 @@ def test_a_fork_goes_on_from_the_page_shown_and_both_are_drawn(page, trainer, tm
         f"Beside it, fork: {losses[-1]:.4f} nats after {newest.rows:,} rows." in figure.note.value
     )
     others = page["slopes"].others
-    assert all(other.line.x[0] == 410 and other.label.text == ["fork"] for other in others.values())
+    assert [other.line.x[0] for other in others.values()] == [410, 410]
+    assert [other.label.text for other in others.values()] == [["fork, without"], ["fork, with"]]
+    assert [other.line.line_style for other in others.values()] == ["dashed", "dotted"]
+    ends = [other.line.y[-1] for other in others.values()]
+    above = [other.label.y_offset < 0 for other in others.values()]
+    assert above == [end == max(ends) for end in ends]
     page["slopes"].switch.promoted.value = "without"
     wait_for(lambda: [other.line.visible for other in others.values()] == [True, False])
     assert trainer.snapshot.page == 99  # the first run rests where it was
@@ -283,7 +288,7 @@ def test_a_fork_with_other_models_is_the_run_that_had_them_from_the_start(
     assert losses.other.line.y[-1] == bayes
     assert losses.other.line.x.tolist() == list(range(410, 1001, 10))
     assert f"fork, 1,000 rows: naive-bayes {bayes:.4f}, base-rate {base:.4f}." in losses.note.value
-    assert text_of(losses.names.value).endswith(f"fork {bayes:.4f}")
+    assert text_of(losses.names.value).endswith(f"fork, naive-bayes {bayes:.4f}")
     slope = forked.coefficient(NULL, "competence").estimate
     wait_for(lambda: f"fork, 1,000 rows: {slope:+.3f} without promoted" in slopes.note.value)
 

@@ -914,7 +914,10 @@ def test_stop_while_the_server_hangs(path):
         trainer.play()
         with server.accept()[0] as connection:
             connection.recv(100)  # it has asked
+            assert trainer.message == ""
+            wait_for(lambda: trainer.message == "still waiting for the next page")
             stops_at_once(trainer)
+            assert trainer.message == ""
 
 
 def test_stop_while_the_server_fails(path):

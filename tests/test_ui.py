@@ -35,6 +35,7 @@ from comms import (
     tree,
 )
 from promo import ui
+from promo.errors import SourceChanged
 from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
@@ -144,6 +145,59 @@ def test_buttons_offer_what_can_be_done(word, play, step, stop):
     assert controls.play.description == play
     assert (not controls.step.disabled, not controls.stop.disabled) == (step, stop)
     assert status(controls).startswith(f"{word} · page 0")
+
+
+def test_step_may_be_pressed_again_while_it_runs():
+    """A button that is disabled loses the focus; Play is another matter, and so is the end."""
+    trainer = fake_trainer(status="paused")
+    controls = ui.Controls(trainer)
+    controls.step.click()
+    trainer.status = "running"
+    controls.update(trainer.snapshot)
+    assert (controls.step.disabled, trainer.told) == (False, [("step",)])
+    trainer.status = "paused"
+    controls.update(trainer.snapshot)
+    controls.play.click()
+    trainer.status = "running"
+    controls.update(trainer.snapshot)
+    assert controls.step.disabled
+
+
+def test_who_waits_has_no_pace_and_the_end_says_so():
+    """Neither pages/s nor the time left stand beside why the stream waits; a row alone is one."""
+    trainer = fake_trainer(status="running")
+    vars(trainer.snapshot).update(page=9, total_pages=20, pages_per_s=19.0, seconds_left=10.0)
+    trainer.snapshot.totals["rejected"] = 1
+    controls = ui.Controls(trainer)
+    assert status(controls) == (
+        "running · page 10 of 20 · 0 rows · 19 pages/s · 0:10 left · 1 row in quarantine"
+    )
+    trainer.message = "still waiting for the next page"
+    controls.update(trainer.snapshot)
+    assert status(controls) == (
+        "running · page 10 of 20 · 0 rows · 1 row in quarantine · still waiting for the next page"
+    )
+    vars(trainer.snapshot).update(page=19, pages_per_s=0.0)
+    trainer.status, trainer.message = "finished", ""
+    controls.update(trainer.snapshot)
+    assert status(controls).endswith("· there is no further page yet")
+    assert controls.news == "finished"
+
+
+def test_one_question_at_a_time():
+    """Whether to start over is no longer asked once Play is pressed, or the API has changed."""
+    trainer = fake_trainer(status="paused")
+    controls = ui.Controls(trainer)
+    controls.start_over.click()
+    assert controls._keep in shown(controls.widget)
+    controls.play.click()
+    assert controls._keep not in shown(controls.widget)
+    controls.start_over.click()
+    trainer.status, trainer.error = "failed", SourceChanged("another page")
+    controls.update(trainer.snapshot)
+    asked = [w.description for w in shown(controls.widget) if isinstance(w, Button)]
+    assert asked[-2:] == ["Go on all the same", "Erase and start over"]
+    assert "Yes, erase it" not in asked
 
 
 @given(

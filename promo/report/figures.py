@@ -16,6 +16,7 @@ from promo.models.looks import COLLIDER, NULL, slope_path
 from promo.models.stories import Stories
 from promo.models.verdict import in_words, negligible_slope, safe_to_stop
 from promo.report.dag import diagram
+from promo.report.experts import BESIDE, expert_styles
 from promo.report.svg import HEIGHT, LIGHT, WIDTH, Axis, Floats, Plot, element, sheet
 from promo.snapshot import Snapshot
 
@@ -23,11 +24,7 @@ _POINTS = 250  # of a line: more cannot be told apart
 _LOSSES = 9  # models drawn at most, those with the least loss
 _CHANGES, _TOLD = 50, 6  # of learning rates: so many are marked, and the newest of them in numbers
 _PLANE = ("intercept", "competence", "network_ability")
-_STYLES = (
-    ("blue", "solid"), ("vermillion", "dashed"), ("green", "solid"), ("purple", "dashed"),
-    ("orange", "solid"), ("sky", "dashed"), ("grey", "dash-dotted"), ("green", "dotted"),
-    ("vermillion", "solid"),
-)  # fmt: skip
+_ASIDE = {NULL: "dashed", COLLIDER: "dotted"}  # of another run's slopes
 _MARGIN = 16  # around a figure that stands alone
 _BASE, _BEST, _STEERED = "base-rate", "best-possible", "sgd-logistic"
 
@@ -140,14 +137,14 @@ def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
     if snapshot.rate_changes:
         high += 0.2 * (high - low)  # room for the rates
     plot = Plot(_rows(snapshot, beside), Axis("log loss so far (nats)", low, high))
-    plot.level(log(2), "grey", "dotted", "coin toss")
+    plot.level(log(2), "grey", "dash-dotted", "coin toss")
     _mark_changes(plot, snapshot)
-    for model, (colour, dash) in zip(drawn, _STYLES, strict=False):
-        plot.line(*paths[model], colour, dash=dash, label=_short(model))
-    if _BEST in paths:
-        plot.line(*paths[_BEST], "ink", dash="dotted", label="best possible")
+    styles = expert_styles([model for model in ends if model in paths])
+    for model, path in paths.items():
+        colour, dash = styles[model]
+        plot.line(*path, colour, dash=dash, label=_short(model))
     for name, path in others.items():
-        plot.line(*path, "purple", dash="dashed", width=1.5, label=name)
+        plot.line(*path, BESIDE, dash="dashed", width=1.5, label=name)
     more = len(ranked) - len(paths)
     words = (
         "Each row is predicted before it is learned. Nats a row: "
@@ -189,7 +186,7 @@ def slopes(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
         if beside:
             rows, slope = others[model]
             name = f"{beside.name}, {label}"
-            plot.line(rows, slope, "purple", dash="dashed", width=1.5, label=name)
+            plot.line(rows, slope, BESIDE, dash=_ASIDE[model], width=1.5, label=name)
             if len(rows):
                 words.append(f"Beside it, {name}: {slope[-1]:+.3f} after {rows[-1]:,.0f} rows.")
     plot.level(0.0, "grey", "solid")

@@ -27,11 +27,13 @@ _FAR = 5000  # pixels: what lies further out is out of sight all the same
 LIGHT = {
     "ink": "#1a1a1a", "soft": "#5a5a5a", "faint": "#e6e6e6", "blue": "#0072B2",
     "vermillion": "#D55E00", "green": "#009E73", "sky": "#56B4E9", "orange": "#E69F00",
-    "purple": "#CC79A7", "grey": "#777777",
+    "purple": "#CC79A7", "grey": "#777777", "brown": "#8a6d3b", "olive": "#999933",
+    "violet": "#9467bd",
 }  # fmt: skip
 DARK = LIGHT | {
     "ink": "#ececec", "soft": "#b4b4b4", "faint": "#33363b", "blue": "#4FA8E0", "sky": "#9AD4F5",
-    "vermillion": "#F0803C", "green": "#2BBF93", "grey": "#9a9a9a",
+    "vermillion": "#F0803C", "green": "#2BBF93", "grey": "#9a9a9a", "brown": "#b8935a",
+    "olive": "#b9b94a", "violet": "#b292d8",
 }  # fmt: skip
 _SHADES = 40  # steps from one end to the other
 _ENDS, _MIDDLE = ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)), (0xF7, 0xF7, 0xF7)

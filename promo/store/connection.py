@@ -145,6 +145,15 @@ def lock_file(path: Path) -> WriterLock:
     return lock
 
 
+def writer_of(path: Path) -> int | None:
+    """Return the process that writes a store, None if none does or its name cannot be read."""
+    real = Path(os.path.realpath(path))
+    try:
+        return _holder(real.with_name(f"{real.name}.lock"))
+    except OSError:
+        return None
+
+
 def _is_free(lock: WriterLock) -> bool:
     """Take the lock if it is free."""
     try:

@@ -2,7 +2,7 @@
 
 const KEYED = ".promo :is(button, select, input, [role=slider])";
 const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .widget-play, .bqplot, table";
-const PLAYS = ["Play or rest", "Back to the start", "Again and again"]; // of widgets.Play
+const PLAYS = ["Play or rest", "Rest at this page", "Again and again"]; // of widgets.Play
 const REST_MS = 1000; // between two announcements, so that one can be heard out
 const APART_MS = 500; // between two looks at the page, which is laid out for each
 const UNSEEN = "position: fixed; top: 0; left: 0; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
@@ -75,6 +75,17 @@ const large = (table) => {
   set(place, "aria-label", table.caption?.textContent ?? table.ariaLabel);
 };
 
+// A control that is taken away while it has the focus hands it on: to the first one of its row, or
+// if that is gone as well, of its view. Else the next Tab would begin at the top of the page.
+const isThere = (e) => !e.disabled && e.checkVisibility();
+const handOn = (control) => {
+  if (isThere(control) || ![document.body, control].includes(document.activeElement)) return;
+  for (const place of [control.closest(".widget-hbox"), control.closest(".promo")]) {
+    const next = [...(place?.querySelectorAll(KEYED) ?? [])].find(isThere);
+    if (next) return next.focus({ preventScroll: true });
+  }
+};
+
 export default {
   initialize({ model }) {
     const states = new MutationObserver((all) => all.forEach(({ target }) => tell(target)));
@@ -116,12 +127,22 @@ export default {
       }, REST_MS);
     });
 
+    let control;
+    const taken = new MutationObserver(() => setTimeout(() => control && handOn(control)));
+    const watch = ({ target }) => {
+      control = target.matches?.(KEYED) ? target : undefined;
+      taken.disconnect();
+      for (let e = control; e && !e.matches(".promo"); e = e.parentElement)
+        taken.observe(e, { attributeFilter: ["disabled", "style", "class"] });
+    };
+    document.addEventListener("focusin", watch);
     window.addEventListener("keydown", keep, true);
     window.addEventListener("resize", soon);
     return () => {
       window.removeEventListener("keydown", keep, true);
       window.removeEventListener("resize", soon);
-      for (const observer of [parts, states]) observer.disconnect();
+      document.removeEventListener("focusin", watch);
+      for (const observer of [parts, states, taken]) observer.disconnect();
       for (const timer of [seeing, saying]) clearTimeout(timer);
       region.remove();
     };

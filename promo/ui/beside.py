@@ -44,13 +44,23 @@ class StillRun:
 
 
 class BesideLine:
-    """A line of the other run, from where they part, and its label."""
+    """A line of the other run, from where they part, and its label.
 
-    def __init__(self, run: Run, scales: dict[str, bq.Scale]) -> None:
-        self._run = run
+    Parameters
+    ----------
+    run, scales
+        Of what is drawn, and where.
+    style, which
+        Of the line; and what its label says besides the run's name, where a figure has several.
+    """
+
+    def __init__(
+        self, run: Run, scales: dict[str, bq.Scale], style: str = "dashed", which: str = ""
+    ) -> None:
+        self._run, self._said = run, f", {which}" if which else ""
         self.line = bq.Lines(
             x=NOWHERE, y=NOWHERE, scales=scales, colors=[PURPLE], stroke_width=1.5,
-            line_style="dashed",
+            line_style=style,
         )  # fmt: skip
         self.label = bq.Label(
             x=[OFF], y=[0.0], text=[""], scales=scales, colors=[PURPLE], default_size=11,
@@ -65,5 +75,9 @@ class BesideLine:
         move(self.line, rows, values)
         with self.label.hold_sync():
             self.label.x, self.label.y = (rows[-1:], values[-1:]) if len(rows) else ([OFF], [0.0])
-            self.label.text = [self._run.name] if len(rows) else [""]
+            self.label.text = [f"{self._run.name}{self._said}"] if len(rows) else [""]
         return rows, values
+
+    def put(self, *, above: bool) -> None:
+        """Put the label above its line, or below."""
+        self.label.y_offset = -8 if above else 16

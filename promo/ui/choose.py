@@ -15,6 +15,7 @@ from promo.address import without_login
 from promo.begun import Begun
 from promo.dataset import Recipe
 from promo.embedded import EmbeddedAPI, ExternalAPI, Service
+from promo.errors import StoreError
 from promo.following import Following
 from promo.models.anytime import ALPHA
 from promo.opening import check, open_stream, stored, stores_in
@@ -138,10 +139,11 @@ class Choose:
             field.layout.display = "" if self.source.value == _WORLD else "none"
         self.address.layout.display = "" if self.source.value == _ADDRESS else "none"
         self.check.layout.display = "none" if self.source.value == _WORLD else ""
-        before = self._before
-        if before and self.store.value != self._listed:  # the reader has chosen it
+        chosen = self.store.value  # which the reader may change meanwhile
+        before = stored(Path(chosen)) if chosen != _NEW else None
+        if before and chosen != self._listed:
             self._fill_in(before.source)
-        self._listed = self.store.value
+        self._listed = chosen
         self.name.layout.display = "none" if before else ""
         for widget in (self.alpha, *self.experts.boxes.values()):
             widget.disabled = before is not None
@@ -152,11 +154,6 @@ class Choose:
         self.open.description = "Go on" if before else "Open"
         if self.fold.value:
             self._look()
-
-    @property
-    def _before(self) -> Begun | None:
-        """The existing store that is chosen."""
-        return stored(Path(self.store.value)) if self.store.value != _NEW else None
 
     def _look(self) -> None:
         """Check the source that is chosen, unless that was done."""
@@ -180,16 +177,18 @@ class Choose:
             self._open(Path(self.store.value))
         else:
             name = Path(self.name.value.strip() or "new").name
-            self._open(self._folder / (name if name.endswith(".db") else f"{name}.db"))
+            self._open(self._folder / (name if name.endswith(".db") else f"{name}.db"), new=True)
 
     def _open_mine(self) -> None:
         if self.trainer is not None:
             self._open(_free(self.trainer.store.path))
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, *, new: bool = False) -> None:
         """Open the store with what is filled in; say below the button why that failed."""
         self.note.value = _says("Opening …")
         try:
+            if new and path.exists():
+                raise StoreError(f"{path.name} exists: choose it in the list, or another name")
             api = self._service()
             check(api.url, api.source, path)
             self.close()
@@ -220,8 +219,8 @@ class Choose:
         reads = isinstance(trainer, Following)
         self.mine.layout.display = "" if reads else "none"
         source, path = escape(trainer.store.source), escape(str(trainer.store.path))
-        why = f" · read only: {escape(trainer.message)}" if reads else ""
-        self.summary.value = f'<div class="promo-note">{source} · {path}{why}</div>'
+        how = " · read only" if reads else ""
+        self.summary.value = f'<div class="promo-note">{source} · {path}{how}</div>'
 
     def _list(self, path: Path) -> None:
         """List the stores that there are; choose the one just opened."""

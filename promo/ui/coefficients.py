@@ -61,7 +61,8 @@ class CoefficientFigure(Figure):
                 line_style=style,
             )  # fmt: skip
             if beside:
-                self.others[formula] = BesideLine(beside, scales)
+                aside = {NULL: ("dashed", "without"), COLLIDER: ("dotted", "with")}[formula]
+                self.others[formula] = BesideLine(beside, scales, *aside)
         axes = [
             over_rows(self._x),
             sparse(axis(self._y, "slope on competence", vertical=True, fmt="+.3~f")),
@@ -79,13 +80,13 @@ class CoefficientFigure(Figure):
     def update(self, snapshot: Snapshot) -> None:
         """Draw the paths chosen, with their intervals."""
         self.head.value = headed(_TITLE, _legend(self.switch, f"{snapshot.level} "))
-        end, shown = 1.0, [np.zeros(1)]
+        ends = self._draw_others()
+        end = max([1.0, snapshot.rows, *(rows for rows, _ in ends)])
+        shown = [np.zeros(1), *(np.array([slope]) for _, slope in ends)]
         for formula, path in self.paths.items():
             chosen = formula in self.switch.formulas
             if chosen:
-                rows, bounds = self._draw(snapshot, formula)
-                end, shown = max([end, *rows[-1:].tolist()]), shown + bounds
-                end = max(end, self._draw_other(formula))
+                shown += self._draw(snapshot, formula, end / 10)
             others = self.others[formula].marks if self.others else []
             for mark in (path, self.bands[formula], self.wide[formula], *others):
                 mark.visible = chosen
@@ -98,8 +99,8 @@ class CoefficientFigure(Figure):
         claims = [self._claim(snapshot, formula) for formula in self.switch.formulas]
         self.say(" ".join(claims) + self._told_of_other())
 
-    def _draw(self, snapshot: Snapshot, formula: str) -> tuple[Floats, list[Floats]]:
-        """Draw one path; return its rows, and the bounds that the scale is to hold."""
+    def _draw(self, snapshot: Snapshot, formula: str, wild: float) -> list[Floats]:
+        """Draw one path; return the bounds that the scale is to hold, not of the first rows."""
         rows, slope, one, all_ = self.switch.path(snapshot, formula, POINTS)
         bounded = np.isfinite(all_) & self.switch.anytime.value
         look = np.stack([slope - one, slope + one])
@@ -107,17 +108,24 @@ class CoefficientFigure(Figure):
         move(self.paths[formula], rows, slope)
         move_band(self.bands[formula], rows, *look)
         move_band(self.wide[formula], rows[bounded], *looks)
-        settled = rows >= rows[-1:].sum() / 10
-        return rows, [*look[:, settled], *looks[:, settled[bounded]]]
+        settled = rows >= min([wild, *rows[-1:].tolist()])
+        return [*look[:, settled], *looks[:, settled[bounded]]]
 
-    def _draw_other(self, formula: str) -> float:
-        """Draw the other run's path, and return its rows, 0 if there is none."""
+    def _draw_others(self) -> list[tuple[float, float]]:
+        """Draw the other run's paths; return where they end, rows and slope."""
         run = self.beside.snapshot if self.beside else None
+        ends: dict[str, tuple[float, float]] = {}
         if run is None:
-            return 0.0
-        rows, slope, *_ = self.switch.path(run, formula, POINTS)
-        rows, _ = self.others[formula].draw(rows, slope)
-        return float(rows[-1]) if len(rows) else 0.0
+            return []
+        for formula in self.switch.formulas:
+            rows, slope, *_ = self.switch.path(run, formula, POINTS)
+            rows, slope = self.others[formula].draw(rows, slope)
+            if len(rows):
+                ends[formula] = float(rows[-1]), float(slope[-1])
+        highest = max(ends, key=lambda formula: ends[formula][1], default=None)
+        for formula in ends:  # so that no label lies over the other
+            self.others[formula].put(above=formula == highest)
+        return [*ends.values()]
 
     def _told_of_other(self) -> str:
         run = self.beside.snapshot if self.beside else None

@@ -45,10 +45,10 @@ class Controls:
         self.trainer, self._model, self._travel = trainer, model, travel
         self.problem = ""  # what a callback raised; the publisher looks at it
         self.news = ""  # the status in words, for those who do not see it
-        self._afresh = False
+        self._afresh = self._steps = False
         self.status = html()
         self.play = _button("Play", self._play_or_pause, "primary")
-        self.step = _button("Step", trainer.step)
+        self.step = _button("Step", self._step)
         self.stop = _button("Stop", trainer.stop)
         self.speed = widgets.SelectionSlider(
             options=[(f"{s} pages/s" if s < inf else "no limit", s) for s in SPEEDS],
@@ -107,7 +107,13 @@ class Controls:
         if self.play.description == "Pause":  # as the reader saw it: two clicks on Play are one
             self.trainer.pause()
         else:
+            self._steps = False
+            self._settle()
             self.trainer.play()
+
+    def _step(self) -> None:
+        self.trainer.step()
+        self._steps = True
 
     def _set_speed(self, change: dict[str, Any]) -> None:
         self.trainer.set_speed(change["new"] if change["new"] < inf else None)
@@ -146,13 +152,19 @@ class Controls:
         status = self.trainer.status
         busy = status in ("running", "retrying")
         self.play.description = "Pause" if busy else "Play"
-        self.step.disabled = busy
+        self._steps = self._steps and busy
+        self.step.disabled = busy and not self._steps  # who presses it again keeps the focus
         self.stop.disabled = status in ("idle", "stopped", "finished", "failed")
         changed = status == "failed" and isinstance(self.trainer.error, SourceChanged)
+        if changed:
+            self._settle()  # the other question has the same answer
         self._changed.layout.display = "flex" if changed else "none"
-        said = self.problem or self.trainer.message or snapshot.message
+        message = self.trainer.message
+        said = self.problem or message or snapshot.message
+        ended = "" if said or status != "finished" else "there is no further page yet"
         notice = self._travel.notice if self._travel else ""
-        self.status.value = status_line(snapshot, status, " · ".join(filter(None, [said, notice])))
+        told = " · ".join(filter(None, [said, ended, notice]))
+        self.status.value = status_line(snapshot, status, told, waits=bool(message))
         # Not how far it is, nor how long it waits: nobody could listen to that.
         self.news = f"{status} {said.partition('; attempt ')[0]}".strip()
 
@@ -186,8 +198,11 @@ def _row(question: str, *answers: widgets.Button) -> widgets.HBox:
     return widgets.HBox([html(question), *answers], layout=hidden)
 
 
-def status_line(snapshot: Snapshot, status: str, message: str) -> str:
-    """Return the status line as HTML: the status word first, then how far and how fast."""
+def status_line(snapshot: Snapshot, status: str, message: str, *, waits: bool = False) -> str:
+    """Return the status line as HTML: the status word first, then how far and how fast.
+
+    Where the stream waits for a page, the pace of before is none.
+    """
     done = 0 if snapshot.page is None else snapshot.page + 1
     total = snapshot.total_pages
     parts = [
@@ -195,12 +210,12 @@ def status_line(snapshot: Snapshot, status: str, message: str) -> str:
         f"page {done:,}" + (f" of {max(total, done):,}" if total else ""),
         f"{snapshot.rows:,} rows",
     ]
-    if snapshot.pages_per_s:
+    if snapshot.pages_per_s and not waits:
         parts.append(f"{_rounded(snapshot.pages_per_s)} pages/s")
         if snapshot.seconds_left is not None:
             parts.append(f"{_clock(snapshot.seconds_left)} left")
     if rejected := snapshot.totals["rejected"] + snapshot.totals["conflicting"]:
-        parts.append(f"{rejected:,} rows in quarantine")
+        parts.append(f"{rejected:,} row{'s' * (rejected > 1)} in quarantine")
     if message:
         parts.append(escape(message))
     return f'<div class="promo-status">{" · ".join(parts)}</div>'

@@ -36,6 +36,10 @@ _CSS = """
   width: 220px; height: 20px; margin: 0; z-index: 1; line-height: 20px; }
 .promo-dashboard .promo-figure > .widget-dropdown :is(select, label) { height: 20px;
   line-height: 20px; font-size: var(--promo-small); padding-top: 0; padding-bottom: 0; }
+@container (max-width: 420px) {  /* no room beside a title */
+  .promo-dashboard .promo-figure > .widget-dropdown { width: 150px; }
+  .promo-dashboard .promo-figure > .widget-dropdown label { position: absolute;
+    clip-path: inset(50%); } }
 .promo-dashboard .promo-figure > .widget-hbox { gap: 0 8px !important; }
 .promo-dashboard .promo-figure > .widget-hbox :is(label, button) {
   font-size: var(--promo-small); }

@@ -31,7 +31,7 @@ class EventLog:
     def __init__(self, trainer: Trainer) -> None:
         self._store = trainer.store.path
         self.kind = widgets.Dropdown(
-            options=[("everything", None), *((kind.replace("_", " "), kind) for kind in KINDS)],
+            options=[("everything", ""), *((kind.replace("_", " "), kind) for kind in KINDS)],
             description="Show",
             style={"description_width": "initial"},
             layout=widgets.Layout(width="auto", align_self="flex-start"),
@@ -52,7 +52,7 @@ class EventLog:
         """Write the log anew if an event has come."""
         following = 0 if snapshot.page is None else snapshot.page + 1
         with Reader(self._store) as reader:
-            events = reader.events(self.kind.value, last=LINES, until=following)
+            events = reader.events(self.kind.value or None, last=LINES, until=following)
         self.table.value = as_html(events[::-1])
 
 

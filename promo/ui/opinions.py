@@ -12,12 +12,6 @@ from promo.batch import Batch
 from promo.models.results import Model
 from promo.ui.plot import Floats
 
-# Okabe and Ito's colours with a dash each, in the order of the experts.
-STYLES = (
-    ("#0072B2", "solid"), ("#D55E00", "dashed"), ("#009E73", "solid"), ("#8a6d3b", "dashed"),
-    ("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#999933", "dotted"), ("#9467bd", "dash_dotted"),
-)  # fmt: skip
-MIXTURE_STYLE = ("#CC79A7", "solid")
 NOBODY = -1  # the id of a row that is asked about, and is no employee
 
 

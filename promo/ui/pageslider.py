@@ -12,7 +12,7 @@ class PageSlider(anywidget.AnyWidget):
     """The page that the reader has gone back to, `LIVE` while at no page of the past.
 
     The kernel says which pages there are; while the handle is held, the browser pays no heed. Only
-    the reader moves it, or what the reader presses: so it never jumps. At its right end is now.
+    the reader moves it, or what the reader presses: so it never jumps. At its right end it is live.
 
     Attributes
     ----------
@@ -20,6 +20,8 @@ class PageSlider(anywidget.AnyWidget):
         0-based, or `LIVE`.
     pages
         First, last and step of the pages to choose from; empty before the first.
+    held
+        Whether the reader has the handle in hand.
     """
 
     _esm = """
@@ -35,7 +37,7 @@ class PageSlider(anywidget.AnyWidget):
         output.htmlFor = input.id;
         output.setAttribute("aria-live", "off");
         el.append(label, input, output);
-        let held = false;
+        let held = false, end = 1;
         const say = (page) => {
           const text = page < 0 ? "live" : page.toLocaleString("en");
           output.textContent = text;
@@ -47,17 +49,24 @@ class PageSlider(anywidget.AnyWidget):
           const [first = 0, last = 0, step = 1] = model.get("pages");
           const page = model.get("page");
           input.disabled = last <= first;
-          Object.assign(input, { min: first, max: last, step });
-          input.value = page < 0 ? last : page;
+          end = first + Math.max(Math.ceil((last - first) / step), 1) * step;
+          Object.assign(input, { min: first, max: end, step });
+          input.value = page < 0 ? end : page;
           say(page);
         };
-        input.addEventListener("pointerdown", () => { held = true; });
-        for (const end of ["pointerup", "pointercancel", "change", "blur"])
-          input.addEventListener(end, () => { held = false; draw(); });
-        input.addEventListener("input", () => {
-          model.set("page", input.valueAsNumber);
+        const hold = (whether) => {
+          held = whether;
+          model.set("held", held);
           model.save_changes();
-          say(input.valueAsNumber);
+        };
+        input.addEventListener("pointerdown", () => hold(true));
+        for (const event of ["pointerup", "pointercancel", "change", "blur"])
+          input.addEventListener(event, () => { if (held) hold(false); draw(); });
+        input.addEventListener("input", () => {
+          const page = input.valueAsNumber < end ? input.valueAsNumber : -1;
+          model.set("page", page);
+          model.save_changes();
+          say(page);
         });
         // Keys are for the slider, not for Lab, where arrows go to another cell.
         input.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -88,4 +97,5 @@ class PageSlider(anywidget.AnyWidget):
     .promo-pages output { min-width: 4.5em; font-variant-numeric: tabular-nums; }
     """
     page = traitlets.Int(LIVE).tag(sync=True)
+    held = traitlets.Bool(False).tag(sync=True)
     pages = traitlets.List(traitlets.Int()).tag(sync=True)

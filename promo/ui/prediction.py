@@ -16,14 +16,14 @@ from promo.models.best import BestPossible
 from promo.models.board import Board
 from promo.models.mixture import Mixture
 from promo.models.results import Model
+from promo.report.experts import expert_styles
 from promo.report.figures import loss_path
+from promo.report.svg import LIGHT
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
 from promo.ui.common import check_box, html, sheet
 from promo.ui.figures import NEW_RATE, RateMarks
 from promo.ui.opinions import (
-    MIXTURE_STYLE,
-    STYLES,
     Answer,
     Answering,
     experts_of,
@@ -41,7 +41,7 @@ from promo.ui.plot import (
     over_rows,
     sparse,
 )
-from promo.ui.style import GREY, PURPLE, headed, key, row_layout, table
+from promo.ui.style import BLUE, GREY, PURPLE, headed, key, row_layout, table
 
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
@@ -132,9 +132,10 @@ def _number(value: float, form: str) -> str:
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    own = [name for name in names if name not in (Mixture.name, BestPossible.name)]
-    styles = {name: STYLES[at % len(STYLES)] for at, name in enumerate(own)}
-    return styles | {Mixture.name: MIXTURE_STYLE, BestPossible.name: (GREY, "dotted")}
+    return {
+        name: (LIGHT[colour], dash.replace("-", "_"))
+        for name, (colour, dash) in expert_styles(names).items()
+    }
 
 
 class ExpertsFigure(Figure):
@@ -207,7 +208,8 @@ class ExpertsFigure(Figure):
         )
         lines = [(self._keys[name], loss) for name, loss in losses.items()]
         if self.beside and other:
-            lines += [(key(self.beside.name, PURPLE, dash=DASHED), others[other])]
+            name = f"{self.beside.name}, {other}"
+            lines += [(key(name, PURPLE, dash=DASHED), others[other])]
         self.names.value = "".join(
             f'<div class="promo-line">{name}<b>{_number(loss, ".4f")}</b></div>'
             for name, loss in lines
@@ -310,15 +312,15 @@ class CalibrationFigure(Figure):
         self.even = bq.Lines(
             x=[0.0, 1.0], y=[0.0, 1.0], scales=scales, colors=[GREY], line_style="dashed"
         )
-        self.curve = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[STYLES[0][0]])
+        self.curve = bq.Lines(x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE])
         self.points = bq.Scatter(
-            x=NOWHERE, y=NOWHERE, scales=scales, colors=[STYLES[0][0]], default_size=40
+            x=NOWHERE, y=NOWHERE, scales=scales, colors=[BLUE], default_size=40
         )
         axes = [
             axis(scales["x"], "predicted", fmt=".0%"),
             axis(scales["y"], "promoted", vertical=True, fmt=".0%"),
         ]
-        legend = _key("share promoted", STYLES[0]) + key("calibrated", GREY, dash="6,4")
+        legend = key("share promoted", BLUE) + key("calibrated", GREY, dash="6,4")
         marks = [self.even, self.curve, self.points]
         title = "Do predictions mean what they say?"
         row = widgets.HBox([self.expert, self.lately], layout=row_layout())

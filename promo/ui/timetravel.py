@@ -83,6 +83,8 @@ class TimeTravel:
         pages = self._pages
         if change["new"] <= change["old"] or not len(pages):  # stopped, and set to 0
             return
+        if self.slider.held:
+            return
         page = self.slider.page
         frame = max(len(pages) // _FRAMES, 1)
         at = 0 if page == LIVE else int(np.searchsorted(pages, page, "right")) - 1 + frame
