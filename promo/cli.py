@@ -353,7 +353,8 @@ def _learn(arguments: argparse.Namespace, service: Service, interruption: Interr
             if arguments.json:
                 print(json.dumps(summary_of(trainer.status, before, after, seconds)))
         if code == 0 and not arguments.json:
-            print(f"{after.rows:,} rows in {path}: promo show --db {shlex.quote(str(path))}")
+            show = shlex.join(["promo", "show", "--db", options.named(path)])
+            print(f"{after.rows:,} rows in {path}: {show}")
         return code
 
 
@@ -396,7 +397,7 @@ def _fork(arguments: argparse.Namespace) -> int:
         out = arguments.out
         fork(source, arguments.page, out, models=models, settings=settings, rates=rates)
         api = ["--api", source.source] if "://" in source.source else []
-    go_on = shlex.join(["promo", "run", "--db", str(out), *api])
+    go_on = shlex.join(["promo", "run", "--db", options.named(out), *api])
     print(f"page {arguments.page:,} of {path} is in {out}; go on with: {go_on}")
     return 0
 

@@ -134,7 +134,7 @@ def ensure_data(path: str | Path, recipe: Recipe) -> None:
     if found != recipe:
         raise ServiceError(
             f"{path} holds {found.source}, not {recipe.source}; ask for what it holds, "
-            "choose another file, or delete this one"
+            "choose another file (promo api --data FILE), or delete this one"
         )
 
 

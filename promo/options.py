@@ -124,3 +124,8 @@ def address(text: str) -> str:
     if not re.fullmatch(r".+:\d+/?", text):
         raise argparse.ArgumentTypeError(f"{text}: expected an address, as tcp://host:8786")
     return text
+
+
+def named(path: Path) -> str:
+    """Return a file's name as an argument, which must not look like an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)

@@ -1,6 +1,7 @@
 """Tests of `promo.stream.direct`: most pages need no waiting, and faults are put right."""
 
 import gzip
+import socket
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from clocks import at_most
 from promo.embedded import EmbeddedAPI
 from promo.errors import RequestRefused
 from promo.stream import PageStream, wire
+from promo.stream.direct import Broken, DirectExchange
 from servers import FAULTS, ScriptedServer, employees
 
 few = settings(
@@ -238,6 +240,22 @@ def test_an_answer_to_no_question_is_not_taken_for_one(more):
 
     with served({(PAGE, 0): two, (8, 0): two}) as server:
         assert ids(PageStream(server.url, window=1)) == everyone()
+
+
+def test_an_answer_longer_than_it_said_is_told_as_that():
+    """Why a page is asked for again: not that an answer which began well were no HTTP."""
+    ours, its = socket.socketpair()
+    with ours, its:
+        exchange = DirectExchange(ours, "http://here/data?page=", {}, 1000)
+        for answer, why in (
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]]", "more came than the answer said"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP: .*; it began with b'SSH-2.0-"),
+        ):
+            exchange.ask(0)
+            its.recv(1000)
+            its.sendall(answer)
+            with pytest.raises(Broken, match=why):
+                exchange.receive()
 
 
 @few

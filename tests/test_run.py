@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clocks import wait_for
+from programs import require
 from promo.models.experts import BaseRate
 from promo.opening import open_stream
 from promo.store import Store
@@ -231,6 +232,39 @@ def test_the_api_by_environment(url, tmp_path):
     db = tmp_path / "promo.db"
     code, output, said = promo("run", "--db", db, "--pages", 2, PROMO_API_URL=url)
     assert (code, output, said) == (0, f"20 rows in {db}: promo show --db {db}\n", "")
+
+
+def test_a_name_that_looks_like_an_option(url, tmp_path, monkeypatch):
+    """What a run and a fork advise to go on with can be typed as it stands."""
+    monkeypatch.chdir(tmp_path)
+    code, output, said = promo("run", "--api", url, "--db=./-a.db", "--pages", 2)
+    assert (code, said) == (0, "")
+    for out in ("-b.db", "-c d.db"):
+        command = shlex.split(output.rsplit(": ", 1)[1])
+        assert command[:2] in (["promo", "show"], ["promo", "run"])
+        assert promo(*command[1:])[0] == 0, command
+        code, output, said = promo("fork", "--db=-a.db", "--page", 1, f"--out={out}")
+        assert (code, said) == (0, "")
+
+
+def test_what_may_not_be_read_or_is_damaged_says_so(url, tmp_path):
+    """The reason, and what to do, not SQLite's words alone."""
+    require("setpriv")
+    path = tmp_path / "a.db"
+    learn(url, path, "--pages", 50)
+    pages = path.read_bytes()
+    path.write_bytes(pages[:4096] + b"\xff" * 4096 + pages[8192:])
+    code, _, said = promo("show", "--db", path)
+    assert code == 1
+    assert said.endswith("malformed; put a copy back, or choose another file\n")
+    path.chmod(0)
+    # As root, but without root's right to read everything.
+    dropped = "-dac_override,-dac_read_search"
+    command = ["setpriv", f"--bounding-set={dropped}"] * (os.geteuid() == 0)
+    command += [sys.executable, "-m", "promo", "show", "--db", str(path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == f"promo: cannot open {path}: Permission denied\n"
 
 
 def test_a_size_that_is_not_offered(url, tmp_path):

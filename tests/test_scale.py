@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from importlib import import_module
@@ -805,6 +806,26 @@ def test_workers_that_do_not_start(api, tmp_path):
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith("promo: workers of our own do not start: "), said
     assert "Traceback" not in said
+
+
+def test_a_worker_that_hangs_while_it_starts(monkeypatch, capfd):
+    """It is given up after a while, in one line; nobody is left behind."""
+    monkeypatch.setattr(promo_cluster, "_START_S", 6.0)
+    this = psutil.Process()
+    before = {*this.children()}
+
+    def workers():
+        news = {*this.children()} - before
+        return [each for each in news if "spawn_main" in " ".join(each.cmdline())]
+
+    hanging = threading.Thread(target=lambda: wait_for(workers)[0].suspend())
+    hanging.start()
+    with pytest.raises(ClusterError, match="workers of our own do not start: one hung for 6 s"):
+        Cluster(workers=2)
+    hanging.join()
+    wait_for(lambda: not workers())
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_scheduler_that_is_not_there(api, tmp_path):

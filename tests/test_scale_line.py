@@ -13,14 +13,16 @@ from pages import bad, batch, pages_of
 from promo.batch import Batch
 from promo.errors import PromoError, StoreError
 from promo.fork import fork
+from promo.history import MAX_PAGES, stride
 from promo.line import Line
 from promo.models.default import default_models
 from promo.models.graphs import parents, stories
 from promo.models.logistic import RenewableLogistic
 from promo.scale.chunk import Chunk
 from promo.scale.line import ScaledLine
-from promo.scale.reader import Plan
+from promo.scale.reader import MOST_PAGES, Plan
 from promo.scale.rows import name_rows, write_rows
+from promo.scale.trainer import _pages_of_a_chunk
 from promo.store import Store
 from promo.world import WORLDS
 from tables import dump, exact, pages_told
@@ -304,6 +306,17 @@ def test_what_says_little_is_learned_as_one_machine_does(cut, tmp_path):
     assert last.number == line.store.page == 91
     assert line.store.states[one.name] == twin.states()[0].state
     line.store.close()
+
+
+@pytest.mark.parametrize("page_size", [1, 10, 90, 1000, 10_000])
+@pytest.mark.parametrize("pages_per_s", [None, 0.1, 3.0, 50.0])
+def test_a_thinned_history_keeps_the_ends_of_chunks(page_size, pages_per_s):
+    """Up to a thousand of them all, and of more every second, fourth, ..."""
+    pages = _pages_of_a_chunk(page_size, pages_per_s)
+    assert 2 <= pages <= MOST_PAGES
+    for chunks in (10, 100, MAX_PAGES - 1):
+        assert pages % stride(pages * chunks) == 0
+    assert 2 * pages % stride(pages * (MAX_PAGES + 1)) == 0
 
 
 @pytest.mark.parametrize("small", [6, 20])

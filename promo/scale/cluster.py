@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
+from multiprocessing import active_children, resource_tracker
 from typing import Any, Self
 
 import dask
@@ -32,6 +32,7 @@ _local_cluster: Any = LocalCluster
 _security: Any = Security
 _CONNECT_S = 10.0
 _CLOSE_S = 5.0
+_START_S = 60.0  # for workers of ours
 _TICK_S = 0.02
 _GREETING = 2**20  # bytes: a scheduler's first message is some hundred
 _HEARD_OF_S = 30.0  # a worker of ours that is silent for so long is started anew
@@ -285,7 +286,7 @@ def _started(workers: int, security: Security | None) -> Any:
         "dashboard_address": "127.0.0.1:0",  # else health is on every interface
     }
     try:
-        with _deaf_to_interrupts(), dask.config.set(_QUIETER):
+        with _deaf_to_interrupts(), _in_time(), dask.config.set(_QUIETER):
             return _local_cluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -298,6 +299,31 @@ def _started(workers: int, security: Security | None) -> Any:
             )
     except (OSError, RuntimeError) as error:
         raise ClusterError(f"workers of our own do not start: {error}; try again") from error
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Kill the workers that are being started if one of them hangs, for Dask would wait for ever.
+
+    Raises RuntimeError then.
+    """
+    before, given_up = {*active_children()}, threading.Event()
+
+    def give_up() -> None:
+        given_up.set()
+        for worker in {*active_children()} - before:
+            worker.kill()
+
+    limit = threading.Timer(_START_S, give_up)
+    limit.start()
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if given_up.is_set():
+            raise RuntimeError(f"one hung for {_START_S:.0f} s") from error
+        raise
+    finally:
+        limit.cancel()
 
 
 @contextmanager

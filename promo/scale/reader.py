@@ -30,7 +30,7 @@ from promo.scale.work import Done, Order, Task, Unwanted, do, hold, stop
 from promo.store import Cursor
 from promo.stream import PageStream
 
-ROWS, MOST_PAGES = 50_000, 400  # of a chunk: a worker's work for a tenth of a second or more
+ROWS, MOST_PAGES = 65_536, 512  # of a chunk: a worker's work for a tenth of a second or more
 _TRIES = 20
 _LOOKS = 10  # signs of life that a worker gives within our patience, at least
 _MOST_WINDOW = 8  # pages in flight of one worker
@@ -45,7 +45,8 @@ class Plan(NamedTuple):
     ----------
     pages
         Of a chunk. The last page of each is a multiple of it, whoever works and wherever a run
-        begins; so they are among the pages that a store keeps when it thins its history.
+        begins. A store that thins its history keeps multiples of a power of two: all of them, as
+        long as there are no more than it keeps, where this is one as well.
     in_flight, pages_per_s
         Of all workers together, at most; the latter is None for no limit.
     patience_s

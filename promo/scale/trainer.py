@@ -44,9 +44,10 @@ class ScaledTrainer(Trainer):
     cluster
         Who works. It stays the caller's.
     chunk
-        Pages of a chunk, the same however many workers there are; by default as many as hold
-        50,000 rows, at most 400 and what `pages_per_s` allows all workers in five seconds (so each
-        of n takes 5 n seconds for one).
+        Pages of a chunk, the same however many workers there are; by default the power of two that
+        holds up to 65,536 rows, at most 512 and what `pages_per_s` allows all workers in five
+        seconds (so each of n takes 5 n seconds for one). Of other numbers than powers of two the
+        store's history, once it is thinned, keeps only a few.
     in_flight, pages_per_s
         What all workers together may ask of the API: pages at once, and per second, give or take
         those at once; None for no limit. When it answers one of them with Retry-After, all wait.
@@ -176,4 +177,5 @@ class ScaledTrainer(Trainer):
 
 def _pages_of_a_chunk(page_size: int, pages_per_s: float | None) -> int:
     soon = MOST_PAGES if pages_per_s is None else int(min(pages_per_s * _CHUNK_S, MOST_PAGES))
-    return max(2, min(ROWS // page_size, soon))  # of one page alone, nothing is scored
+    most = max(2, min(ROWS // page_size, soon))  # of one page alone, nothing is scored
+    return 1 << (most.bit_length() - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -100,7 +101,10 @@ def explained(path: Path) -> Iterator[None]:
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage can reach the message
         if "not a database" in str(error):
             raise StoreMismatch(f"{path} is not an SQLite file; choose another") from error
-        raise StoreError(f"{path}: {error}") from error
+        if path.exists() and not os.access(path, os.R_OK):
+            raise StoreError(f"cannot open {path}: {os.strerror(errno.EACCES)}") from error
+        advice = "; put a copy back, or choose another file" * ("malformed" in str(error))
+        raise StoreError(f"{path}: {error}{advice}") from error
     except OSError as error:
         raise StoreError(f"cannot open {path}: {error.strerror}") from error
 

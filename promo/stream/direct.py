@@ -128,6 +128,8 @@ class DirectExchange:
             try:
                 self._parser.feed_data(chunk)
             except httptools.HttpParserError as error:
+                if self._whole:
+                    raise Broken("more came than the answer said it would") from error
                 raise Broken(f"no HTTP: {error}; it began with {chunk[:20]!r}") from error
             if self._received > self._max_bytes:
                 raise Broken

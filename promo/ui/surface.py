@@ -66,7 +66,7 @@ class SurfaceFigure(Figure):
             + key("not promoted", INK, marker="cross")
             + key("surely promoted", "#0072B2")
             + key("surely not", "#D55E00")
-            + "<span>dotted: even odds; band, if any: its interval</span>"
+            + "<span>dotted: even odds, thin: interval</span>"
         )
         axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
         for each in axes:
