@@ -30,7 +30,7 @@ from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.world import WORLDS
 
-SIZE, PAGES = 1000, 64  # rows of a page, pages of a chunk: what `promo scale --size 1000` does
+SIZE, PAGES = 1000, 32  # rows of a page, pages of a chunk: what `promo scale --size 1000` does
 LATENCY_MS = 20
 SLOW_CHUNK = 16  # pages of ten; `promo scale` takes 512, for which this would have to run long
 AHEAD = 200  # chunks under way, of 100 workers

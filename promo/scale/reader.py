@@ -30,7 +30,7 @@ from promo.scale.work import Done, Order, Task, Unwanted, do, hold, stop
 from promo.store import Cursor
 from promo.stream import PageStream
 
-ROWS, MOST_PAGES = 65_536, 512  # of a chunk: a worker's work for a tenth of a second or more
+ROWS, MOST_PAGES = 50_000, 512  # of a chunk: a worker's work for a tenth of a second or more
 _TRIES = 20
 _LOOKS = 10  # signs of life that a worker gives within our patience, at least
 _MOST_WINDOW = 8  # pages in flight of one worker

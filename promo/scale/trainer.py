@@ -45,7 +45,7 @@ class ScaledTrainer(Trainer):
         Who works. It stays the caller's.
     chunk
         Pages of a chunk, the same however many workers there are; by default the power of two that
-        holds up to 65,536 rows, at most 512 and what `pages_per_s` allows all workers in five
+        holds up to 50,000 rows, at most 512 and what `pages_per_s` allows all workers in five
         seconds (so each of n takes 5 n seconds for one). Of other numbers than powers of two the
         store's history, once it is thinned, keeps only a few.
     in_flight, pages_per_s
