@@ -7,6 +7,7 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any
 
+from promo.models.anytime import fixed_level, level_in_words
 from promo.store import Reader, check_ledger
 
 
@@ -16,6 +17,7 @@ def facts_of(reader: Reader) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "store": str(reader.path),
         "source": reader.source,
+        "level": level_in_words(fixed_level(reader.settings)[0]),
         "page": reader.page,
         **reader.totals(),
         "models": [
@@ -40,7 +42,7 @@ def print_facts(facts: dict[str, Any]) -> None:
         f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
         f"{facts['rejected']:,}"
     )
-    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  interval")
+    print(f"\n{'':43}{'estimate':>12} {'std error':>12}  {facts['level']} interval")
     for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
         print(_plain(model))
         for c in coefficients:

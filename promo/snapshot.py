@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promo.history import History
-from promo.models.anytime import ALPHA, G
+from promo.models.anytime import ALPHA, G, level_in_words
 from promo.models.results import Coefficient, Metric
 
 Status = Literal["idle", "running", "paused", "retrying", "finished", "stopped", "failed"]
@@ -86,7 +86,7 @@ class Snapshot:
     @property
     def level(self) -> str:
         """Of all intervals, 1 - alpha, in words, as 95%."""
-        return f"{100 * (1 - self.alpha):.4g}%"
+        return level_in_words(self.alpha)
 
     def coefficient(self, model: str, term: str) -> Coefficient:
         """Return one coefficient; KeyError if there is none of that name."""

@@ -736,9 +736,20 @@ def test_the_board_takes_the_keyboard_alone(board, lab):
     words = slider(board, "Learning rate").locator("[role=slider]").get_attribute("aria-valuetext")
     assert float(words) == pytest.approx(lab.query(ask)[0][2], rel=0.01)
     tab_to(board, "Stop", "Shift+Tab", at_most=6)
-    board.keyboard.press("Space")
+    board.keyboard.down("Enter")
     wait_for(lambda: status(board).startswith("stopped"))
     wait_for(lambda: board.evaluate(FOCUSED)[0] == "Play")  # as Stop cannot be pressed again
+    board.keyboard.down("Enter")  # held: no press of another button
+    board.keyboard.up("Enter")
+    board.wait_for_timeout(500)
+    assert status(board).startswith("stopped")
+    play(board)
+    stop = board.get_by_role("button", name="Stop", exact=True)
+    stop.evaluate("e => { e.focus(); e.blur(); e.click(); }")  # who has left it, has left it
+    wait_for(lambda: status(board).startswith("stopped") and stop.is_disabled())
+    board.wait_for_timeout(300)
+    assert board.evaluate("document.activeElement === document.body")
+    board.get_by_role("button", name="Play", exact=True).focus()
     tab_to(board, "Step")
     for _ in range(3):
         page = page_of(board)

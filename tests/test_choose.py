@@ -125,16 +125,30 @@ def test_a_new_store_is_none_that_exists(form):
     first = form.trainer
     first.run(3)
     form.fold.value = True
+    wait_for(lambda: form._unfolded)
     form.store.value, form.name.value = "", "a"
     form.open.click()
     wait_while_opening(form)
     assert text_of(form.note.value) == "a.db exists: choose it in the list, or another name"
     assert form.trainer is first
+    other = first.store.path.with_name("other.db")
+    other.write_text("no store")
+    form.name.value = "other"
+    form.open.click()
+    wait_while_opening(form)
+    assert text_of(form.note.value) == "other.db exists: choose another name"
     form.store.value = str(first.store.path)
     form.open.click()
     wait_while_opening(form)
     assert form.note.value == ""
     assert form.trainer.snapshot.page == 2
+    other.write_text("")  # as whoever was stopped right away leaves it
+    form.fold.value = True
+    wait_for(lambda: form._unfolded)
+    form.store.value, form.name.value = "", "other"
+    form.open.click()
+    wait_while_opening(form)
+    assert form.note.value == ""
 
 
 def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):

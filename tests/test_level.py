@@ -1,5 +1,7 @@
 """Tests that the level fixed before a stream is that of every interval, and said by every view."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -8,7 +10,10 @@ from scipy.stats import t as student
 from comms import text_of
 from pages import employees, pages_of
 from promo import ui
+from promo.cli import main
 from promo.line import Line
+from promo.models.anytime import ALPHA as ALPHA_
+from promo.models.anytime import G, fixed_level
 from promo.models.default import FULL, default_models
 from promo.models.looks import COLLIDER, NULL
 from promo.report import write_report
@@ -87,6 +92,20 @@ def test_every_view_says_which_level(trainer):
         assert "95%" not in said, view
         if not isinstance(view, ui.SurfaceFigure):  # which says "its interval"
             assert LEVEL in said, view
+
+
+def test_the_command_says_it_too(path, capsys):
+    """Above the intervals, and as a fact for programs."""
+    assert main(["show", "--db", str(path)]) == 0
+    assert f"{LEVEL} interval" in capsys.readouterr().out
+    assert main(["show", "--db", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["level"] == LEVEL
+
+
+@pytest.mark.parametrize("settings", [{}, {"alpha": 7, "g": 10**400}, {"alpha": "x", "g": True}])
+def test_odd_settings_are_the_usual_ones(settings):
+    """Whoever wrote them: a store says so, and does not fail of it."""
+    assert fixed_level(settings) == (ALPHA_, G)
 
 
 def test_the_report_says_it_too(path, tmp_path):

@@ -361,8 +361,8 @@ def test_experts_look_the_same_on_the_page_and_in_what_is_taken_along(trainer):
     styles = expert_styles([*EXPERTS, MIXTURE, BestPossible.name])
     assert len({*styles.values()}) == len(styles)
     assert BESIDE not in {colour for colour, _ in styles.values()}
-    mixed = expert_styles([*figure.lines, "mine"])
-    assert mixed.pop("mine") not in mixed.values()
+    mixed = expert_styles([*styles, *(f"rate {at}" for at in range(9))])
+    assert len({*mixed.values()}) == len(mixed)
     [drawn] = [each.svg for each in drawings(snapshot) if each.key == "loss"]
     for name, line in figure.lines.items():
         colour, dash = styles[name]

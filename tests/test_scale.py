@@ -859,6 +859,8 @@ def test_workers_may_come_later(api, tmp_path, clean):
     ):
         trainer.play()
         wait_for(lambda: trainer.snapshot.message == WAITING)
+        wait_for(lambda: trainer._waited_s > 4)  # a single machine would say that it waits
+        assert trainer.message == WAITING
         local.scale(1)
         wait_for(lambda: trainer.status == "finished")
         assert trainer.snapshot.message == ""

@@ -68,8 +68,19 @@ def fixed_level(settings: Mapping[str, object]) -> tuple[float, float]:
     alpha, g = settings.get("alpha"), settings.get("g")
     return (
         alpha if isinstance(alpha, float) and 0 < alpha < 1 else ALPHA,
-        float(g) if isinstance(g, int | float) and 0 < g < math.inf else G,
+        g if isinstance(g, float) and 0 < g < math.inf else G,
     )
+
+
+def level_in_words(alpha: float) -> str:
+    """Return the level of an interval for people.
+
+    Examples
+    --------
+    >>> level_in_words(0.05), level_in_words(1e-6)
+    ('95%', '99.9999%')
+    """
+    return f"{100 - 100 * alpha:.12g}%"
 
 
 def log_evidence(statistic: ArrayLike, df: ArrayLike, n: ArrayLike, g: float) -> Floats:

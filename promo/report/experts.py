@@ -17,19 +17,24 @@ _OURS = {
     MIXTURE: ("orange", "solid"),
     BestPossible.name: ("grey", "dotted"),
 }
+_OTHERS = tuple(  # for those that are none of ours
+    (colour, dash)
+    for dash in ("solid", "dashed", "dotted", "dash-dotted")
+    for colour in ("blue", "vermillion", "green", "orange", "sky", "brown", "violet", "olive")
+    if (colour, dash) not in _OURS.values()
+)
 BESIDE = "purple"  # the colour of another run, which nobody else has
 
 
 def expert_styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return the colour and the dash of each, as `promo.report.svg` names them.
 
-    Ours have always the same; others take what those present leave, in their order.
+    Ours have always the same; others take what ours leave, in their order.
 
     Examples
     --------
     >>> expert_styles(["mine", "sgd-logistic"])
-    {'mine': ('vermillion', 'dashed'), 'sgd-logistic': ('blue', 'solid')}
+    {'mine': ('vermillion', 'solid'), 'sgd-logistic': ('blue', 'solid')}
     """
-    taken = {_OURS[name] for name in names if name in _OURS}
-    free = cycle([style for style in _STYLES if style not in taken] or _STYLES)
+    free = cycle(_OTHERS)
     return {name: _OURS[name] if name in _OURS else next(free) for name in names}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from promo import words
 from promo.batch import Batch
 from promo.changes import check_growth
 from promo.errors import StoreMismatch, StreamError
@@ -114,9 +115,10 @@ class ScaledTrainer(Trainer):
 
     @property
     def message(self) -> str:
-        """As a trainer's; also that there are no workers."""
-        alone = self._alone and self._status == "running"
-        return super().message or (WAITING if alone else "")
+        """As a trainer's, but that a chunk takes its time; also that there are no workers."""
+        if self._status == "running":
+            return words.of_waiting(self._retry, 0.0) or WAITING * self._alone
+        return super().message
 
     def _open_line(self, store: Store, models: Sequence[Model]) -> ScaledLine:
         if self.stream.follow:

@@ -1,5 +1,6 @@
 """The SQL of a page's transaction, written out once."""
 
+import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -23,8 +24,21 @@ UPSERT_PAGE = """
 HISTORIES = ("coefficient", "metric", "checkpoint")  # the bounded tables
 PUT_CHECKPOINT = "INSERT OR REPLACE INTO checkpoint (rowid, page, rows, states) VALUES (?, ?, ?, ?)"
 UPSERT_QUARANTINE = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?)"
+_SORT_EVENTS = (  # by page, and there as they were written
+    "CREATE TEMP TABLE sorted AS SELECT * FROM main.event ORDER BY page, seq",
+    "DELETE FROM main.event",
+    "INSERT INTO main.event (page, at, kind, detail) "
+    "SELECT page, at, kind, detail FROM temp.sorted ORDER BY rowid",
+    "DROP TABLE temp.sorted",
+)
 DATA_VERSION = "PRAGMA data_version"  # another one after another connection has written
 AT_ONCE = 100  # rows of one statement: SQLite takes 32,766 values in one, some builds fewer
+
+
+def sort_events(connection: sqlite3.Connection) -> None:
+    """Have events stand in the order of their pages, in a transaction of the caller's."""
+    for statement in _SORT_EVENTS:
+        connection.execute(statement)
 
 
 @lru_cache

@@ -378,11 +378,11 @@ class Store(Reader):
 
     def replace_events(self, kind: str, events: Iterable[Event]) -> None:
         """Have these be the events of a kind, each after all others of its page."""
-        others = [event for event in self.events(last=-1) if event.kind != kind]
         with self.together():
-            self._connection.execute("DELETE FROM event")
-            for event in sorted([*others, *events], key=lambda each: each.page):
+            self._connection.execute("DELETE FROM event WHERE kind = ?", (kind,))
+            for event in events:
                 self._insert_event(event.page, event.kind, event.detail, event.at)
+            sql.sort_events(self._connection)
 
     def _insert_event(self, page: int, kind: str, detail: Mapping[str, Any], now: str) -> None:
         self._connection.execute(

@@ -14,6 +14,12 @@ const keep = ({ target, key, altKey, ctrlKey, metaKey, shiftKey }) => {
   if (target.matches?.(KEYED)) target.toggleAttribute("data-lm-suppress-shortcuts", !labs);
 };
 
+// A key that is held presses once: the focus may be on another button by then.
+const once = (event) => {
+  if (event.repeat && event.key === "Enter" && event.target.matches?.(".promo button"))
+    event.preventDefault();
+};
+
 const set = (element, name, value) => {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 };
@@ -135,13 +141,21 @@ export default {
       for (let e = control; e && !e.matches(".promo"); e = e.parentElement)
         taken.observe(e, { attributeFilter: ["disabled", "style", "class"] });
     };
+    // Who leaves it, has left it: only what goes by itself hands the focus on.
+    const leave = ({ target }) => {
+      if (target === control && isThere(target)) control = undefined;
+    };
     document.addEventListener("focusin", watch);
+    document.addEventListener("focusout", leave);
+    window.addEventListener("keydown", once, true);
     window.addEventListener("keydown", keep, true);
     window.addEventListener("resize", soon);
     return () => {
       window.removeEventListener("keydown", keep, true);
       window.removeEventListener("resize", soon);
       document.removeEventListener("focusin", watch);
+      document.removeEventListener("focusout", leave);
+      window.removeEventListener("keydown", once, true);
       for (const observer of [parts, states, taken]) observer.disconnect();
       for (const timer of [seeing, saying]) clearTimeout(timer);
       region.remove();

@@ -121,7 +121,8 @@ class Choose:
         return *(field.value for field in filled), self._asked, self._looked_at
 
     def _ask(self, action: Callable[[], None]) -> None:
-        self._asked, self.open.disabled = action, True
+        # Another object at each press, for the publisher to see that it is another.
+        self._asked, self.open.disabled = partial(action), True
 
     def update(self, _: Snapshot | None) -> None:
         """Do what was asked for, and show the fields that matter, with a verdict on the source."""
@@ -187,8 +188,11 @@ class Choose:
         """Open the store with what is filled in; say below the button why that failed."""
         self.note.value = _says("Opening …")
         try:
-            if new and path.exists():
-                raise StoreError(f"{path.name} exists: choose it in the list, or another name")
+            if new and path.exists() and path.stat().st_size:
+                self._list(self.trainer.store.path if self.trainer else path)
+                self.store.value, self.name.value = _NEW, path.name
+                listed = "choose it in the list, or" * (stored(path) is not None)
+                raise StoreError(f"{path.name} exists: {listed or 'choose'} another name")
             api = self._service()
             check(api.url, api.source, path)
             self.close()

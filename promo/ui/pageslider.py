@@ -73,7 +73,6 @@ class PageSlider(anywidget.AnyWidget):
         model.on("change:pages", draw);
         model.on("change:page", draw);
         draw();
-        if (model.get("held")) hold(false);  // by a page that is gone
         return () => { model.off("change:pages", draw); model.off("change:page", draw); };
       },
     };

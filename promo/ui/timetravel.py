@@ -61,6 +61,8 @@ class TimeTravel:
             description="Live", disabled=True, layout=widgets.Layout(width="auto", min_width="68px")
         )
         self.play.observe(self._tick, "value")
+        # A page that went with the handle in hand could not say that it has let go.
+        self.play.observe(lambda _: self.slider.set_trait("held", False), "playing")
         self.back.on_click(lambda _: self._return())
         row = widgets.HBox([self.slider, self.play, self.back], layout=row_layout())
         self.widget = widgets.VBox([sheet(), row])
