@@ -34,7 +34,7 @@ def of_retry(retry: Retry) -> str:
     )
 
 
-def of_waiting(retry: Retry | None, waited_s: float) -> str:
+def of_waiting(retry: Retry | None, waited_s: float = 0.0) -> str:
     """Say what the stream waits for, nothing while that does not take long."""
     if retry is not None:
         return of_retry(retry)

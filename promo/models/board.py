@@ -21,9 +21,7 @@ from promo.models.scores import Count, bounded
 
 BINS = 64  # of probability: on them rest ROC AUC and calibration
 _CURVE = 16  # bins of a calibration curve
-BLOCK = (
-    1000  # rows; "recent" is the block under way and the one before: 1,000 to 2,000, by whole pages
-)
+BLOCK = 1000  # rows, by whole pages; "recent" is the block under way and the one before
 _SCORES = ("log_loss", "brier", "accuracy", "roc_auc")
 _LEAD = ("behind", "behind_low", "behind_high", "excess")
 

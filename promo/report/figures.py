@@ -139,6 +139,7 @@ def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
     plot = Plot(_rows(snapshot, beside), Axis("log loss so far (nats)", low, high))
     plot.level(log(2), "grey", "dash-dotted", "coin toss")
     _mark_changes(plot, snapshot)
+    # In the order of the models, not of their losses, which changes.
     styles = expert_styles([model for model in ends if model in paths])
     for model, path in paths.items():
         colour, dash = styles[model]

@@ -117,7 +117,7 @@ class ScaledTrainer(Trainer):
     def message(self) -> str:
         """As a trainer's, but that a chunk takes its time; also that there are no workers."""
         if self._status == "running":
-            return words.of_waiting(self._retry, 0.0) or WAITING * self._alone
+            return words.of_waiting(self._retry) or WAITING * self._alone
         return super().message
 
     def _open_line(self, store: Store, models: Sequence[Model]) -> ScaledLine:

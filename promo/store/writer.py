@@ -377,7 +377,7 @@ class Store(Reader):
         return Event(cursor.page, now, kind, dict(detail))
 
     def replace_events(self, kind: str, events: Iterable[Event]) -> None:
-        """Have these be the events of a kind, each after all others of its page."""
+        """Have these be the events of a kind, each after others of its page; raises as `commit`."""
         with self.together():
             self._connection.execute("DELETE FROM event WHERE kind = ?", (kind,))
             for event in events:

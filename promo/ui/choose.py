@@ -191,8 +191,10 @@ class Choose:
             if new and path.exists() and path.stat().st_size:
                 self._list(self.trainer.store.path if self.trainer else path)
                 self.store.value, self.name.value = _NEW, path.name
-                listed = "choose it in the list, or" * (stored(path) is not None)
-                raise StoreError(f"{path.name} exists: {listed or 'choose'} another name")
+                advice = "choose it in the list, or another name"
+                raise StoreError(
+                    f"{path.name} exists: {advice if stored(path) else 'choose another name'}"
+                )
             api = self._service()
             check(api.url, api.source, path)
             self.close()

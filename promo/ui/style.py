@@ -49,7 +49,7 @@ CSS = """
 .promo table.promo-findings :is(th, td:last-child) { white-space: normal; }
 .promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }
 .promo table.promo-leaders :is(th, td) { white-space: normal; }
-.promo code { background: none; font-size: inherit; padding: 0; }
+.promo .widget-html code { background: none; font-size: inherit; padding: 0; }
 .promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important;
   stroke: var(--jp-layout-color0, #fff); stroke-width: 3px; paint-order: stroke; }
 .promo .bqplot .axis path, .promo .bqplot .axis line {

@@ -83,9 +83,8 @@ class TimeTravel:
     def _tick(self, change: dict[str, Any]) -> None:
         """Go on by a frame: the value of Play is but a clock, whatever it counts."""
         pages = self._pages
-        if change["new"] <= change["old"] or not len(pages):  # stopped, and set to 0
-            return
-        if self.slider.held:
+        stopped = change["new"] <= change["old"]  # and set to 0
+        if stopped or not len(pages) or self.slider.held:
             return
         page = self.slider.page
         frame = max(len(pages) // _FRAMES, 1)
