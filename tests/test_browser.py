@@ -241,6 +241,8 @@ def test_nothing_is_clipped_in_either_theme(board, shots):
                 figure.evaluate("e => e.scrollIntoView()")  # it follows the window once in sight
                 settled(board)
             show(board)
+            sizes = "all => all.map(e => getComputedStyle(e).fontSize)"
+            assert {*board.eval_on_selector_all(".promo table code", sizes)} <= {"11px"}
             board.screenshot(path=shots / f"board-{theme}-{width}.png")
             assert board.evaluate(CLIPPED) == [], (theme, width)
     board.set_viewport_size({"width": 1400, "height": 1000})
