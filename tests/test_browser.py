@@ -388,6 +388,13 @@ def view(tab, title):
     return tab.locator(named).first
 
 
+def is_still(view):
+    """Tell whether it is where it was a fifth of a second ago."""
+    before = view.bounding_box()
+    view.page.wait_for_timeout(200)
+    return view.bounding_box() == before
+
+
 def note(view):
     return view.locator(".promo-note").last.inner_text()
 
@@ -925,8 +932,10 @@ def test_experts_are_chosen_and_opened(board, lab):
     board.set_viewport_size({"width": 1400, "height": 1000})
     file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
     assert (lab.data / f"{file}.db").exists()
-    status = board.locator(".promo-status").last
-    press(board.locator(".promo:has(> .widget-html .promo-status)").last, "Step")
-    wait_for(lambda: "page 1 of" in status.inner_text())
+    controls = board.locator(".promo:has(> .widget-html .promo-status)").last
+    controls.scroll_into_view_if_needed()
+    wait_for(lambda: is_still(controls))  # Lab lays cells out as they come in sight
+    press(controls, "Step")
+    wait_for(lambda: "page 1 of" in controls.inner_text())
     wait_for(lambda: "naive-bayes 0." in note(figure))
     assert lab.query("SELECT max(page) FROM page", file) == [(0,)]
