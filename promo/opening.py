@@ -25,8 +25,15 @@ def stored(path: Path) -> Begun | None:
 
 def stores_in(folder: Path) -> list[Begun]:
     """Return the stores of a folder, the one written last first."""
-    files = sorted(folder.glob("*.db"), key=lambda path: -path.stat().st_mtime)
+    files = sorted(folder.glob("*.db"), key=_written, reverse=True)
     return [found for found in map(stored, files) if found]
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # a link that leads nowhere, a file that went meanwhile
+        return 0.0
 
 
 def check(url: str, source: str, path: Path) -> None:

@@ -18,6 +18,11 @@ class SpeedLimit:
     ----------
     pages_per_s
         At most so many; None for no limit.
+
+    Attributes
+    ----------
+    pages_per_s
+        As it was set last.
     """
 
     def __init__(self, pages_per_s: float | None = None) -> None:
@@ -36,7 +41,7 @@ class SpeedLimit:
             raise ValueError(f"speed {pages_per_s}: expected pages per second above 0, or None")
         interval_s = min(1 / pages_per_s, _LONGEST_S) if pages_per_s else 0.0
         self._due += interval_s - self._interval_s
-        self._interval_s = interval_s
+        self.pages_per_s, self._interval_s = pages_per_s, interval_s
 
     def early_s(self) -> float:
         """Return the seconds that are left until the next page may be learned, or less than 0."""

@@ -126,11 +126,13 @@ class Past:
         with self._answering:
             try:
                 self._restore(moment)
-                future.set_result(question(self._asked))
+                if future.set_running_or_notify_cancel():
+                    future.set_result(question(self._asked))
             except _Gone:
                 future.cancel()
             except Exception as error:
-                future.set_exception(error)
+                if not future.cancelled():  # else whoever asked has gone
+                    future.set_exception(error)
 
     def _restore(self, moment: _Moment | None) -> None:
         if moment is None or moment is not self._moment:

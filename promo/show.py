@@ -13,20 +13,21 @@ from promo.store import Reader, check_ledger
 
 def facts_of(reader: Reader) -> dict[str, Any]:
     """Return what a store holds, as JSON can hold it."""
-    check_ledger(reader)
-    facts: dict[str, Any] = {
-        "store": str(reader.path),
-        "source": reader.source,
-        "level": level_in_words(fixed_level(reader.settings)[0]),
-        "page": reader.page,
-        **reader.totals(),
-        "models": [
-            dict(zip(("name", "page", "rows"), row, strict=True))
-            for row in reader.query("SELECT name, page, rows FROM model ORDER BY name")
-        ],
-        "coefficients": [c._asdict() for c in reader.coefficients()],
-        "metrics": [m._asdict() for m in reader.metrics()],
-    }
+    with reader.at_one_commit():  # another process may write it
+        check_ledger(reader)
+        facts: dict[str, Any] = {
+            "store": str(reader.path),
+            "source": reader.source,
+            "level": level_in_words(fixed_level(reader.settings)[0]),
+            "page": reader.page,
+            **reader.totals(),
+            "models": [
+                dict(zip(("name", "page", "rows"), row, strict=True))
+                for row in reader.query("SELECT name, page, rows FROM model ORDER BY name")
+            ],
+            "coefficients": [c._asdict() for c in reader.coefficients()],
+            "metrics": [m._asdict() for m in reader.metrics()],
+        }
     for row in facts["coefficients"] + facts["metrics"]:
         # JSON has neither NaN nor infinity.
         row.update({k: None for k, v in row.items() if isinstance(v, float) and not isfinite(v)})

@@ -1,8 +1,7 @@
 """The one background thread: it takes pages from the stream through the models to the store.
 
 Any thread may send commands; they are remembered under one lock and obeyed between two pages.
-What others see is a `Snapshot` of a committed page, never a model. After any error the models
-are restored from the last commit before the next page.
+What others see is a `Snapshot` of a committed page, never a model; errors lead back to that page.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Trainer:
     models
         Learn every page in this order.
     speed
-        Pages per second at most; None for as fast as it goes.
+        Pages per second at most; None for as fast as it goes. Later it is `limit.pages_per_s`.
     accept_changes
         Go on although the source no longer serves what was committed. Either way nothing is
         overwritten, and an event says which page differs.
@@ -69,13 +68,13 @@ class Trainer:
         self.error: BaseException | None = None
         self._condition = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
-        self._active, self._halt, self._closed = False, threading.Event(), False
+        self._active = self._obeys = self._closed = self._broken = self._hurried = False
         self._status: Status = "idle"
         self._retry: Retry | None = None
         self._budget: int | None = 0  # pages still to do; None: all there are
-        self._wishes, self._broken, self._hurried, self._waited_s = Wishes(), False, False, 0.0
+        self._halt, self._wishes, self._waited_s = threading.Event(), Wishes(), 0.0
         try:
-            self._limit = SpeedLimit(speed)
+            self.limit = SpeedLimit(speed)
             self._line = self._open_line(store, models)
             self.models = self._line.models
             self._preparing = preparing.begin(self.models)
@@ -129,7 +128,7 @@ class Trainer:
             The speed is not positive.
         """
         with self._condition:
-            self._limit.set(pages_per_s)
+            self.limit.set(pages_per_s)
             self._condition.notify_all()
 
     def set_learning_rate(self, model: str, value: float) -> None:
@@ -201,8 +200,7 @@ class Trainer:
     def run(self, pages: int | None = None) -> Snapshot:
         """Learn that many pages, or all there are, and return the snapshot after the last.
 
-        For scripts, tests and cells that wait: it blocks, and the speed limit is off meanwhile.
-        Raises what the thread failed of.
+        It blocks, and the speed limit is off meanwhile. Raises what the thread failed of.
         """
         try:
             with self._condition:
@@ -268,7 +266,7 @@ class Trainer:
     @property
     def _alive(self) -> bool:
         """Whether there is a thread that will obey the next command."""
-        return self._active and not self._halt.is_set()
+        return self._active and self._obeys and not self._halt.is_set()
 
     def _go(self, budget: int | None, *, afresh: bool = False) -> None:
         with self._condition:
@@ -280,7 +278,7 @@ class Trainer:
             if self._budget != 0:
                 self._status = "running"
             if not self._alive:
-                self._halt, self._active = threading.Event(), True
+                self._halt, self._active, self._obeys = threading.Event(), True, True
                 self.error, self._waited_s = None, 0.0
                 about = (self._halt, self._thread, afresh)
                 self._thread = threading.Thread(target=self._run, args=about, daemon=True)
@@ -305,11 +303,12 @@ class Trainer:
                 with self._read(*start) as reader:
                     self._line.record("started")
                     end = self._loop(reader, halt)
+                self._obeys = False
                 self._line.record(end)
         except Halted:
             self._broken = True
         except Exception as error:
-            end = "failed"
+            end, self._obeys = "failed", False
             self._recover(error, halt)
         finally:
             with self._condition:
@@ -347,7 +346,7 @@ class Trainer:
             if batch is not None:
                 pages = self._learn(batch)
                 with self._condition:
-                    self._limit.count(pages)
+                    self.limit.count(pages)
                     self._budget = self._budget and max(self._budget - pages, 0)
                     self._stale = True
             self._note_retry(reader.retry)  # of the page after the one just learned
@@ -365,7 +364,7 @@ class Trainer:
                         self._status = "paused"
                         self._publish()
                     self._condition.wait()
-                elif not self._hurried and (early := self._limit.early_s()) > 0:
+                elif not self._hurried and (early := self.limit.early_s()) > 0:
                     self._condition.wait(min(early, _SNAPSHOT_S) if self._stale else early)
                 else:
                     return True
@@ -397,8 +396,9 @@ class Trainer:
         """Drop what is in memory, go back to the last commit, and say what happened."""
         self.error, self._broken = error, True
         try:
-            self._restore(halt)
-            self._line.record("error", reason=words.of_error(error))
+            if not (halt.is_set() and isinstance(error, StoreError)):  # else Stop waits for it
+                self._restore(halt)
+                self._line.record("error", reason=words.of_error(error))
         except PromoError:  # the store may be what is broken: then the next start tries
             self._broken = True
 

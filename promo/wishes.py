@@ -31,10 +31,12 @@ class Wishes:
         self.questions: list[tuple[Question, Future[Any]]] = []
 
     def change_rates(self, line: Line) -> bool:
-        """Set the new rates; say whether there were any."""
+        """Set the new rates; say whether there were any. What cannot be written stays."""
         found = bool(self.rates)
         while self.rates:
-            line.change_rate(*self.rates.popitem())
+            model, rate = next(iter(self.rates.items()))
+            line.change_rate(model, rate)
+            del self.rates[model]
         return found
 
     def write_notes(self, line: Line) -> bool:
@@ -50,6 +52,8 @@ class Wishes:
         """Answer the questions; what one raises is for whoever asked."""
         while self.questions:
             question, future = self.questions.pop(0)
+            if not future.set_running_or_notify_cancel():
+                continue  # whoever asked has gone
             try:
                 future.set_result(question(models))
             except Exception as error:

@@ -215,6 +215,13 @@ def test_who_comes_second_reads_along(api, tmp_path):
     following.close()
 
 
+def test_a_name_that_leads_nowhere_is_no_store(api, tmp_path):
+    """A dangling link among the stores of a folder keeps none of the others away."""
+    (tmp_path / "gone.db").symlink_to(tmp_path / "unplugged" / "gone.db")
+    open_stream(api.url, api.source, tmp_path / "a.db").close()
+    assert [found.path.name for found in stores_in(tmp_path)] == ["a.db"]
+
+
 def test_a_question_that_fails_fails_where_it_is_asked(api, tmp_path):
     """What a question raises is in its future."""
     open_stream(api.url, api.source, tmp_path / "a.db").close()

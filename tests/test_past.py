@@ -177,6 +177,24 @@ def test_a_question_is_given_up_when_the_page_is_turned(tmp_path):
     store.close()
 
 
+def test_a_question_about_the_past_can_be_cancelled(tmp_path, monkeypatch):
+    """Its thread ends without a word, and the next question is answered."""
+    store, _ = learned(tmp_path / "a.db", pages_of(employees(2000), 1000), size=1000)
+    past, slow = Past(store.path, models()), Slow()
+    past._asked = (*past._asked, slow)
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    past.turn_to(1)
+    first = past.ask(chances)
+    slow.relearning.wait(5)
+    assert first.cancel()
+    slow.go_on.set()
+    assert past.ask(len).result(5) == 4
+    past.close()
+    store.close()
+    assert raised == []
+
+
 def test_turning_a_page_is_quick_enough_to_drag(tmp_path):
     """With the usual models and 20,000 rows it takes a few hundredths of a second at most."""
     store, line = learned(tmp_path / "a.db", pages_of(employees(20_000), 400), FULL, size=400)

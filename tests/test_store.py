@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -35,6 +36,7 @@ from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.results import Coefficient, Metric, ModelState
 from promo.models.sgd import SGDLogistic
+from promo.show import facts_of
 from promo.store import Cursor, Store, new_store
 from promo.stream import PageStream
 from promo.trainer import Trainer
@@ -593,6 +595,26 @@ def test_readers_see_whole_pages_while_it_is_written(store, path):
         assert (rows, page) == (ledger, model) == (10 * page + 10, checkpoint)
 
 
+def test_what_is_newest_is_of_one_page(store, path, monkeypatch):
+    """Also if a page is committed after every query: from 1,000 on it takes the newest's place."""
+    for page in range(1001):
+        commit(store, page_of(page))
+    with Store.read_only(path) as reader:
+        ask = reader.query
+
+        def ask_and_commit(*about):
+            found = ask(*about)
+            commit(store, page_of(store.page + 1))
+            return found
+
+        monkeypatch.setattr(reader, "query", ask_and_commit)
+        for _ in range(3):
+            assert len(reader.metrics()) == len(reader.coefficients()) == 1
+            facts = facts_of(reader)
+            assert facts["received"] == 10 * facts["page"] + 10
+            assert facts["metrics"][0]["value"] == facts["page"] == facts["models"][0]["page"]
+
+
 # -- refusals -----------------------------------------------------------------------------------
 
 
@@ -811,8 +833,8 @@ def test_a_log_without_its_store_is_not_taken_for_anothers(stored, tmp_path):
 def test_a_second_name_is_refused(stored, tmp_path):
     """SQLite cannot keep two names of a file together; nor is a lock of two names emptied."""
     os.link(stored, tmp_path / "second.db")
-    with pytest.raises(StoreError, match="has a second name"):
-        Store(tmp_path / "second.db", **IDENTITY)
+    assert_refused(tmp_path / "second.db", Store, "has a second name")
+    assert_refused(tmp_path / "second.db", Store.read_only, "has a second name")
     (tmp_path / "second.db").unlink()
     precious = tmp_path / "precious"
     precious.write_text("precious")
@@ -956,6 +978,27 @@ def test_a_link_beside_it_is_not_followed(stored, opening, end, tmp_path):
     beside.unlink()
     os.mkfifo(beside)
     assert_refused(stored, opening, "leads elsewhere; remove it")
+
+
+@pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])
+def test_a_journal_beside_it_deletes_nothing(stored, opening, tmp_path):
+    """A rollback journal may name another file, which SQLite would then delete: it is refused."""
+    precious = tmp_path / "precious.txt"
+    precious.write_text("all my letters")
+    head = stored.read_bytes()[:100]
+    size = int.from_bytes(head[16:18], "big")
+    magic, name = bytes.fromhex("d9d505f920a163d7"), str(precious).encode()
+    pages = stored.stat().st_size // size
+    header = magic + struct.pack(">5I", 0, 0, pages, 512, size)
+    checksum = struct.pack(">2I", len(name), sum(name))
+    record = struct.pack(">I", 2**30 // size + 1) + name + checksum + magic
+    journal = stored.with_name(f"{stored.name}-journal")
+    journal.write_bytes(header.ljust(512, b"\0") + record)
+    assert_refused(stored, opening, "promo.db-journal is of no store of promo; remove it")
+    assert precious.read_text() == "all my letters"
+    journal.write_bytes(b"")
+    with Store(stored, **IDENTITY) as store:
+        assert store.page == 4
 
 
 @pytest.mark.parametrize("opening", [Store, Store.read_only], ids=["write", "read"])

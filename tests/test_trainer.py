@@ -4,9 +4,10 @@ import json
 import math
 import random
 import socket
+import sqlite3
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count, pairwise
 from unittest.mock import patch
 
@@ -563,6 +564,22 @@ def test_a_note_that_could_not_be_written_is_written_later(make):
     assert trainer.snapshot.rows == 20
 
 
+def test_a_question_that_nobody_waits_for_any_more_costs_nothing(make):
+    """Cancelled before its turn, it is not asked, and the stream and later questions go on."""
+    trainer = make(with_first(Blocked(3)))
+    model = trainer.models[0]
+    trainer.play()
+    assert model.entered.wait(10)
+    asked = []
+    assert trainer.ask(lambda _: asked.append(1)).cancel()
+    later = trainer.ask(len)
+    model.at = None
+    model.told.set()
+    assert later.result(10) == len(trainer.models)
+    trainer.join()
+    assert (trainer.status, asked) == ("finished", [])
+
+
 # -- learning rate and speed --------------------------------------------------------------------
 
 
@@ -595,6 +612,24 @@ def test_a_learning_rate_is_an_event_before_its_first_page(make):
         (5, {"model": RATE, "from": 0.3, "to": 0.25, "rows": 50}),
     ]
     assert trainer.snapshot.rate_changes == ((50, RATE, 0.3), (50, RATE, 0.25))
+    assert replay(trainer.store.path, by="page") == trainer.store.states
+
+
+def test_a_learning_rate_that_could_not_be_written_is_not_lost(make):
+    """On a full disk it fails; played on, it is in force and an event from that page on."""
+    trainer = make()
+    trainer.run(5)
+    [[size]] = trainer.store.query("PRAGMA page_count")
+    trainer.store.query(f"PRAGMA max_page_count = {size}")
+    rate, in_force = 0.01, lambda: trainer.snapshot.learning_rates == {RATE: rate}
+    while trainer.status != "failed":  # until there is no room for another event
+        rate += 0.001
+        trainer.set_learning_rate(RATE, rate)
+        wait_for(lambda: in_force() or trainer.status == "failed")
+    assert not in_force()
+    trainer.run(5)
+    assert in_force()
+    assert trainer.store.events("learning_rate", last=1)[0].detail["to"] == rate
     assert replay(trainer.store.path, by="page") == trainer.store.states
 
 
@@ -761,6 +796,36 @@ def test_a_play_after_a_stop_is_not_told_of_a_late_failure(make, clean):
     assert (trainer.status, trainer.error) == ("finished", None)
     assert [event.page for event in trainer.store.events("error")] == [9]
     assert dump(trainer.store) == clean
+
+
+def test_a_play_while_the_models_are_taken_up_again_is_heard(make, clean, monkeypatch):
+    """After an error, before its thread has ended: the stream goes on once they are there."""
+    monkeypatch.setattr("promo.store.reader._AT_ONCE", 10)
+    model = Forgetful(17)
+    trainer = make(with_first(model))
+    trainer.play()
+    wait_for(lambda: model.shown > 2)
+    trainer.play()
+    trainer.join()
+    assert (trainer.status, trainer.error) == ("finished", None)
+    assert dump(trainer.store) == clean
+
+
+def test_stop_while_somebody_else_writes_to_the_file(make, path):
+    """A commit waits 10 s for them, Stop no longer than that; played on, nothing is lost."""
+    trainer = make()
+    trainer.set_speed(100)
+    trainer.play()
+    before = page_above(trainer, 3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threading.Event().wait(1)  # the next page waits to be committed
+        trainer.stop()
+        with at_most(12), suppress(StoreError):
+            trainer.join()
+        other.execute("ROLLBACK")
+    assert trainer.run(2).page > before + 1
+    assert_consistent(path)
 
 
 def test_a_full_disk_fails_and_is_survived(make, clean):

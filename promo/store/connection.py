@@ -44,8 +44,10 @@ def check_files(path: Path) -> None:
     Raises
     ------
     StoreError
-        The file, or what a link leads to, is a folder, a device, a pipe or the like; or what lies
-        beside it leads elsewhere, so that writing the store would write there.
+        The file, or what a link leads to, is a folder, a device, a pipe or the like, or has a
+        second name; what lies beside it leads elsewhere, so that writing the store would write
+        there; or beside it lies a rollback journal, which none of ours has: SQLite would do as it
+        says, even delete a file that it names.
     """
     with explained(path):
         real = Path(os.path.realpath(path))
@@ -53,12 +55,19 @@ def check_files(path: Path) -> None:
             raise StoreError(f"cannot open {path}: it is a folder; name a file in it")
         if real.exists() and not real.is_file():
             raise StoreError(f"{path} is no file but a device, a pipe or a socket; choose another")
+        if real.exists() and real.stat().st_nlink > 1:
+            raise StoreError(
+                f"{path} has a second name (a hard link), and SQLite cannot keep the two together: "
+                "remove the other, or copy the file"
+            )
         for end in _BESIDE:
             beside = real.with_name(f"{real.name}{end}")
             with suppress(FileNotFoundError):
                 found = beside.lstat()
                 if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
                     raise StoreError(f"{beside} is no file but leads elsewhere; remove it")
+                if end == "-journal" and found.st_size:
+                    raise StoreError(f"{beside} is of no store of promo; remove it")
 
 
 def check_no_log(path: Path) -> None:
@@ -123,11 +132,6 @@ class WriterLock(filelock.FileLock):
 def lock_file(path: Path) -> WriterLock:
     """Lock the store for this process until it ends, however it ends."""
     real = Path(os.path.realpath(path))  # a store has one lock, whatever links lead to it
-    if real.exists() and real.stat().st_nlink > 1:
-        raise StoreError(
-            f"{path} has a second name (a hard link), and SQLite cannot keep the two together: "
-            "remove the other, or copy the file"
-        )
     lock = WriterLock(real.with_name(f"{real.name}.lock"), mode=0o600, thread_local=False)
     # Between locking and naming itself, a holder has the name of a killed one in the file, or
     # none: who is to be told is read again until two looks agree on a process that lives.

@@ -216,7 +216,9 @@ class Reader:
         return [Metric._make(_nan(row)) for row in self._at("metric", page)]
 
     def _at(self, table: _Told, page: int | None) -> list[tuple[Any, ...]]:
-        return self.query(_AT.format(_FIELDS[table], table), self.page if page is None else page)
+        # In one statement, so that the newest page is still that when its lines are read.
+        newest, values = ("(SELECT max(page) FROM page)", ()) if page is None else ("?1", (page,))
+        return self.query(_AT.format(_FIELDS[table], table, newest), *values)
 
     def kept(self) -> Iterator[tuple[int, list[Coefficient], list[Metric]]]:
         """Yield every page that is kept, ascending, as `coefficients` and `metrics` return it."""
@@ -295,8 +297,8 @@ _Told = Literal["coefficient", "metric"]
 _FIELDS = {"coefficient": ", ".join(Coefficient._fields), "metric": ", ".join(Metric._fields)}
 # Lines stand in the order of pages: what is sought backwards is found soon, if it is the newest.
 _AT = (
-    "SELECT {0} FROM {1} WHERE page = ?1 AND rowid > coalesce("
-    "(SELECT rowid FROM {1} WHERE page < ?1 ORDER BY rowid DESC LIMIT 1), 0) ORDER BY 1, 2"
+    "SELECT {0} FROM {1} WHERE page = {2} AND rowid > coalesce("
+    "(SELECT rowid FROM {1} WHERE page < {2} ORDER BY rowid DESC LIMIT 1), 0) ORDER BY 1, 2"
 )
 
 
