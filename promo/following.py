@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promo.begun import Begun
-from promo.errors import StoreMismatch, shown
+from promo.errors import PromoError, StoreMismatch, shown
 from promo.memory import Memory
 from promo.models.results import Model
 from promo.snapshot import Snapshot, Status
@@ -23,6 +23,7 @@ from promo.store.connection import writer_of
 _T = TypeVar("_T")
 _LEAST_S = 0.5  # between two looks
 _SHARE = 0.2  # of one core at most for looking
+_AFTER_ERROR_S = 2.0
 
 
 class Following:
@@ -57,19 +58,27 @@ class Following:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What the store held at the last look; looks again when it is time to."""
+        """What the store held at the last look; looks again when it is time to.
+
+        While it cannot be read, that is its message, beside what was seen last.
+        """
         if time.monotonic() >= self._look_at:
-            self._snapshot = self._look()
+            try:
+                self._snapshot = self._look()
+            except (PromoError, LookupError, TypeError, ValueError) as error:  # it may be mended
+                told = f"it cannot be read: {error}"
+                self._snapshot = replace(self._snapshot, status="failed", message=told)
+                self._look_at = time.monotonic() + _AFTER_ERROR_S
         return self._snapshot
 
     @property
     def status(self) -> Status:
-        """``running`` while pages are committed, else ``idle``."""
+        """``running`` while pages are committed, ``failed`` if it cannot be read, else ``idle``."""
         return self._snapshot.status
 
     @property
     def message(self) -> str:
-        """Who wrote it at the last look."""
+        """Who wrote it at the last look, or why there was none."""
         return self._snapshot.message
 
     def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:

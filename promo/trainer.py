@@ -68,11 +68,12 @@ class Trainer:
         self.error: BaseException | None = None
         self._condition = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
-        self._active = self._obeys = self._closed = self._broken = self._hurried = False
+        self._active = self._closed = self._broken = self._hurried = False
         self._status: Status = "idle"
         self._retry: Retry | None = None
         self._budget: int | None = 0  # pages still to do; None: all there are
-        self._halt, self._wishes, self._waited_s = threading.Event(), Wishes(), 0.0
+        self._wishes, self._waited_s, self._halt = Wishes(), 0.0, threading.Event()
+        self._ending: threading.Event | None = None  # the `halt` of a thread that has done its work
         try:
             self.limit = SpeedLimit(speed)
             self._line = self._open_line(store, models)
@@ -148,8 +149,7 @@ class Trainer:
     def note(self, kind: str, **detail: Any) -> None:
         """Write an event of the reader's own: at once, or before the next page while playing.
 
-        Its page is the next one, so 0 says that it was written before anything was seen. `detail`
-        is what JSON can hold.
+        Its page is the next one: 0 was written before anything was seen. `detail` is JSON's.
 
         Raises
         ------
@@ -266,7 +266,7 @@ class Trainer:
     @property
     def _alive(self) -> bool:
         """Whether there is a thread that will obey the next command."""
-        return self._active and self._obeys and not self._halt.is_set()
+        return self._active and self._halt is not self._ending and not self._halt.is_set()
 
     def _go(self, budget: int | None, *, afresh: bool = False) -> None:
         with self._condition:
@@ -278,11 +278,11 @@ class Trainer:
             if self._budget != 0:
                 self._status = "running"
             if not self._alive:
-                self._halt, self._active, self._obeys = threading.Event(), True, True
+                self._halt.set()  # of one that takes up the last commit: the new one does that
+                self._halt, self._active = threading.Event(), True
                 self.error, self._waited_s = None, 0.0
-                about = (self._halt, self._thread, afresh)
-                self._thread = threading.Thread(target=self._run, args=about, daemon=True)
-                self._thread.name = "promo-trainer"
+                run, about = self._run, (self._halt, self._thread, afresh)
+                self._thread = threading.Thread(None, run, "promo-trainer", about, daemon=True)
                 self._thread.start()
             self._condition.notify_all()
 
@@ -303,12 +303,12 @@ class Trainer:
                 with self._read(*start) as reader:
                     self._line.record("started")
                     end = self._loop(reader, halt)
-                self._obeys = False
+                self._ending = halt
                 self._line.record(end)
         except Halted:
             self._broken = True
         except Exception as error:
-            end, self._obeys = "failed", False
+            end, self._ending = "failed", halt
             self._recover(error, halt)
         finally:
             with self._condition:

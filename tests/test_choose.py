@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 
 import psutil
 import pytest
@@ -11,7 +12,8 @@ from clocks import wait_for
 from comms import shown, text_of
 from promo import ui
 from promo.following import Following
-from promo.opening import stored
+from promo.opening import check, stored
+from promo.store import Store
 from promo.trainer import Trainer
 from promo.world import WORLDS
 from servers import ScriptedServer, employees
@@ -39,6 +41,11 @@ def form(api, tmp_path, monkeypatch):
     assert publisher.errors == []
     ui.close_all()
     assert choose.trainer is None
+
+
+def identity(path):
+    with Store.read_only(path) as reader:
+        return {name: getattr(reader, name) for name in ("source", "page_size", "settings")}
 
 
 def wait_while_opening(form):
@@ -173,6 +180,40 @@ def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):
     form.open.click()
     wait_for(lambda: form.trainer is not first and not form.fold.value)
     assert form.note.value == ""
+
+
+def test_a_store_of_another_notebook_is_refused_before_anything_is_closed(form, api, tmp_path):
+    """Of the same source, but begun with other models: it is told, and the stream goes on."""
+    first, path = form.trainer, tmp_path / "race.db"
+    Store(path, source=api.source, page_size=10, settings={"race": "a dozen rates"}).close()
+    form.fold.value = True
+    form._list(path)
+    form.open.click()
+    wait_for(lambda: "race.db was begun with models of another kind" in form.note.value)
+    wait_while_opening(form)
+    assert form.trainer is first
+    assert first.run(3).rows == 30
+
+
+def test_what_opens_after_the_cell_was_closed_is_closed_too(form, tmp_path, monkeypatch):
+    """A source that takes its time: when it answers at last, no trainer and no lock is left."""
+    told, go_on = threading.Event(), threading.Event()
+
+    def late(*about):
+        told.set()
+        assert go_on.wait(30)
+        check(*about)
+
+    monkeypatch.setattr("promo.ui.choose.check", late)
+    form.store.value, form.name.value = "", "late"
+    form.fold.value = True
+    form.open.click()
+    assert told.wait(10)
+    ui.close_all()
+    go_on.set()
+    wait_for(lambda: not any(t.name == "promo-publisher" for t in threading.enumerate()))
+    assert form.trainer is None
+    Store(tmp_path / "late.db", **identity(tmp_path / "late.db")).close()  # it is not locked
 
 
 def test_a_first_stream_that_cannot_be_opened_leaves_the_form(api, tmp_path):

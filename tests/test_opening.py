@@ -1,8 +1,10 @@
 """Tests of opening a stream: a look at an address, the store, and reading along in one."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -212,6 +214,28 @@ def test_who_comes_second_reads_along(api, tmp_path):
         assert seen.totals == snapshot.totals
         assert (seen.sample == snapshot.sample).all()
         assert before == snapshot.learning_rates["sgd-logistic"]
+    following.close()
+
+
+def test_reading_along_outlives_what_cannot_be_read(api, tmp_path):
+    """A state that is none is a message, beside what was seen last; mended, it is read again."""
+    path = tmp_path / "a.db"
+    with open_stream(api.url, api.source, path) as trainer:
+        trainer.run(3)
+    following = Following(path)
+    with closing(sqlite3.connect(path)) as other, other:
+        [[state]] = other.execute("SELECT state FROM model WHERE name = 'sgd-logistic'").fetchall()
+        change = "UPDATE model SET state = ? WHERE name = 'sgd-logistic'"
+        other.execute(change, ("{}",))
+        other.commit()
+        following._look_at = 0.0
+        assert following.snapshot.rows == 30
+        assert following.status == "failed"
+        assert following.message.startswith("it cannot be read: ")
+        other.execute(change, (state,))
+        other.commit()
+    following._look_at = 0.0
+    assert (following.snapshot.rows, following.status) == (30, "idle")
     following.close()
 
 

@@ -39,6 +39,7 @@ from promo.errors import SourceChanged
 from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
+from promo.pace import SpeedLimit
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
@@ -84,7 +85,7 @@ def fake_trainer(rate=0.01, **more):
     commands = ("play", "pause", "step", "stop", "start_over", "set_speed", "set_learning_rate")
     tell = {name: lambda *args, _name=name: told.append((_name, *args)) for name in commands}
     return SimpleNamespace(**{"snapshot": snapshot, "status": "idle", "message": "", "told": told,
-                              "error": None} | tell | more)  # fmt: skip
+                              "error": None, "limit": SpeedLimit()} | tell | more)  # fmt: skip
 
 
 def button(controls, text):
@@ -230,6 +231,14 @@ def test_the_slider_keeps_the_rate_it_starts_with(rate):
     assert slider.min <= -4
     assert slider.max >= 1
     assert trainer.told == []
+
+
+@pytest.mark.parametrize("speed", [None, 5, 3.5])
+def test_the_speed_is_that_of_the_trainer(speed):
+    """Controls made anew, as by a cell that runs again, show the limit that is in force."""
+    controls = ui.Controls(fake_trainer(limit=SpeedLimit(speed)))
+    assert controls.speed.value == (speed or math.inf)
+    assert controls.speed.label == (f"{speed} pages/s" if speed else "no limit")
 
 
 def test_each_control_tells_the_trainer_one_thing():
@@ -452,8 +461,10 @@ def test_a_changed_source_can_be_gone_on_with_from_the_panel(make):
 def test_a_changed_source_can_be_started_over_with_from_the_panel(make):
     """Told to start over, the panel is at page 0 and learns the rows as they are now."""
     with source_changed(make) as (trainer, controls):
+        trainer.accept_changes = True  # of a change before that
         button(controls, "Erase and start over").click()
         wait_for(lambda: status(controls).startswith("paused · page 0 "))
+        assert not trainer.accept_changes  # the next change is asked about
         assert answers(controls) == []
         assert competences(trainer) == []
         controls.play.click()

@@ -202,6 +202,9 @@ class Choose:
             names, alpha = self.experts.names, self.alpha.value
             self.trainer = open_stream(api.url, api.source, path, names, alpha)
             self.place.children = (self._make(self.trainer),)
+            if self.place.comm is None:  # closed meanwhile
+                self.close()
+                return
         except Exception as error:  # said here; the reader may choose again
             self.fold.value = True
             self.note.value = _says(str(error) or repr(error), failed=True)

@@ -50,9 +50,10 @@ class Controls:
         self.play = _button("Play", self._play_or_pause, "primary")
         self.step = _button("Step", self._step)
         self.stop = _button("Stop", trainer.stop)
+        speed = trainer.limit.pages_per_s or inf
         self.speed = widgets.SelectionSlider(
-            options=[(f"{s} pages/s" if s < inf else "no limit", s) for s in SPEEDS],
-            value=inf,
+            options=[(_in_words(s), s) for s in sorted({*SPEEDS, speed})],
+            value=speed,
             description="Speed",
             continuous_update=False,
             style={"description_width": "initial"},
@@ -126,7 +127,7 @@ class Controls:
 
     def _begin_again(self) -> None:
         self._settle()
-        self._afresh = True
+        self._afresh, self.trainer.accept_changes = True, False
         self.trainer.start_over()
 
     def _accept(self) -> None:
@@ -219,6 +220,10 @@ def status_line(snapshot: Snapshot, status: str, message: str, *, waits: bool = 
     if message:
         parts.append(escape(message))
     return f'<div class="promo-status">{" · ".join(parts)}</div>'
+
+
+def _in_words(speed: float) -> str:
+    return f"{speed:g} pages/s" if speed < inf else "no limit"
 
 
 def _rounded(rate: float) -> str:

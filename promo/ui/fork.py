@@ -56,6 +56,7 @@ class Fork:
         self.since, self.problem = 0, ""
         self._controls: Controls | None = None
         self._making: threading.Thread | None = None
+        self._closed = False
         self.button = widgets.Button(
             description="Fork",
             tooltip="Go on from the page shown in a second run, with other rates or models",
@@ -137,6 +138,8 @@ class Fork:
             self.trainer = made
             if before is not None:
                 before.close()
+            if self._closed:  # meanwhile
+                made.close()
 
     def update(self, live: Snapshot) -> None:
         """Show the fork's controls, and say what is going on."""
@@ -167,6 +170,7 @@ class Fork:
 
     def close(self) -> None:
         """Stop the fork and let go of its store; the file stays. Idempotent."""
+        self._closed = True
         if self._making is not None:
             self._making.join(2.0)
         if self.trainer is not None:
