@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from concurrent.futures import Future
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,6 +173,80 @@ def test_the_surface_is_the_experts_and_moves_with_it(trainer):
     assert abs(a + c * x + n * y).max() < 0.05
 
 
+@pytest.mark.parametrize(("centre", "spread"), [(50.0, 10.0), (0.002, 0.001), (-300.0, 0.0)])
+def test_people_are_within_the_axes_wherever_they_are(trainer, centre, spread):
+    """Other units, as of another company: axes, plane and sliders are where its people are."""
+    figures, card = [ui.SurfaceFigure(trainer), ui.SampleFigure()], ui.WhatIfCard(trainer)
+    first, snapshot = [ranges(view) for view in figures], trainer.run(20)
+    n, c, promoted = snapshot.sample
+    people = np.array([centre + spread * n, centre + spread * c, promoted])
+    for amount in (15, 120):
+        there = dataclasses.replace(snapshot, sample=people[:, :amount])
+        for view in (*figures, card):
+            view.update(there)
+        for view in figures:
+            for (low, high), values in zip(ranges(view), there.sample[1::-1], strict=True):
+                assert low <= values.min() <= values.max() <= high
+                assert high - low <= 3 * np.ptp(values) or not spread
+        for slider, values in ((card.competence, people[1]), (card.network_ability, people[0])):
+            assert slider.min <= values.mean() <= slider.max
+            assert slider.min <= slider.value <= slider.max
+            assert 20 <= (slider.max - slider.min) / slider.step <= 400
+    surface = figures[0]
+    for _ in range(3):
+        surface.update(there)
+        wait_for(lambda: surface._answer._pending is None)
+    across, up = ranges(surface)
+    for (low, high), cells in ((across, surface.map.x), (up, surface.map.y)):
+        assert (
+            low < cells[0] < low + (high - low) / 40 < high - (high - low) / 40 < cells[-1] < high
+        )
+    for view in (*figures, card):
+        view.update(dataclasses.replace(snapshot, sample=people[:, :0], rows=0))
+    assert [ranges(view) for view in figures] == first
+    assert (card.competence.min, card.competence.max) == (-4, 4)
+
+
+def ranges(figure):
+    return [(each.scale.min, each.scale.max) for each in figure.figure.axes]
+
+
+def test_a_late_answer_is_not_taken_for_what_is_asked(trainer, monkeypatch):
+    """Shown a page of the past whose models take long: neither map nor table are of another."""
+    monkeypatch.setattr("promo.ui.opinions._LATE_S", 0.0)
+    snapshot = trainer.run(60)
+    trainer.stop()
+    trainer.join()  # so that answers come at once
+    past, slow = SimpleNamespace(models=trainer.models, page=None, ask=trainer.ask), []
+    figure, card = ui.SurfaceFigure(past), ui.WhatIfCard(past)
+    for view in (figure, card):
+        view.update(snapshot)
+        assert not view.choice[-1]
+    assert figure.map.visible
+    assert "<table" in card.table.value
+
+    def ask(question):
+        slow.append((Future(), question))
+        return slow[-1][0]
+
+    past.page, past.ask = 3, ask
+    for view in (figure, card):
+        view.update(snapshot)
+        assert view.choice[-1]  # which is news to the publisher
+        view.update(snapshot)
+    assert not figure.map.visible
+    assert (strokes(figure.boundary), figure.drawing()) == (0, None)
+    assert "Being worked out" in figure.note.value
+    assert "Being worked out" in card.table.value
+    for future, question in slow:
+        future.set_result(question(trainer.models))
+    for view in (figure, card):
+        view.update(snapshot)
+        assert not view.choice[-1]
+    assert figure.map.visible
+    assert "<table" in card.table.value
+
+
 def test_a_click_on_a_person_asks_every_expert(trainer):
     """Where there are people to click on, the sentence has what every expert says of one."""
     figure = ui.SurfaceFigure(trainer)
@@ -302,9 +378,9 @@ def test_answers_hurry_nobody_unless_the_reader_has_asked(trainer):
     assert all(view.answers > before for view, before in zip(shown, answers, strict=True))
     card = shown[1]
     card.competence.value = 2.0
-    assert card.choice == ((2.0, 0.5), False)
+    assert card.choice == ((2.0, 0.5, None), False, False)
     settled(card, trainer)
-    assert card.choice == ((2.0, 0.5), True)
+    assert card.choice == ((2.0, 0.5, None), True, False)
 
 
 def test_the_last_answer_is_shown_when_the_stream_has_come_to_rest(trainer):

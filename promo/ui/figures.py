@@ -27,9 +27,11 @@ from promo.ui.plot import (
     over_rows,
     points,
     sparse,
+    stretch,
 )
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
 
+_PLANE = -3.5, 3.5  # of both abilities, until people lie elsewhere
 _PEOPLE = 400  # at most: each is 48 or 96 bytes on its way to the browser
 _CHANGES = 50  # of a learning rate that are marked, the newest
 _BEST, _BEST_LOSS = BestPossible.name, (BestPossible.name, "log_loss")
@@ -46,7 +48,8 @@ class SampleFigure(Figure):
 
     def __init__(self, model: str = "sgd-logistic") -> None:
         self._model = model
-        self._x, self._y = bq.LinearScale(min=-3.5, max=3.5), bq.LinearScale(min=-3.5, max=3.5)
+        low, high = _PLANE
+        self._x, self._y = bq.LinearScale(min=low, max=high), bq.LinearScale(min=low, max=high)
         scales = {"x": self._x, "y": self._y}
         self.not_promoted = points(scales, VERMILLION, width=1.5, opacity=0.75)
         self.promoted = points(scales, BLUE, width=5, opacity=0.6)
@@ -67,7 +70,7 @@ class SampleFigure(Figure):
         network_ability, competence, promoted = snapshot.sample[:, :: max(apart, 1)]
         chosen = promoted > 0
         for scale, values in ((self._x, competence), (self._y, network_ability)):
-            _grow(scale, values)
+            stretch(scale, _PLANE, values)
         move_dots(self.promoted, competence[chosen], network_ability[chosen])
         move_crosses(self.not_promoted, competence[~chosen], network_ability[~chosen])
         names = ("intercept", "competence", "network_ability")
@@ -242,15 +245,6 @@ class LossFigure(Figure):
         if self.beside is None or not len(rows):
             return ""
         return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
-
-
-def _grow(scale: bq.Scale, values: Floats) -> None:
-    if len(values):
-        low, high = float(np.floor(values.min())), float(np.ceil(values.max()))
-        if low < scale.min:
-            scale.min = low
-        if high > scale.max:
-            scale.max = high
 
 
 def _recent(rows: Floats, mean: Floats) -> tuple[Floats, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +13,9 @@ from promo.batch import Batch
 from promo.models.results import Model
 from promo.ui.plot import Floats
 
+PLANE = -4.0, 4.0  # of both abilities, until people lie elsewhere
+LATE = "Being worked out: this expert is shown the rows again, up to the page shown."
+_LATE_S = 0.5  # from then on an answer to what was asked before is not shown any more
 NOBODY = -1  # the id of a row that is asked about, and is no employee
 
 
@@ -40,6 +44,11 @@ def experts_of(models: Sequence[Model]) -> list[Any]:
     return [model for model in models if hasattr(model, "predicted")]
 
 
+def past_page(trainer: Answering) -> int | None:
+    """Return the page of the past whose models answer, None if those of now do."""
+    return getattr(trainer, "page", None)
+
+
 def point(competence: float, network_ability: float) -> Batch:
     """Return one row that nobody knows the promotion of."""
     return Batch.of([network_ability], [competence], [False], ids=[NOBODY])
@@ -61,7 +70,9 @@ class Answer:
     """The newest answer to a question that is asked again whenever there is something new."""
 
     def __init__(self) -> None:
-        self._asked: Any = None  # about what, and at how many rows
+        self._wanted: object = None  # what the reader asks about
+        self._since = 0.0  # when that began
+        self._asked: Any = None  # about what, and of what
         self._about: object = None  # what the newest answer is about
         self._pending: Future[Any] | None = None
         self._newest: Future[Any] | None = None
@@ -78,6 +89,12 @@ class Answer:
         self._take_in()
         return self._newest is not None and self._about == about
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the answer takes so long that one about something else would mislead."""
+        late = time.monotonic() > self._since + _LATE_S
+        return late and self._newest is not None and not self.is_about(self._wanted)
+
     def _take_in(self) -> None:
         if self._pending is not None and self._pending.done():
             if self._pending.cancelled():
@@ -87,14 +104,17 @@ class Answer:
             self._pending = None
             self._count += 1
 
-    def to(self, about: object, rows: int, ask: Callable[[], Future[Any]]) -> Any:
+    def to(self, about: object, of: object, ask: Callable[[], Future[Any]]) -> Any:
         """Return the newest answer, None before the first, and ask if there is something new.
 
+        That is so if the reader asks `about` something else, or if it is `of` other rows, say.
         Raises what the question raised.
         """
         self._take_in()
-        if self._pending is None and (about, rows) != self._asked:
-            self._asked, self._pending = (about, rows), ask()
+        if about != self._wanted:
+            self._wanted, self._since = about, time.monotonic()
+        if self._pending is None and (about, of) != self._asked:
+            self._asked, self._pending = (about, of), ask()
             self._take_in()  # at rest it is answered at once
         return None if self._newest is None else self._newest.result()
 

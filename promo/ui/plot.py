@@ -22,6 +22,7 @@ DASHED = "6,4"
 POINTS = 120  # of a line: one every few pixels; the browser reads each in the path before, too
 OFF = -1e9  # the plot: where marks without a point are
 NOWHERE = np.full(2, OFF)
+_SOME = 10  # values: from so many on their spread says something
 # Of a cross, of the scale's span; and width to height of most plots: in others it is no square.
 _ARM, _ASPECT = 1 / 180, 2.0
 
@@ -210,6 +211,45 @@ def fit(scale: bq.Scale, rows: Floats, series: Sequence[Floats], headroom: float
     with scale.hold_sync():
         scale.min = step * floor((low - 0.08 * span) / step)
         scale.max = step * ceil((high + headroom * span) / step)
+
+
+def reach(
+    now: tuple[float, float], first: tuple[float, float], values: Floats
+) -> tuple[float, float]:
+    """Return the ends of an axis that has all values in it, in steps of an eighth or less.
+
+    It only ever grows from what it is now; but if the first values lie elsewhere than `first`, or
+    close together in it, it becomes theirs. Without values it is `first`.
+
+    Examples
+    --------
+    >>> reach((-4.0, 4.0), (-4.0, 4.0), np.array([-1.0, 5.0]))
+    (-4.0, 5.0)
+    >>> reach((-4.0, 4.0), (-4.0, 4.0), np.array([35.0, 50.0, 65.0]))
+    (34.0, 66.0)
+    """
+    if not len(values):
+        return first
+    low, high = float(values.min()), float(values.max())
+    elsewhere = not first[0] <= np.median(values) <= first[1]
+    close = len(values) >= _SOME and 0 < high - low < (first[1] - first[0]) / 16
+    if now == first and (elsewhere or close):
+        pad = max(abs(low), 1.0) / 8 if low == high else 0.0
+        low, high = low - pad, high + pad
+    else:
+        low, high = min(low, now[0]), max(high, now[1])
+    if (low, high) == now:
+        return now
+    step = 2.0 ** floor(log2((high - low) / 8))
+    return step * floor(low / step), step * ceil(high / step)
+
+
+def stretch(scale: bq.Scale, first: tuple[float, float], values: Floats) -> None:
+    """Let a scale `reach` all values."""
+    ends = reach((scale.min, scale.max), first, values)
+    if ends != (scale.min, scale.max):
+        with scale.hold_sync():
+            scale.min, scale.max = ends
 
 
 def extend(scale: bq.Scale, end: float) -> None:

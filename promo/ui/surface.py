@@ -12,8 +12,18 @@ import numpy as np
 from promo.models.results import Model
 from promo.report import Drawing, Surface, surface_drawing
 from promo.snapshot import Snapshot
-from promo.ui.opinions import Answer, Answering, contour, experts_of, grid, opinions
-from promo.ui.plot import NOWHERE, Figure, axis, move, move_dots, points
+from promo.ui.opinions import (
+    LATE,
+    PLANE,
+    Answer,
+    Answering,
+    contour,
+    experts_of,
+    grid,
+    opinions,
+    past_page,
+)
+from promo.ui.plot import NOWHERE, Figure, Floats, axis, move, move_dots, points, stretch
 from promo.ui.prediction import choose_expert
 from promo.ui.style import INK, key
 
@@ -43,10 +53,11 @@ class SurfaceFigure(Figure):
         self._title = title
         self._shown: Surface | None = None
         self.expert = choose_expert(trainer)
-        x, y = bq.LinearScale(min=-4, max=4), bq.LinearScale(min=-4, max=4)
+        low, high = PLANE
+        x, y = bq.LinearScale(min=low, max=high), bq.LinearScale(min=low, max=high)
         colour = bq.ColorScale(colors=["#D55E00", "#f7f7f7", "#0072B2"], min=0, max=1)
         scales = {"x": x, "y": y}
-        nothing = np.array([-4.0, 4.0])
+        nothing = np.array(PLANE)
         self.map = bq.HeatMap(
             x=nothing, y=nothing, color=np.full((2, 2), 0.5),
             scales={**scales, "color": colour}, visible=False,
@@ -69,11 +80,19 @@ class SurfaceFigure(Figure):
             + "<span>dotted: even odds, thin: interval</span>"
         )
         axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
-        for each in axes:
-            each.tick_values = np.arange(-4.0, 5.0, 2.0)
+        self._axes = axes
         marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
         super().__init__(title, legend, marks, axes, [self.expert])
         self.figure.add_class("promo-points")
+        self._reach(np.empty(0), np.empty(0))
+
+    def _reach(self, *columns: Floats) -> None:
+        """Have the people lie within the axes, which are ticked in quarters."""
+        for along, values in zip(self._axes, columns, strict=True):
+            stretch(along.scale, PLANE, values)
+            ticks = np.linspace(along.scale.min, along.scale.max, 5)
+            if not np.array_equal(ticks, along.tick_values):
+                along.tick_values = ticks
 
     def _pick(self, _: Any, target: dict[str, Any]) -> None:
         self._picked = float(target["data"]["x"]), float(target["data"]["y"])
@@ -81,8 +100,12 @@ class SurfaceFigure(Figure):
     @property
     def choice(self) -> object:
         """The expert, the point picked, and whether they are shown."""
-        about = self.expert.value, self._picked
-        return about, self._answer.is_about(about)
+        about = self._about
+        return about, self._answer.is_about(about), self._answer.is_late
+
+    @property
+    def _about(self) -> tuple[str, tuple[float, float] | None, int | None]:
+        return self.expert.value, self._picked, past_page(self._trainer)
 
     @property
     def answers(self) -> int:
@@ -99,10 +122,15 @@ class SurfaceFigure(Figure):
         ability, competence, promoted = people = snapshot.sample[:, -_PEOPLE:]
         for mark, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
             move(mark, competence[chosen], ability[chosen])
-        about = self.expert.value, self._picked
-        question = partial(_surface, *about)
-        answer = self._answer.to(about, snapshot.rows, lambda: self._trainer.ask(question))
-        if answer is None:
+        self._reach(competence, ability)
+        about = self._about
+        plane = [(along.scale.min, along.scale.max) for along in self._axes]
+        question = partial(_surface, *about[:2], *plane)
+        of = snapshot.rows, plane
+        answer = self._answer.to(about, of, lambda: self._trainer.ask(question))
+        if self._answer.is_late:
+            self._clear()
+        if answer is None or self._answer.is_late:
             return
         xs, ys, proba, bounds, said = answer
         with self.map.hold_sync():
@@ -117,10 +145,22 @@ class SurfaceFigure(Figure):
         hint = "Click on a dot, or ask <b>What if?</b>: each expert says what it thinks."
         self.say(said or (hint if snapshot.rows else "No row is learned yet."))
 
+    def _clear(self) -> None:
+        self.map.visible, self._shown = False, None
+        for mark in (self.boundary, self.band):
+            move_dots(mark, np.empty(0), np.empty(0))
+        self.say(LATE)
 
-def _surface(name: str, picked: tuple[float, float] | None, models: Sequence[Model]) -> Any:
+
+def _surface(
+    name: str,
+    picked: tuple[float, float] | None,
+    competence: tuple[float, float],
+    ability: tuple[float, float],
+    models: Sequence[Model],
+) -> Any:
     expert = next(each for each in experts_of(models) if each.name == name)
-    xs, ys, rows = grid((-4, 4), (-4, 4), _CELLS)
+    xs, ys, rows = grid(competence, ability, _CELLS)
     shape = (_CELLS, _CELLS)
     proba = expert.predict_proba(rows).reshape(shape)
     bounds = []

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from math import isfinite
+from math import isfinite, log10
 
 import ipywidgets as widgets
 
 from promo.snapshot import Snapshot
 from promo.ui.common import html, sheet
-from promo.ui.opinions import Answer, Answering, Opinion, opinions
+from promo.ui.opinions import (
+    LATE,
+    PLANE,
+    Answer,
+    Answering,
+    Opinion,
+    opinions,
+    past_page,
+)
+from promo.ui.plot import Floats, reach
 from promo.ui.style import headed, row_layout, table
 
 _WIDE = {"description_width": "initial"}
@@ -23,9 +32,10 @@ class WhatIfCard:
 
     def __init__(self, trainer: Answering) -> None:
         self._trainer, self._answer = trainer, Answer()
+        low, high = PLANE
         self.competence, self.network_ability = (
             widgets.FloatSlider(
-                value=0.5, min=-4, max=4, step=0.1, description=name, continuous_update=False,
+                value=0.5, min=low, max=high, step=0.1, description=name, continuous_update=False,
                 readout_format="+.1f", style=_WIDE, layout=widgets.Layout(width="320px"),
             )
             for name in ("Competence", "Network ability")
@@ -43,8 +53,12 @@ class WhatIfCard:
     @property
     def choice(self) -> object:
         """The point, and whether it is that which is shown."""
-        about = self.competence.value, self.network_ability.value
-        return about, self._answer.is_about(about)
+        about = self._about
+        return about, self._answer.is_about(about), self._answer.is_late
+
+    @property
+    def _about(self) -> tuple[float, float, int | None]:
+        return self.competence.value, self.network_ability.value, past_page(self._trainer)
 
     @property
     def answers(self) -> int:
@@ -53,14 +67,32 @@ class WhatIfCard:
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the newest answer, and ask again."""
-        about = self.competence.value, self.network_ability.value
+        ability, competence, _ = snapshot.sample
+        for slider, values in ((self.competence, competence), (self.network_ability, ability)):
+            _reach(slider, values)
+        about = self._about
         answer = self._answer.to(
             about,
             snapshot.rows,
-            lambda: self._trainer.ask(lambda models: opinions(models, *about)),
+            lambda: self._trainer.ask(lambda models: opinions(models, *about[:2])),
         )
-        if answer is not None:
+        if self._answer.is_late:
+            self.table.value = f'<div class="promo-note">{LATE}</div>'
+        elif answer is not None:
             self.table.value = _table(answer, snapshot.level)
+
+
+def _reach(slider: widgets.FloatSlider, values: Floats) -> None:
+    """Have a slider go as far as the people do; if it was elsewhere, to the midst of them."""
+    low, high = reach((slider.min, slider.max), PLANE, values)
+    if (low, high) == (slider.min, slider.max):
+        return
+    digits = max(0, -round(log10((high - low) / 80)))
+    value = slider.value if low <= slider.value <= high else round((low + high) / 2, digits)
+    with slider.hold_trait_notifications():
+        slider.min, slider.max, slider.value = low, high, value
+        slider.step = 10.0 ** round(log10((high - low) / 80))
+        slider.readout_format = f"+.{digits}f"
 
 
 def _table(said: Sequence[Opinion], level: str) -> str:
