@@ -308,6 +308,15 @@ def test_what_if_follows_the_sliders(board, shots):
     numbers = [[float(each) for each in match.groups()] for match in found]
     assert numbers[0][0] < numbers[1][0] < numbers[2][0]
     assert all(low < chance < high for chance, low, high in numbers)
+    typed = slider(card, "Competence").locator(".widget-readout")
+    for text in ("-0.5", "0.5"):  # below zero, too, and back
+        typed.fill(text)
+        typed.press("Enter")
+        wait_for(lambda: line.inner_text() != chances[-1])
+        chances.append(line.inner_text())
+        view(board, "Where are the chances?")  # a figure comes in sight: the page is looked over
+        card = view(board, "What if?")
+        board.wait_for_timeout(1000)
     board.screenshot(path=shots / "what-if.png")
 
 

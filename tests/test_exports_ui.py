@@ -77,6 +77,21 @@ def test_the_report_is_that_of_the_store(trainer):
     wait_for(lambda: "my stream-report.html, after 200 rows, is on its" in exports.message.value)
 
 
+def test_what_is_said_of_a_report_is_of_that_report(trainer, monkeypatch):
+    """Also if a page is committed while it is written."""
+
+    def slow(reader):
+        written = report(reader)
+        trainer.run(1)
+        return written
+
+    monkeypatch.setattr(exports_module, "report", slow)
+    trainer.run(20)
+    exports = ui.Exports(trainer)
+    press(exports.report)
+    wait_for(lambda: "my stream-report.html, after 200 rows, is on its" in exports.message.value)
+
+
 @pytest.mark.parametrize("table", ["coefficient", "metric", "page", "event", "data"])
 def test_a_table_goes_to_the_browser(trainer, table):
     """The file has a line for each row, and nothing of it is left beside the store."""

@@ -303,7 +303,9 @@ def test_a_report_is_not_written_over_a_store(path, tmp_path):
     with pytest.raises(PromoError, match="choose another name"):
         write_report(path, link)
     (twin := tmp_path / "twin.html").hardlink_to(path)
-    write_report(path, twin)
+    with pytest.raises(PromoError, match="has a second name"):
+        write_report(path, twin)
+    twin.unlink()
     os.mkfifo(pipe := tmp_path / "pipe.html")
     with pytest.raises(PromoError, match="choose another name"):
         write_report(path, pipe)

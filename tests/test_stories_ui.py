@@ -184,7 +184,7 @@ def test_yes_is_said_only_of_what_the_confidence_sequence_decides(between, since
     for told in re.findall(r"±([\d.]+)", said):
         assert bound * (1 - 1e-14) <= float(told) < bound + 0.001 + 1e-12
     assert ("±" in said) == (bound <= NEGLIGIBLE or low <= 0 <= high)
-    assert (f"at page {since:,.0f}." in said) == math.isfinite(since)
+    assert (f"at page {since:,.0f} (counted from 0)." in said) == math.isfinite(since)
 
 
 def test_it_is_not_safe_to_stop_before_there_is_an_interval():
@@ -756,6 +756,27 @@ def test_whether_a_slope_counts_as_none_is_no_matter_of_units(scale):
         assert found == {"collider": "zero", "mentoring": "positive"}[name]
         said = safe_to_stop(slopes[NULL, "competence"], math.nan, small)
         assert said.startswith("Safe to stop? Yes")
+
+
+@pytest.mark.parametrize("scale", [0.001, 1.0, 1000.0])
+def test_predictions_are_judged_alike_in_any_units(scale):
+    """Competence in other units changes no verdict, also not on the slope on promoted."""
+    block = WORLDS["drift"].sample(20_000, 1)
+    model = Regressions()
+    model.learn(Batch.of(block.network_ability, scale * block.competence, block.promoted))
+    slopes = {c[:2]: c for c in model.coefficients()}
+    numbers = {(m.model, m.name): m.value for m in model.metrics()}
+    small = {
+        term: negligible_slope(
+            slopes[name, term], int(numbers[name, "rows"]), numbers[name, "r_squared"]
+        )
+        for name, term in PREDICTABLE[:3]
+        if name.endswith(f"~ {term}")
+    }
+    assert small.keys() == {"competence", "promoted"}
+    predictions = {formula: "zero" for formula, _ in PREDICTABLE}
+    found = [line[2] for line in score(predictions, slopes.values(), small)]
+    assert found == ["zero", "undecided", "zero", "undecided", "undecided"]
 
 
 def test_a_slope_on_one_side_of_zero_is_never_called_zero():

@@ -40,6 +40,7 @@ from promo.models.default import default_models
 from promo.models.regressions import Regressions
 from promo.models.sgd import SGDLogistic
 from promo.pace import SpeedLimit
+from promo.report import drawings
 from promo.store import Store
 from promo.stream import PageStream
 from promo.trainer import Trainer
@@ -1044,7 +1045,23 @@ def test_a_slope_that_is_not_defined_hides_nothing_of_the_other(make):
     assert figure.paths[NULL].x[-1] == figure.zero.x[-1] == 40
     assert figure.figure.axes[0].scale.max >= 40
     assert "Without promoted: slope" in text_of(figure.note.value)
-    assert "With promoted: not enough rows yet." in text_of(figure.note.value)
+    assert "With promoted: not defined: too few rows, or what does not vary." in text_of(
+        figure.note.value
+    )
+
+
+@pytest.mark.parametrize("odd", ["all promoted", "none promoted"])
+def test_where_nothing_tells_stories_apart_none_leads(make, odd):
+    """Where nobody or everybody is promoted: neither cards nor the story opened nor the report."""
+    with learned(make, ODD[odd]) as trainer:
+        cards = ui.StoriesFigure()
+        for number in (0, 3):
+            cards.open.value = number
+            cards.update(trainer.snapshot)
+            assert "Nothing is known that tells stories apart." in text_of(cards.opened.value)
+        assert not [share for share in cards.shares if "leads" in share.value]
+        [shares] = [each for each in drawings(trainer.snapshot) if each.key == "stories"]
+    assert shares.words.startswith("After 40 rows a variable has not varied, so nothing is known")
 
 
 def test_figures_stay_small_however_long_the_stream(trainer):

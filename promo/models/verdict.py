@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil, isfinite, sqrt
 from typing import Literal
 
@@ -11,9 +11,10 @@ from promo.models.results import Coefficient
 
 Finding = Literal["negative", "zero", "positive", "undecided"]
 
-# Standard deviations of network ability for one of competence: a slope within it either way counts
-# as zero. Fixed before any stream.
+# Standard deviations of network ability for one of the regressor: a slope within it either way
+# counts as zero. Fixed before any stream.
 NEGLIGIBLE = 0.05
+_AS_FIXED = {"competence": NEGLIGIBLE, "promoted": NEGLIGIBLE}
 
 #: The slopes that a reader may predict, as (formula, term).
 PREDICTABLE = tuple(
@@ -28,8 +29,8 @@ def negligible_slope(alone: Coefficient, rows: int, r_squared: float) -> float:
     Parameters
     ----------
     alone
-        The slope of ``network_ability ~ competence``; the ratio of the two standard deviations
-        follows from its standard error.
+        The slope of ``network_ability ~ competence``, or of ``~ promoted`` for slopes on that; the
+        ratio of the two standard deviations follows from its standard error.
     rows, r_squared
         Of that regression.
 
@@ -66,7 +67,7 @@ def finding(slope: Coefficient, negligible: float = NEGLIGIBLE) -> Finding:
 def score(
     predictions: dict[str, str],
     coefficients: Iterable[Coefficient],
-    negligible: float = NEGLIGIBLE,
+    negligible: Mapping[str, float] = _AS_FIXED,
 ) -> list[tuple[str, str, Finding, str]]:
     """Set predictions beside results.
 
@@ -77,7 +78,7 @@ def score(
     coefficients
         At the page to be judged by.
     negligible
-        See `finding`.
+        Of slopes on "competence" and on "promoted": see `negligible_slope`.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def score(
     for formula, term in PREDICTABLE:
         predicted = predictions.get(formula)
         if predicted in ("negative", "zero", "positive"):
-            found = finding(slopes[formula, term], negligible)
+            found = finding(slopes[formula, term], negligible[term])
             verdict = "right" if found == predicted else "open" if found == "undecided" else "wrong"
             lines.append((formula, predicted, found, verdict))
     return lines
@@ -98,7 +99,7 @@ def score(
 def in_words(slope: Coefficient, level: str) -> str:
     """Return a slope with both of its intervals, of a level as "95%", in words."""
     if not isfinite(slope.ci_low):
-        return "not enough rows yet."
+        return "not defined: too few rows, or what does not vary."
     look = f"{level} at one look {slope.ci_low:+.3f} to {slope.ci_high:+.3f}"
     at_all = "at any time not bounded yet"
     if isfinite(slope.av_low):
@@ -115,7 +116,11 @@ def safe_to_stop(slope: Coefficient, since: float, negligible: float = NEGLIGIBL
     if not isfinite(slope.av_low):
         return "Safe to stop? Not yet."
     bound = max(-slope.av_low, slope.av_high)
-    page = f" Zero was first excluded at page {since:,.0f}." if isfinite(since) else ""
+    page = (
+        f" Zero was first excluded at page {since:,.0f} (counted from 0)."
+        if isfinite(since)
+        else ""
+    )
     if not slope.av_low <= 0 <= slope.av_high:
         side = "above" if slope.av_low > 0 else "below"
         little = f" but within ±{_up(bound)}" if bound <= negligible else ""

@@ -209,11 +209,13 @@ def shares(snapshot: Snapshot) -> Drawing | None:
         parts.append(_row(y, story, share[story], most - evidence[story]))
         y += _height(story)
     title, best = "Which causal story survives?", ranked[0]
+    found = "a variable has not varied, so nothing is known that tells them apart"
+    if max(share.values()) > min(share.values()):
+        found = f"the share is largest for {readable(best)}: {percent(share[best])}"
     words = (
-        f"After {snapshot.rows:,} rows the share is largest for {readable(best)}: "
-        f"{percent(share[best])}. Assumed: no hidden common cause, straight lines, all stories "
-        "equally likely at first. In one line stand the diagrams that no data of this kind can "
-        "tell apart; N network ability, C competence, P promoted."
+        f"After {snapshot.rows:,} rows {found}. Assumed: no hidden common cause, straight lines, "
+        "all stories equally likely at first. In one line stand the diagrams that no data of this "
+        "kind can tell apart; N network ability, C competence, P promoted."
     )
     svg = element("stories", title, words, WIDTH, y + 4, "".join(parts))
     return Drawing("stories", title, svg, y + 4, words)

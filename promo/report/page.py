@@ -151,7 +151,8 @@ def _events(held: Contents) -> str:
         row(event.at[:19].replace("T", " "), [f"{event.page:,}"], (event.kind, of_event(event)))
         for event in held.events
     ]
-    caption = f"The last {len(lines)} events, the newest first; times are UTC."
+    last = f"last {len(lines)} events, the newest first" if len(lines) > 1 else "last event"
+    caption = f"The {last}; times are UTC."
     body = f"<tbody>{''.join(lines)}</tbody>"
     return table(caption, ("time", "page", "kind", "what"), body, key="events", texts=2)
 

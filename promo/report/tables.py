@@ -56,7 +56,7 @@ def table(
     caption: str, head: Sequence[str], body: str, *, key: str, more: int = 0, texts: int = 0
 ) -> str:
     """Return a table that scrolls, by the keyboard too, where there is no room for its width."""
-    left = f" {more:,} rows more are in the store." if more > 0 else ""
+    left = f" {more:,} row{'s'[: more > 1]} more in the store." if more > 0 else ""
     kinds = [""] * (len(head) - texts) + [' class="text"'] * texts  # the last columns are texts
     titles = "".join(
         f'<th scope="col"{kind}>{escape(title)}</th>'
@@ -94,7 +94,7 @@ def leaderboard(metrics: Sequence[Metric], level: str) -> str:
         "Scores by progressive validation: each row is predicted before it is learned. Losses are "
         "in nats a row; lately: the last 1,000 to 2,000 rows, by whole pages; behind: nats a row "
         f"to the leader, at least so many with {level} at any time; ROC AUC: two in one of 64 bins "
-        "count as tied."
+        "(sgd-logistic: 128) count as tied."
     )
     head = ("model", *(title for _, title, _ in kept))
     body = f"<tbody>{''.join(lines)}</tbody>"

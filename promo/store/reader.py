@@ -129,6 +129,9 @@ class Reader:
     @contextmanager
     def at_one_commit(self) -> Iterator[None]:
         """Have all that is read within come from one commit, whatever is written meanwhile."""
+        if self._connection.in_transaction:  # as a part of another such block
+            yield
+            return
         with explained(self.path):
             self._connection.execute("BEGIN")
         try:

@@ -39,7 +39,7 @@ const slider = (handle, states) => {
   const name = whole.querySelector("label").textContent;
   set(handle, "aria-label", name);
   const readout = whole.querySelector(".widget-readout");
-  if (Number.isNaN(Number(readout.textContent))) {
+  if (Number.isNaN(Number(readout.textContent.replace("\u2212", "-")))) { // d3 writes a minus
     readout.contentEditable = "false"; // one of several choices: to type there does nothing
   } else {
     set(readout, "role", "textbox");

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import isfinite, nan
 
 import bqplot as bq
 import numpy as np
@@ -131,10 +131,11 @@ class CoefficientFigure(Figure):
         run = self.beside.snapshot if self.beside else None
         if self.beside is None or run is None:
             return ""
+        found = {f: self.switch.coefficient(run, f, "competence") for f in self.switch.formulas}
         slopes = ", ".join(
-            f"{self.switch.coefficient(run, formula, 'competence').estimate:+.3f} "
+            f"{f'{slope.estimate:+.3f}' if isfinite(slope.estimate) else 'not defined'} "
             f"{_NAMES[formula].lower()}"
-            for formula in self.switch.formulas
+            for formula, slope in found.items()
         )
         return f" Beside it, {self.beside.name}, {run.rows:,} rows: {slopes}."
 

@@ -96,7 +96,7 @@ class Exports:
         self.message.value = said
 
     def _report(self) -> str:
-        with Reader(self._store) as reader:
+        with Reader(self._store) as reader, reader.at_one_commit():
             page, rows = report(reader), reader.rows
         return self._save("report.html", "text/html", page.encode(), rows)
 
@@ -108,6 +108,7 @@ class Exports:
             with (
                 open(descriptor, "w", encoding="utf-8", newline="") as file,
                 Reader(self._store) as reader,
+                reader.at_one_commit(),
             ):
                 write_csv(reader, table, file)
                 rows = reader.rows

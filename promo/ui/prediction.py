@@ -72,7 +72,7 @@ class Leaderboard:
             "Who predicts best?",
             "Each row is predicted before it is learned. Behind: nats a row to the leader, for all "
             "pairs at any time; lately: the last 1,000 to 2,000 rows, by whole pages; ROC AUC: two "
-            "in one of 64 bins count as tied",
+            "in one of 64 bins (sgd-logistic: 128) count as tied",
         )
         self.widget = widgets.VBox([sheet(), html(head), self.table, self.note])
         self.widget.add_class("promo")

@@ -66,7 +66,8 @@ class StoriesFigure:
         best = int(np.argmax(shares))
         for at, story in enumerate(stories()):
             path = history[Stories.name, f"share of {story.name}"]
-            self.shares[at].value = _share(shares[at], path, leads=at == best and len(path) > 0)
+            leads = at == best and len(path) > 0 and max(shares) > min(shares)
+            self.shares[at].value = _share(shares[at], path, leads=leads)
         if not snapshot.rows:
             self.note.value = _note("Before the first row, every card is as likely as any other.")
         elif max(shares) == min(shares):
@@ -120,6 +121,8 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
     behind = max(evidence.values()) - evidence[story.name]
     if not snapshot.rows:
         standing = "Nothing is known yet."
+    elif max(evidence.values()) == min(evidence.values()):
+        standing = "Nothing is known that tells stories apart."
     elif behind == 0:
         standing = "No other story has as much evidence."
     else:

@@ -57,10 +57,14 @@ class WorkersTable:
             deaths, f"{deaths:,} deaths: their pages were done again."
         )
         self.note.value = (
-            f'<div class="promo-note">Since this was opened {len(workers):,} workers have learned '
-            f"{pages:,} pages; the driver learns the first rows itself, which set the scale. "
-            f"{died} Every page is committed once.</div>"
+            f'<div class="promo-note">Since this was opened {_counted(len(workers), "worker")} '
+            f"learned {_counted(pages, 'page')}; the driver learns the first rows itself, which "
+            f"set the scale. {died} Every page is committed once.</div>"
         )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _row(facts: WorkerFacts, *, busy: bool) -> str:
