@@ -1,13 +1,16 @@
 """Tests of `promo.models.standard`: ten rows fix the scale, however they come."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages import batch, employees, split
+from pages import batch, employees, pages_of, split
+from promo.models.logistic import RenewableLogistic
 from promo.models.regressions import Regressions
 from promo.models.standard import FAR, FIRST, Standard
 from promo.models.stories import Stories
+from promo.world import WORLDS
 
 
 def admitted(batches):
@@ -51,3 +54,22 @@ def test_stories_wait_for_ten_rows():
         twin.learn(each)
     assert twin.states() == stories.states()
     assert stories.states()[0].rows == 39
+
+
+@pytest.mark.parametrize("at", [0, 9])
+@pytest.mark.parametrize("far", [20.0, 1e4, -1e100])
+def test_one_far_row_among_the_first_does_not_make_the_scale(at, far):
+    """As a missing value that is written as 9999: the logistic comes to what it comes to later."""
+    network_ability, competence, promoted = WORLDS["collider"].sample(3000, 1)[:3]
+
+    def learned(row):
+        values, chosen, model = competence.copy(), promoted.copy(), RenewableLogistic()
+        values[row], chosen[row] = far, far > 0
+        for each in pages_of((network_ability, values, chosen)):
+            model.learn(each)
+        return {c.term: c for c in model.coefficients()}
+
+    first, later = learned(at), learned(50)
+    for term, found in first.items():
+        assert abs(found.estimate - later[term].estimate) < 0.5 * later[term].std_error
+        assert found.std_error == pytest.approx(later[term].std_error, rel=0.05)

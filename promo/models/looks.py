@@ -20,7 +20,7 @@ def slope_path(
 ) -> tuple[NDArray[np.float64], ...]:
     """Return rows, slope on competence, radius at one look and at all, each of shape (n,).
 
-    Only where all are defined and finite.
+    Only where slope and error are defined and finite; at any time there may be no bound yet.
 
     Parameters
     ----------

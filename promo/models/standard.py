@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from promo.batch import MAX_ABS, Batch, Number
 
 FIRST = 10  # rows that fix the scale
+WILD = 5.0  # times the spread by medians; of ten normal rows hardly ever
 FAR = 1e6  # standard deviations; beyond it a row counts as so far
 
 Floats = NDArray[np.float64]
@@ -27,7 +28,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=4 * MAX_ABS)]
 class Standard(msgspec.Struct, forbid_unknown_fields=True):
     """Network ability and competence, less the mean of ten rows, by their standard deviation.
 
-    What did not vary in them is divided by its size.
+    What did not vary in them is divided by its size. Where one of them lies so far out that the
+    standard deviation speaks of it alone, it is their median, and the median distance from that
+    times 1.4826 (Hampel 1974): else the prior would outweigh all rows to come.
 
     Attributes
     ----------
@@ -35,6 +38,11 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         Network ability, competence and promoted of rows that came while there were too few.
     centre, scale
         Of the two, in this order, once they are `fixed`.
+
+    References
+    ----------
+    Hampel (1974). The influence curve and its role in robust estimation. Journal of the American
+    Statistical Association 69, 383-393.
 
     Examples
     --------
@@ -72,6 +80,10 @@ class Standard(msgspec.Struct, forbid_unknown_fields=True):
         begin = first[:, 0]
         centre = begin + (first - begin[:, None]).mean(axis=1)
         deviation = (first - centre[:, None]).std(axis=1)
+        middle = np.median(first, axis=1)
+        spread = 1.4826 * np.median(abs(first - middle[:, None]), axis=1)
+        wild = (spread > 0) & (deviation > WILD * spread)
+        centre, deviation = np.where(wild, [middle, spread], [centre, deviation])
         scale = np.where(deviation > 0, deviation, np.where(centre != 0, abs(centre), 1.0))
         self.centre, self.scale = tuple(centre.tolist()), tuple(scale.tolist())
         self.waiting, self.fixed = [], True

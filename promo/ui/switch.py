@@ -55,7 +55,7 @@ class ColliderSwitch:
     def path(self, snapshot: Snapshot, model: str, points: int) -> tuple[Floats, ...]:
         """Return rows, slope on competence, radius at one look and at all, each of shape (n,).
 
-        Only where all are defined and finite.
+        Only where slope and error are defined and finite; a bound at any time may be infinite.
         """
         history, robust = snapshot.history.thinned(points), self.robust.value
         return slope_path(history, model, snapshot.alpha, snapshot.g, robust=robust)
