@@ -534,8 +534,8 @@ def test_uncommitted_files_go(api, cluster, tmp_path):
     """What workers have written and nobody committed is not there, whatever the chunks are."""
     path, folder = tmp_path / "promo.db", tmp_path / "rows"
     run(path, api.url, cluster, 40, parquet=folder, chunk=40)
-    for name in ("pages-000000000080-00000.parquet", "pages-000000000040-00000.parquet"):
-        shutil.copy(folder / "pages-000000000001-00000.parquet", folder / name)
+    first = folder / "pages-000000000001-00000.parquet"
+    shutil.copy(first, folder / "pages-000000000040-00000.parquet")
     shutil.copy(folder / "pages-000000000001-00000.parquet", folder / ".orphan.parquet")
     with opened(ScaledTrainer, path, api.url, cluster, parquet=folder, chunk=48) as trainer:
         trainer.run(80)
@@ -544,6 +544,34 @@ def test_uncommitted_files_go(api, cluster, tmp_path):
         shutil.copy(folder / "pages-000000000001-00000.parquet", folder / ".late.parquet")
     ids = dataset.dataset(folder).to_table()["id"].to_pylist()
     assert sorted(ids) == [*range(1200)]
+
+
+def test_an_old_copy_of_a_store_deletes_no_rows(api, cluster, tmp_path):
+    """Its ledger ends before those of several files: it is refused, and all rows are there."""
+    path, folder = tmp_path / "promo.db", tmp_path / "rows"
+    run(path, api.url, cluster, 40, parquet=folder, chunk=8)
+    shutil.copy(path, tmp_path / "old.db")
+    run(path, api.url, cluster, 40, parquet=folder, chunk=8)
+    before = sorted(folder.iterdir())
+    with (
+        opened(ScaledTrainer, tmp_path / "old.db", api.url, cluster, parquet=folder) as trainer,
+        pytest.raises(StoreError, match="files of rows that the store does not know of"),
+    ):
+        trainer.run(8)
+    assert sorted(folder.iterdir()) == before
+    assert run(path, api.url, cluster, parquet=folder)[1].rows == ROWS
+
+
+def test_rows_that_were_given_up_are_not_anybodys(api, cluster, tmp_path):
+    """Ended in the midst of starting over, before the store forgot them: no other gets them."""
+    path, folder = tmp_path / "promo.db", tmp_path / "rows"
+    with opened(ScaledTrainer, path, api.url, cluster, parquet=folder) as trainer:
+        trainer.run(40)
+        give_up_folder(folder, trainer.store)
+    before = sorted(folder.iterdir())
+    with pytest.raises(StoreMismatch, match="has not the rows of"):
+        opened(ScaledTrainer, tmp_path / "other.db", api.url, cluster, parquet=folder)
+    assert sorted(folder.iterdir()) == before
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -45,7 +45,7 @@ def claim_folder(folder: Path, store: Reader) -> None:
     StoreError
         There can be no such folder.
     StoreMismatch
-        It has the rows of another run, or lacks those that this one has written.
+        It has the rows of another run, or of none although this one has written some.
     """
     make_folder(folder)
     owner, run = folder / _OWNER, _run(store)
@@ -53,10 +53,12 @@ def claim_folder(folder: Path, store: Reader) -> None:
         says = owner.read_bytes() if owner.exists() else b""
         if says == run:
             return
-        given_up = says.startswith(_GIVEN_UP)
+        given_up = says.startswith(_GIVEN_UP) and says.endswith(_place(store))
         if given_up and store.page is None:  # ended in the midst of starting over
             drop_rows(folder, 0, 0)
-        elif says != _GIVEN_UP + run and (store.page is not None or says or _files(folder)):
+        elif says != _GIVEN_UP + run + _place(store) and (
+            store.page is not None or says or _files(folder)
+        ):
             told = "an empty folder" if store.page is None else "the folder that it began with"
             raise StoreMismatch(f"{folder} has not the rows of {store.path}; choose {told}")
         _say(folder, run)
@@ -73,7 +75,7 @@ def give_up_folder(folder: Path, store: Reader) -> None:
         That could not be written.
     """
     try:
-        _say(folder, _GIVEN_UP + _run(store))
+        _say(folder, _GIVEN_UP + _run(store) + _place(store))
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error}") from error
 
@@ -92,6 +94,24 @@ def drop_rows(folder: Path, page: int, position: int) -> None:
     for path in [*folder.glob(".*.parquet"), *_files(folder)]:
         if path.name[0] == "." or path.name >= _name(page, position):
             path.unlink(missing_ok=True)
+
+
+def drop_uncommitted(folder: Path, page: int, position: int) -> None:
+    """Delete what a run that was ended has written beyond a cursor: one file with a name, at most.
+
+    Raises
+    ------
+    StoreError
+        There are more: so the store is an old copy, and the rows may be another's.
+    """
+    ahead = [path for path in _files(folder) if path.name >= _name(page, position)]
+    if len(ahead) > 1:
+        raise StoreError(
+            f"{folder} has {len(ahead)} files of rows that the store does not know of, from "
+            f"{min(ahead).name} on: the store is a copy of before they came. Go on with that which "
+            "wrote them, or take them away"
+        )
+    drop_rows(folder, page, position)
 
 
 def name_rows(folder: Path, file: str, page: int, position: int) -> None:
@@ -164,6 +184,10 @@ def _name(page: int, position: int) -> str:
 
 def _files(folder: Path) -> list[Path]:
     return [*folder.glob("pages-*.parquet")]
+
+
+def _place(store: Reader) -> bytes:
+    return os.fsencode(os.path.realpath(store.path))
 
 
 def _run(store: Reader) -> bytes:
