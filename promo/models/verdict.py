@@ -116,11 +116,8 @@ def safe_to_stop(slope: Coefficient, since: float, negligible: float = NEGLIGIBL
     if not isfinite(slope.av_low):
         return "Safe to stop? Not yet."
     bound = max(-slope.av_low, slope.av_high)
-    page = (
-        f" Zero was first excluded at page {since:,.0f} (counted from 0)."
-        if isfinite(since)
-        else ""
-    )
+    at = f"page {since:,.0f} (counted from 0)"
+    page = f" Zero was first excluded at {at}." if isfinite(since) else ""
     if not slope.av_low <= 0 <= slope.av_high:
         side = "above" if slope.av_low > 0 else "below"
         little = f" but within ±{_up(bound)}" if bound <= negligible else ""

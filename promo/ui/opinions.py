@@ -14,7 +14,7 @@ from promo.models.results import Model
 from promo.ui.plot import Floats
 
 PLANE = -4.0, 4.0  # of both abilities, until people lie elsewhere
-LATE = "Being worked out: this expert is shown the rows again, up to the page shown."
+LATE = "Being worked out."
 _LATE_S = 0.5  # from then on an answer to what was asked before is not shown any more
 NOBODY = -1  # the id of a row that is asked about, and is no employee
 

@@ -22,6 +22,7 @@ DASHED = "6,4"
 POINTS = 120  # of a line: one every few pixels; the browser reads each in the path before, too
 OFF = -1e9  # the plot: where marks without a point are
 NOWHERE = np.full(2, OFF)
+_LEAST = 1e-300  # of an axis, so that its steps are numbers
 _SOME = 10  # values: from so many on their spread says something
 # Of a cross, of the scale's span; and width to height of most plots: in others it is no square.
 _ARM, _ASPECT = 1 / 180, 2.0
@@ -240,7 +241,7 @@ def reach(
         low, high = min(low, now[0]), max(high, now[1])
     if (low, high) == now:
         return now
-    step = 2.0 ** floor(log2((high - low) / 8))
+    step = 2.0 ** floor(log2(max(high - low, _LEAST) / 8))
     return step * floor(low / step), step * ceil(high / step)
 
 
