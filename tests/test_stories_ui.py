@@ -24,7 +24,14 @@ from promo.models.regressions import Regressions
 from promo.models.results import Coefficient
 from promo.models.robust import robustly
 from promo.models.selection import measured_slope, spurious_slope
-from promo.models.verdict import NEGLIGIBLE, PREDICTABLE, finding, negligible_slope, score
+from promo.models.verdict import (
+    NEGLIGIBLE,
+    PREDICTABLE,
+    finding,
+    negligible_slope,
+    negligible_slopes,
+    score,
+)
 from promo.ui import lessons
 from promo.ui.coefficients import safe_to_stop
 from promo.ui.sandbox import compare, learned, true_story, verdict
@@ -766,13 +773,7 @@ def test_predictions_are_judged_alike_in_any_units(scale):
     model.learn(Batch.of(block.network_ability, scale * block.competence, block.promoted))
     slopes = {c[:2]: c for c in model.coefficients()}
     numbers = {(m.model, m.name): m.value for m in model.metrics()}
-    small = {
-        term: negligible_slope(
-            slopes[name, term], int(numbers[name, "rows"]), numbers[name, "r_squared"]
-        )
-        for name, term in PREDICTABLE[:3]
-        if name.endswith(f"~ {term}")
-    }
+    small = negligible_slopes(slopes, numbers)
     assert small.keys() == {"competence", "promoted"}
     predictions = {formula: "zero" for formula, _ in PREDICTABLE}
     found = [line[2] for line in score(predictions, slopes.values(), small)]

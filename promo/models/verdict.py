@@ -44,6 +44,24 @@ def negligible_slope(alone: Coefficient, rows: int, r_squared: float) -> float:
     return NEGLIGIBLE * alone.std_error * sqrt((rows - 2) / (1 - r_squared))
 
 
+def negligible_slopes(
+    coefficients: Mapping[tuple[str, str], Coefficient], metrics: Mapping[tuple[str, str], float]
+) -> dict[str, float]:
+    """Return what is negligible of slopes on competence and on promoted, as `score` takes it.
+
+    Parameters
+    ----------
+    coefficients, metrics
+        By (formula, term) and by (formula, name).
+    """
+    found = {}
+    for term in _AS_FIXED:
+        alone = coefficients[f"network_ability ~ {term}", term]
+        rows, r_squared = (metrics[alone.model, name] for name in ("rows", "r_squared"))
+        found[term] = negligible_slope(alone, int(rows), r_squared)
+    return found
+
+
 def finding(slope: Coefficient, negligible: float = NEGLIGIBLE) -> Finding:
     """Return the sign of a slope as far as its confidence sequence decides it.
 
