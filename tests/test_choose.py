@@ -187,7 +187,8 @@ def test_a_store_of_another_notebook_is_refused_before_anything_is_closed(form, 
     first, path = form.trainer, tmp_path / "race.db"
     Store(path, source=api.source, page_size=10, settings={"race": "a dozen rates"}).close()
     form.fold.value = True
-    form._list(path)
+    wait_for(lambda: form._unfolded)  # which lists the stores, and chooses the open one
+    form.store.value = str(path)
     form.open.click()
     wait_for(lambda: "race.db was begun with models of another kind" in form.note.value)
     wait_while_opening(form)
@@ -205,8 +206,9 @@ def test_what_opens_after_the_cell_was_closed_is_closed_too(form, tmp_path, monk
         check(*about)
 
     monkeypatch.setattr("promo.ui.choose.check", late)
-    form.store.value, form.name.value = "", "late"
     form.fold.value = True
+    wait_for(lambda: form._unfolded)
+    form.store.value, form.name.value = "", "late"
     form.open.click()
     assert told.wait(10)
     ui.close_all()

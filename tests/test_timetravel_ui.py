@@ -101,7 +101,8 @@ def shown(page):
 
 def test_every_view_shows_the_page_gone_back_to(page, trainer, tmp_path, api):
     """Figures, tables and what models say are those of a run that stopped there; Live returns."""
-    wait_for(lambda: page["what_if"].table.value and page["seen"].pages[-1:] == [99])
+    answered = lambda: page["what_if"].table.value and page["surface"].map.visible  # noqa: E731
+    wait_for(lambda: answered() and page["seen"].pages[-1:] == [99])
     at_99 = shown(page)
     go_to(page, 40)
     with open_stream(api.url, api.source, tmp_path / "40.db", NAMES) as shorter:
