@@ -26,6 +26,8 @@ class Begun(NamedTuple):
         Of its models, as `default_models` takes them; the usual ones, where it holds others.
     parquet
         Whether its rows are in Parquet files (see `promo.scale`).
+    settings
+        All that was fixed before it began, as the store has it.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Begun(NamedTuple):
     alpha: float
     merging: bool
     parquet: bool
+    settings: dict[str, Any]
 
     @classmethod
     def of(cls, reader: Reader) -> Begun:
@@ -55,6 +58,7 @@ class Begun(NamedTuple):
             fixed_level(settings)[0],
             settings.get("merging") is True,
             settings.get("parquet") is True,
+            settings,
         )
 
     def check(self, *, merging: bool = False, parquet: bool = False) -> None:

@@ -10,7 +10,7 @@ from promo.errors import PromoError, StoreLocked, StoreMismatch
 from promo.following import Following
 from promo.models.anytime import ALPHA
 from promo.models.default import FULL, default_models
-from promo.store import Reader, Store
+from promo.store import Store
 from promo.stream import CONTRACT_PAGE_SIZE, PageStream
 from promo.trainer import Trainer
 
@@ -50,9 +50,7 @@ def check(url: str, source: str, path: Path) -> None:
             told = f"{path.name} holds {before.source}, not {source}"
             raise StoreMismatch(f"{told}; choose that source, or a new store")
         before.check()
-        with Reader(path) as reader:
-            settings = reader.settings
-        if settings != before.models()[1]:
+        if before.settings != before.models()[1]:
             told = f"{path.name} was begun with models of another kind, as by another notebook"
             raise StoreMismatch(f"{told}; choose another store, or a new one")
     PageStream(url, source=source).check()

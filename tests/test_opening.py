@@ -113,7 +113,7 @@ def test_a_new_store_remembers_what_was_chosen(api, tmp_path):
     [found] = stores_in(tmp_path)
     assert found == stored(path)
     assert found[1:6] == (api.source, 10, 2, 30, ("sgd-logistic", "base-rate"))
-    assert found[6:] == (0.1, False, False)
+    assert found[6:] == (0.1, False, False, found.models()[1])
 
 
 def test_an_existing_store_keeps_its_own(api, tmp_path):

@@ -219,11 +219,15 @@ def test_a_late_answer_is_not_taken_for_what_is_asked(trainer, monkeypatch):
     trainer.join()  # so that answers come at once
     past, slow = SimpleNamespace(models=trainer.models, page=None, ask=trainer.ask), []
     figure, card = ui.SurfaceFigure(past), ui.WhatIfCard(past)
-    for view in (figure, card):
-        view.update(snapshot)
-        assert not view.choice[-1]
-    assert figure.map.visible
-    assert "<table" in card.table.value
+
+    def assert_answered():
+        for view in (figure, card):
+            view.update(snapshot)
+            assert not view.choice[-1]
+        assert figure.map.visible
+        assert "<table" in card.table.value
+
+    assert_answered()
 
     def ask(question):
         slow.append((Future(), question))
@@ -240,11 +244,7 @@ def test_a_late_answer_is_not_taken_for_what_is_asked(trainer, monkeypatch):
     assert "Being worked out" in card.table.value
     for future, question in slow:
         future.set_result(question(trainer.models))
-    for view in (figure, card):
-        view.update(snapshot)
-        assert not view.choice[-1]
-    assert figure.map.visible
-    assert "<table" in card.table.value
+    assert_answered()
 
 
 def test_a_click_on_a_person_asks_every_expert(trainer):

@@ -222,6 +222,13 @@ def reach(
     It only ever grows from what it is now; but if the first values lie elsewhere than `first`, or
     close together in it, it becomes theirs. Without values it is `first`.
 
+    Parameters
+    ----------
+    now, first
+        Both ends, of now and before there were values.
+    values
+        Finite, shape (n,), in the units of the axis.
+
     Examples
     --------
     >>> reach((-4.0, 4.0), (-4.0, 4.0), np.array([-1.0, 5.0]))

@@ -87,11 +87,12 @@ def _reach(slider: widgets.FloatSlider, values: Floats) -> None:
     low, high = reach((slider.min, slider.max), PLANE, values)
     if (low, high) == (slider.min, slider.max):
         return
-    digits = max(0, -round(log10((high - low) / 80)))
+    power = round(log10((high - low) / 80))  # of ten, for about as many steps
+    digits = max(0, -power)
     value = slider.value if low <= slider.value <= high else round((low + high) / 2, digits)
     with slider.hold_trait_notifications():
         slider.min, slider.max, slider.value = low, high, value
-        slider.step = 10.0 ** round(log10((high - low) / 80))
+        slider.step = 10.0**power
         slider.readout_format = f"+.{digits}f"
 
 
