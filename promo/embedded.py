@@ -1,7 +1,7 @@
 """The API as a child process that ends with its parent.
 
-On the line from page to figure this provides the far end when nobody else does: notebooks,
-`promo lab` and `promo run` start it unless `PROMO_API_URL` names a service.
+On the line from page to figure this provides the far end when nobody else does: notebooks and the
+commands `lab`, `app`, `run` and `scale` start it unless `PROMO_API_URL` names a service.
 The child holds the read end of a pipe whose only writer is the parent. The kernel closes it
 however the parent ends, kill -9 included, and the child leaves at end of file.
 """

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from promo.begun import Begun
 from promo.errors import PromoError, StoreMismatch, shown
 from promo.memory import Memory
-from promo.models.results import Model
+from promo.models.results import Model, steerable
 from promo.snapshot import Snapshot, Status
 from promo.store import Reader
 from promo.store.connection import writer_of
@@ -106,18 +106,13 @@ class Following:
         pace = (page - before) / (now - then) if page > before else 0.0
         took_s = time.monotonic() - began
         self._look_at = began + max(_LEAST_S, took_s / _SHARE)
-        rates = {
-            getattr(model, "name", ""): model.learning_rate
-            for model in self.models
-            if hasattr(model, "learning_rate")
-        }
         writer = writer_of(self.store.path)
         snapshot = memory.snapshot(
             "running" if pace else "idle",
             f"process {writer} writes it" if writer else "nobody writes it now: open it to go on",
             page_size=self.store.page_size,
             total_rows=None,
-            learning_rates=rates,
+            learning_rates={n: m.learning_rate for n, m in steerable(self.models).items()},
         )
         return replace(snapshot, pages_per_s=pace)
 

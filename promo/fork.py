@@ -16,7 +16,7 @@ from promo.errors import StoreError
 from promo.history import stride
 from promo.line import Line
 from promo.models.drift import Drift
-from promo.models.results import Model, found_out
+from promo.models.results import Model, found_out, steerable
 from promo.store import Event, Reader, Store, check_ledger, new_store
 
 _SEEN = ("data", "page", "event", "quarantine")
@@ -107,15 +107,14 @@ def _learn_anew(store: Store, models: Sequence[Model]) -> None:
 
     What others had found out goes; what these find out is written at the time of its page.
     """
-    steerable = {getattr(m, "name", ""): m for m in models if hasattr(m, "learning_rate")}
-    changes = store.events("learning_rate", last=-1)
+    steered, changes = steerable(models), store.events("learning_rate", last=-1)
     last, rows = store.page, 0
     found: list[Event] = []
     for batch in _pages(store):
         while changes and changes[0].detail["rows"] <= rows:
             change = changes.pop(0).detail
-            if change["model"] in steerable:
-                steerable[change["model"]].learning_rate = float(change["to"])
+            if change["model"] in steered:
+                steered[change["model"]].learning_rate = float(change["to"])
         for model in models:
             model.learn(batch)
         rows += len(batch.ids)

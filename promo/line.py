@@ -10,12 +10,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any
 
 from promo.batch import Batch
 from promo.errors import PromoError, StoreMismatch, shown
 from promo.memory import Memory
-from promo.models.results import Coefficient, Metric, Model, found_out
+from promo.models.results import Coefficient, Metric, Model, found_out, steerable
 from promo.store import Store
 
 
@@ -96,7 +95,7 @@ class Line:
 
     def change_rate(self, name: str, rate: float) -> None:
         """Set a learning rate for the next page on, and say so in the store."""
-        model, rows = self._steerable()[name], self.memory.rows
+        model, rows = steerable(self.models)[name], self.memory.rows
         before = model.learning_rate
         if rate != before:
             model.learning_rate = rate
@@ -106,7 +105,7 @@ class Line:
 
     def rates(self) -> dict[str, float]:
         """Return the learning rates of the models that have one."""
-        return {name: model.learning_rate for name, model in self._steerable().items()}
+        return {name: model.learning_rate for name, model in steerable(self.models).items()}
 
     def record(self, kind: str, **detail: object) -> None:
         """Write an event with the rows learned before it."""
@@ -118,10 +117,6 @@ class Line:
         for model in copies:
             model.restore(self._initial)
         return copies
-
-    def _steerable(self) -> dict[str, Any]:
-        # A model may have a name and a learning rate; see Model.
-        return {getattr(m, "name", ""): m for m in self.models if hasattr(m, "learning_rate")}
 
     def _results(self) -> tuple[list[Coefficient], list[Metric]]:
         coefficients = [c for model in self.models for c in model.coefficients()]

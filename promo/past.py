@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from promo.batch import Batch
 from promo.memory import Memory
-from promo.models.results import Model
+from promo.models.results import Model, steerable
 from promo.snapshot import Snapshot
 from promo.store import Reader
 
@@ -98,11 +98,7 @@ class Past:
             f"as of page {page:,} (counted from 0)",
             page_size=size,
             total_rows=live.total_rows if live else None,
-            learning_rates={
-                getattr(model, "name", ""): model.learning_rate
-                for model in self._models
-                if hasattr(model, "learning_rate")
-            },
+            learning_rates={n: m.learning_rate for n, m in steerable(self._models).items()},
         )
 
     def leave(self) -> None:

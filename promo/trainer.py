@@ -51,8 +51,9 @@ class Trainer:
 
     Raises
     ------
-    StoreMismatch
-        The store holds pages of other models, or no usable state of one of these.
+    StoreMismatch, ValueError
+        The store holds pages of other models, or no usable state of one of these. The speed is not
+        positive, or two of the models have one name.
     """
 
     def __init__(
@@ -212,8 +213,7 @@ class Trainer:
             raise
         finally:
             self._hurried = False
-        if self.error is not None:
-            raise self.error
+        self.join(0)  # raises what it failed of
         return self.snapshot
 
     def wait(self, timeout: float | None = None) -> None:

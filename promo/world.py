@@ -2,8 +2,9 @@
 
 The line from page to figure begins here. A world says how network ability, competence and
 promotion come about; `promo.dataset` writes its employees to a file and `promo.api` serves
-that file page by page. Pure: numpy in, numpy out. Nothing downstream looks in here, except
-to compare a model with the best possible one (`World.bayes_proba`).
+that file page by page. Pure: numpy in, numpy out. Downstream looks in here only to
+compare a model with the best possible one (`World.bayes_proba`), and to let readers choose worlds
+and play with them (`promo.ui.choose`, `promo.ui.sandbox`).
 """
 
 import math

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from promo.batch import Batch, Rejected
 
-EMPTY = np.empty(0)
-
 
 def batch(page, network_ability, competence, promoted, ids=None, rejected=()):
     """Return a batch of these rows; ids go on from ten to a page unless given."""

@@ -31,6 +31,7 @@ def store(tmp_path_factory):
     start=st.integers(0, 3 * MAX_PAGES),
 )
 def test_the_history_is_the_same_whoever_looks_at_it_and_when(steps, start, store):
+    """Looked at after every page or never, it has the pages and values of a plain `History`."""
     memory, expected, page = Memory(store, *results(0, 0)), History(COLUMNS), start
     for turn, (step, is_looked_at) in enumerate([(0, True), *steps, (1, True)]):
         page += step

@@ -198,7 +198,7 @@ def test_interrupted_after_a_commit(tmp_path):
     assert pages_in(db) == len(pages) + 2
 
 
-def test_interrupted_again_and_again(url, tmp_path):
+def test_interrupted_again_and_again(tmp_path):
     """Ctrl-C pressed over and over ends it like the first: 130, one summary, and that is true."""
     db = tmp_path / "promo.db"
     with contract_server(rows=5000, slow_ms=20) as slow:

@@ -1030,7 +1030,7 @@ def test_a_scheduler_that_dies(api, tmp_path):
 HIDDEN = "import pathlib, sys; sys.path[:] = [p for p in sys.path if not pathlib.Path(p or '.', 'promo').is_dir()]"  # noqa: E501
 
 
-def test_workers_without_promo_are_not_used(api):
+def test_workers_without_promo_are_not_used():
     """They could do nothing, and would end on trying: it is said which, and they stay."""
     with LocalCluster(n_workers=1, preload=[HIDDEN], **OTHERS) as local:
         with pytest.raises(ClusterError, match="promo is not installed where tcp://"):

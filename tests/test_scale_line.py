@@ -21,7 +21,7 @@ from promo.models.logistic import RenewableLogistic
 from promo.scale.chunk import Chunk
 from promo.scale.line import ScaledLine
 from promo.scale.reader import MOST_PAGES, Plan
-from promo.scale.rows import name_rows, write_rows
+from promo.scale.rows import name_rows, read_rows, write_rows
 from promo.scale.trainer import _pages_of_a_chunk
 from promo.store import Store
 from promo.world import WORLDS
@@ -354,6 +354,18 @@ def test_rows_that_are_nowhere_are_not_left_out(tmp_path):
     line = scaled(opened(tmp_path / "promo.db"), batches, [])
     line.add(Chunk.of(batches[1:4], line.frame).without_rows())
     line.add(Chunk.of(batches[4:], line.frame).without_rows())
+    assert rows_of(line) == {900}
+    line.store.close()
+
+
+def test_rows_whose_files_are_gone_are_not_left_out(tmp_path):
+    """A folder without files has no rows; the sum counts them as they were learned."""
+    batches, folder = pages_of(WORLDS["collider"].sample(900, seed=6), 10), tmp_path / "rows"
+    folder.mkdir()
+    assert not len(read_rows(folder, 10).ids)
+    line = opened(tmp_path / "promo.db", parquet=folder)
+    line.learn(batches[0])
+    line.add(Chunk.of(batches[1:], line.frame).without_rows())
     assert rows_of(line) == {900}
     line.store.close()
 

@@ -161,7 +161,7 @@ def test_the_switch_for_any_time_takes_the_wide_band_away(snapshots):
     assert kept[0] == kept[2] != kept[1] == [0, 0]
 
 
-def test_a_choice_is_shown_by_every_view_that_has_the_switch(snapshots, trainer):
+def test_a_choice_is_shown_by_every_view_that_has_the_switch(trainer):
     """The publisher shows figure and table anew when a switch moves, though no page comes."""
     trainer.run(20)
     switch = ui.ColliderSwitch()
@@ -703,7 +703,7 @@ def test_a_publisher_takes_the_place_of_an_earlier_one_of_such_views(number):
     assert all(w.comm is None for w in tree(board))
 
 
-def test_no_widget_of_any_view_is_left_when_it_is_closed(trainer, snapshots):
+def test_no_widget_of_any_view_is_left_when_it_is_closed(trainer):
     """Views, their marks and controls, the switch on their board: all are closed with them."""
     before = open_widgets()
     switch = ui.ColliderSwitch()

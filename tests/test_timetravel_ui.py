@@ -185,7 +185,7 @@ def test_starting_over_ends_the_past(page, trainer):
     wait_for(lambda: page["seen"].pages[-1] == 9)
 
 
-def test_a_page_that_cannot_be_read_is_said_and_now_is_shown(page, monkeypatch):
+def test_a_page_that_cannot_be_read_is_said_and_now_is_shown(page):
     """The status line says why, and the views show the newest page."""
     go_to(page, 40)
     past = page["travel"]._past

@@ -895,7 +895,7 @@ def test_a_closed_trainer_says_so(trainer, path):
     wait_for(lambda: not trainer_threads())
 
 
-def test_the_block_ends_the_trainer(make, path):
+def test_the_block_ends_the_trainer(make):
     """Leaving a `with` block, by an exception too, ends the thread and gives the file back."""
     with suppress(ZeroDivisionError), make() as trainer:
         trainer.play()
@@ -1115,7 +1115,7 @@ def test_killed_at_random_instants_it_ends_with_the_same_tables(long_api, path, 
     assert tables(path) == tables(tmp_path / "clean.db")
 
 
-def test_two_models_of_one_name_are_refused(make, path):
+def test_two_models_of_one_name_are_refused(make):
     """A store tells states by their names."""
     with pytest.raises(ValueError, match="one name"):
         make([SGDLogistic(), SGDLogistic()])

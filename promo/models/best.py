@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promo.batch import Batch
-from promo.models.results import Coefficient, Metric, ModelState
+from promo.models.results import Coefficient, Metric, ModelState, as_json
 from promo.models.scores import Count
 from promo.world import WORLDS, World
 
@@ -63,7 +63,7 @@ class BestPossible:
 
     def states(self) -> list[ModelState]:
         """Return how many rows came."""
-        state = msgspec.json.encode(_State(1, self._rows, self._next_id)).decode()
+        state = as_json(_State(1, self._rows, self._next_id))
         return [ModelState(self.name, self._rows, state)]
 
     def restore(self, states: Mapping[str, str]) -> None:

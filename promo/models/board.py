@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from promo.batch import Batch
 from promo.models import anytime
 from promo.models.experts import Expert
-from promo.models.results import NAN, Coefficient, Metric, ModelState, from_columns
+from promo.models.results import NAN, Coefficient, Metric, ModelState, as_json, from_columns
 from promo.models.scores import Count, bounded
 
 BINS = 64  # of probability: on them rest ROC AUC and calibration
@@ -256,7 +256,7 @@ class Board:
         whole, block, before = (each.saved() for each in (self.whole, self._block, self._before))
         means, scatter = self._means.tolist(), self._scatter.tolist()
         state = _State(1, self.names, whole, block, before, means, scatter)
-        return [ModelState(self.name, self.whole.rows, msgspec.json.encode(state).decode())]
+        return [ModelState(self.name, self.whole.rows, as_json(state))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""

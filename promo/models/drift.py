@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from promo.batch import Batch
 from promo.models.board import Board
-from promo.models.results import Coefficient, Event, Metric, ModelState
+from promo.models.results import Coefficient, Event, Metric, ModelState, as_json
 from promo.models.scores import Count
 
 _CLOCK = 32  # losses from one look for a change to the next, as river has it
@@ -120,7 +120,7 @@ class Drift:
         detectors = {
             name: _written(detector, self._drifts[name]) for name, detector in self._watched.items()
         }
-        state = msgspec.json.encode(_State(1, self._rows, detectors)).decode()
+        state = as_json(_State(1, self._rows, detectors))
         return [ModelState(self.name, self._rows, state)]
 
     def restore(self, states: Mapping[str, str]) -> None:

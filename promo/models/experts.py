@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promo.batch import MAX_ABS, Batch, Number
-from promo.models.results import Coefficient, Metric, Model, ModelState
+from promo.models.results import Coefficient, Metric, Model, ModelState, as_json
 from promo.models.scores import Count, bounded
 
 SEED = 1  # of the trees; they are told nothing else
@@ -116,7 +116,7 @@ class BaseRate(_Plain):
 
     def states(self) -> list[ModelState]:
         """Return two counts."""
-        return [ModelState(self.name, self._state.rows, _encode(self._state))]
+        return [ModelState(self.name, self._state.rows, as_json(self._state))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
@@ -180,7 +180,7 @@ class NaiveBayes(_Plain):
     def states(self) -> list[ModelState]:
         """Return count, means and spreads of both groups."""
         state = _Bayes(1, self._group(True), self._group(False))
-        return [ModelState(self.name, self._model.class_counts.total(), _encode(state))]
+        return [ModelState(self.name, self._model.class_counts.total(), as_json(state))]
 
     def _group(self, promoted: bool) -> _Group | None:
         if not (rows := self._model.class_counts[promoted]):
@@ -248,7 +248,7 @@ class Replayed(_Plain):
 
     def states(self) -> list[ModelState]:
         """Return the number of rows, and that they are to be shown again."""
-        return [ModelState(self.name, self._learned, _encode(_Replay(1, self._learned, True)))]
+        return [ModelState(self.name, self._learned, as_json(_Replay(1, self._learned, True)))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Begin anew, `relearn` being owed; ValueError if it is not a state as `states` gave it."""
@@ -309,7 +309,3 @@ def _rows(batch: Batch) -> Iterator[tuple[dict[str, float], bool]]:
     columns = batch.competence.tolist(), batch.network_ability.tolist(), batch.promoted.tolist()
     for competence, ability, promoted in zip(*columns, strict=True):
         yield {"competence": competence, "network_ability": ability}, promoted
-
-
-def _encode(value: object) -> str:
-    return msgspec.json.encode(value).decode()

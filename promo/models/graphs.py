@@ -76,8 +76,7 @@ def check_acyclic(arrows: Iterable[Arrow]) -> Graph:
 
 
 def _circle(graph: Graph) -> tuple[str, ...]:
-    itself, pairs = combinations(VARIABLES, 1), combinations(VARIABLES, 2)
-    routes = [*itself, *pairs, VARIABLES, VARIABLES[::-1]]
+    routes = [*combinations(VARIABLES, 1), *PAIRS, VARIABLES, VARIABLES[::-1]]
     for route in routes:
         around = (*route, route[0])
         if graph.issuperset(pairwise(around)):

@@ -17,7 +17,7 @@ from scipy.special import expit, ndtr, ndtri
 from promo.batch import Batch
 from promo.models import anytime
 from promo.models.renewable import Renewable
-from promo.models.results import NAN, Coefficient, Metric, ModelState
+from promo.models.results import NAN, Coefficient, Metric, ModelState, as_json
 from promo.models.scores import Count, bounded
 from promo.models.standard import Standard
 from promo.models.symmetric import packed, unpacked
@@ -246,7 +246,7 @@ class RenewableLogistic:
         beta, curvature = self._model.beta[0].tolist(), self._model.curvature[0].tolist()
         third = packed(self._model.third)[0].tolist() if self._model.third.any() else None
         state = _State(1, self._learned, self._standard, beta, curvature, third, self.parts)
-        return [ModelState(self.name, self.rows, msgspec.json.encode(state).decode())]
+        return [ModelState(self.name, self.rows, as_json(state))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""

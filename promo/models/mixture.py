@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from promo.batch import Batch
 from promo.models.experts import Expert
-from promo.models.results import Coefficient, Metric, ModelState
+from promo.models.results import Coefficient, Metric, ModelState, as_json
 from promo.models.scores import Count, bounded
 
 SHARE = 1e-4  # of every weight, handed round at each row: the best may change in 10,000 rows
@@ -85,7 +85,7 @@ class Mixture:
     def states(self) -> list[ModelState]:
         """Return the logarithms of the weights."""
         state = _State(1, self._rows, dict(zip(self._names, self._log_weights, strict=True)))
-        return [ModelState(self.name, self._rows, msgspec.json.encode(state).decode())]
+        return [ModelState(self.name, self._rows, as_json(state))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""

@@ -28,8 +28,8 @@ def peek(
     rows: int = 5000,
     every: int = 10,
     *,
-    alpha: float = 0.05,
-    g: float = 100.0,
+    alpha: float = anytime.ALPHA,
+    g: float = anytime.G,
     seed: int = 0,
 ) -> Peeking:
     """Regress one of two unrelated normal variables on the other, in many streams at once.

@@ -20,13 +20,13 @@ from scipy.special import expit
 
 from promo.batch import MAX_ABS, Batch, Number
 from promo.models.board import BLOCK
-from promo.models.results import NAN, Coefficient, Metric, ModelState
+from promo.models.results import NAN, Coefficient, Metric, ModelState, as_json
 from promo.models.scores import Count
+from promo.models.sgd import FEATURES
 
 RATES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 DIVERGED = 2 * log(2)  # nats: lately it gave what happened less than one chance in four
 _WORST = -log(1e-15)  # of a row: as in `promo.models.scores`
-_FEATURES = ("competence", "network_ability")
 
 Floats = NDArray[np.float64]
 _Weights = list[Annotated[float, msgspec.Meta(ge=-1e40, le=1e40)]]
@@ -147,7 +147,7 @@ class Race:
     def _losses(self, batch: Batch) -> Floats:
         """Return what each runner loses by each row, in nats, shape (n, K)."""
         x = [np.ones(len(batch.ids))]
-        for name in _FEATURES:
+        for name in FEATURES:
             mean, variance = self._moments().get(name, (0.0, 0.0))
             centred = getattr(batch, name) - mean
             x.append(centred / variance**0.5 if variance else 0 * centred)
@@ -176,7 +176,7 @@ class Race:
     def _rows(self, batch: Batch) -> Iterator[Floats]:
         """Yield each row on the scale of all rows up to it, its sign that of the gradient."""
         learn, transform = self._scaler.learn_one, self._scaler.transform_one
-        columns = (getattr(batch, name).tolist() for name in ("promoted", *_FEATURES))
+        columns = (getattr(batch, name).tolist() for name in ("promoted", *FEATURES))
         for promoted, competence, ability in zip(*columns, strict=True):
             x = {"competence": competence, "network_ability": ability}
             learn(x)
@@ -232,14 +232,14 @@ class Race:
             before=self._before.tolist(),
             before_rows=self._before_rows,
         )
-        return [ModelState(self.name, self.rows, msgspec.json.encode(state).decode())]
+        return [ModelState(self.name, self.rows, as_json(state))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""
         state = msgspec.json.decode(states[self.name], type=_State)
         if state.version != 1 or state.runners != self.names:
             raise ValueError(f"not a race of {len(self.names)} runners: {states[self.name][:200]}")
-        features = (*_FEATURES,) if state.rows else ()
+        features = (*FEATURES,) if state.rows else ()
         if (*state.moments,) != features or state.block_rows + state.before_rows > state.rows:
             raise ValueError(f"not what {state.rows:,} rows leave: {states[self.name][:200]}")
         fresh = Race()

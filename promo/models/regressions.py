@@ -15,15 +15,15 @@ from scipy.special import stdtr, stdtrit
 from promo.batch import MAX_ABS, Batch
 from promo.models import anytime
 from promo.models.comoments import CoMoments
+from promo.models.graphs import VARIABLES
 from promo.models.least_squares import Fit, least_squares
 from promo.models.moments import Moments, with_group
-from promo.models.results import NAN, Coefficient, Metric, ModelState, from_columns
+from promo.models.results import NAN, Coefficient, Metric, ModelState, as_json, from_columns
 from promo.models.robust import hc1_std_errors
 
 MOMENTS = "moments"
 _MAX_ROWS = 2**53  # beyond it, counting in floating point is not exact
 _MAX_SCATTER = _MAX_ROWS * 4 * MAX_ABS**2
-_VARIABLES = ("network_ability", "competence", "promoted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Formula:
     @property
     def columns(self) -> list[int]:
         """Positions of the regressors among network ability, competence and promoted."""
-        return [_VARIABLES.index(name) for name in self.regressors]
+        return [VARIABLES.index(name) for name in self.regressors]
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -241,12 +241,12 @@ class Regressions:
         self._catch_up()
         rows = sum(co.moments.n for co in self._groups)
         state = _State(2, self._groups, self._excluded)
-        return [ModelState(MOMENTS, rows, _encode(state)), *self._summaries()]
+        return [ModelState(MOMENTS, rows, as_json(state)), *self._summaries()]
 
     def _summaries(self) -> Iterable[ModelState]:
         for formula, fit in zip(FORMULAS, self._fits, strict=True):
             summary = {"from": MOMENTS, "df_resid": fit.df_resid, "undefined": fit.reason or None}
-            yield ModelState(formula.name, fit.n, _encode(summary))
+            yield ModelState(formula.name, fit.n, as_json(summary))
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over moments as `states` gave them; ValueError if they are none."""
@@ -284,7 +284,3 @@ def _plausible(group: CoMoments) -> bool:
         and scatter[0][1] == scatter[1][0]
         and len(group.higher) in (0, 6)
     )
-
-
-def _encode(value: object) -> str:
-    return msgspec.json.encode(value).decode()

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import msgspec
+
 from promo.batch import Batch
 
 NAN = float("nan")
@@ -108,6 +110,16 @@ class Model(Protocol):
 
     def metrics(self) -> list[Metric]:
         """Return the same metrics in the same order at any time."""
+
+
+def steerable(models: Iterable[Model]) -> dict[str, Any]:
+    """Return the models that have a learning rate, by name; see `Model`."""
+    return {getattr(m, "name", ""): m for m in models if hasattr(m, "learning_rate")}
+
+
+def as_json(state: object) -> str:
+    """Return a state as JSON; floats go there and back to the bit."""
+    return msgspec.json.encode(state).decode()
 
 
 def found_out(models: Iterable[Model]) -> list[Event]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promo.batch import MAX_ABS, Batch, Number
-from promo.models.results import Coefficient, Metric, ModelState, check_learning_rate
+from promo.models.results import Coefficient, Metric, ModelState, as_json, check_learning_rate
 from promo.models.scores import Count, Scores, bounded
 
 FEATURES = ("competence", "network_ability")
@@ -145,7 +145,7 @@ class SGDLogistic:
         state = _State(
             1, self._rate, self._rows, self._intercept, weights, means, variances, self.scores
         )
-        return [ModelState(self.name, self._rows, msgspec.json.encode(state).decode())]
+        return [ModelState(self.name, self._rows, as_json(state))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""

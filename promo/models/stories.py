@@ -25,7 +25,7 @@ from promo.models.least_squares import SINGULAR, UNDERFLOW
 from promo.models.moments import Moments
 from promo.models.regressions import Regressions
 from promo.models.renewable import Renewable
-from promo.models.results import Coefficient, Metric, ModelState, from_columns
+from promo.models.results import Coefficient, Metric, ModelState, as_json, from_columns
 from promo.models.standard import FAR, FIRST, Positive, Row, Standard
 
 _SHARE = 8  # rows are learned in chunks of an eighth of those before, of ten at least,
@@ -245,7 +245,7 @@ class Stories:
             self._promoted.third.tolist() if np.count_nonzero(self._promoted.third) else None,
         )
         rows = self._learned + self._holds + len(self._standard.waiting)
-        return [ModelState(self.name, rows, msgspec.json.encode(state).decode())]
+        return [ModelState(self.name, rows, as_json(state))]
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Take over a state as `states` gave it; ValueError if it is none."""

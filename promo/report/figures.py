@@ -312,7 +312,7 @@ def _planes(snapshot: Snapshot) -> list[tuple[str, list[float]]]:
     return sorted(
         ((model, [its[name] for name in _PLANE]) for model, its in terms.items()
          if its.keys() == {*_PLANE} and all(map(isfinite, its.values()))),
-        key=lambda plane: plane[0] != "sgd-logistic",
+        key=lambda plane: plane[0] != _STEERED,
     )  # fmt: skip
 
 

@@ -173,6 +173,8 @@ def read_rows(folder: Path, count: int) -> Batch:
             missing -= tables[-1].num_rows
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"rows cannot be read from {folder}: {error}") from error
+    if not tables:
+        return Batch.of((), (), ())
     names = ("network_ability", "competence", "promoted", "id")
     *columns, ids = (np.concatenate([t[name].to_numpy() for t in tables]) for name in names)
     return Batch.of(*columns, ids=ids)

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import requests
 import tenacity
@@ -262,7 +262,7 @@ class HTTPWire:
             self._stream.total_rows = int(total)
         return decoded
 
-    def _refuse(self, answer: Answer | requests.Response) -> None:
+    def _refuse(self, answer: Answer | requests.Response) -> NoReturn:
         status, line = answer.status_code, f"{answer.status_code} {answer.reason}"
         if is_passing(status):
             seconds = _retry_after(answer.headers.get("retry-after"))

@@ -13,6 +13,7 @@ from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.common import check_box, html, sheet
 from promo.ui.diagram import causal_diagram
+from promo.ui.stories import plain
 from promo.ui.style import headed
 
 _SIGNS = ("no idea", "negative", "zero", "positive")
@@ -103,7 +104,7 @@ class StoryEditor:
             self._said = escape(str(error) or repr(error))
         else:
             before = f"after {seen:,} rows had been seen" if seen else "before any row was seen"
-            says = [str(each).replace("_||_", "⊥").replace("_", " ") for each in implied(graph)]
+            says = [plain(each) for each in implied(graph)]
             self._said = (
                 f"Written down {before}. By d-separation that story implies: "
                 f"{escape('; '.join(says)) or 'no independence at all'}."

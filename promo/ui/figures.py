@@ -166,7 +166,7 @@ class LossFigure(Figure):
     Parameters
     ----------
     model
-        Whose log loss.
+        Whose log loss; one that has a learning rate.
     beside
         Another run with that model, whose log loss is drawn as well.
     """

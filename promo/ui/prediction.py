@@ -41,7 +41,7 @@ from promo.ui.plot import (
     over_rows,
     sparse,
 )
-from promo.ui.style import BLUE, GREY, PURPLE, headed, key, row_layout, table
+from promo.ui.style import BLUE, GREY, PURPLE, headed, key, number, row_layout, table
 
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
@@ -95,12 +95,12 @@ class Leaderboard:
     def _line(self, name: str, score: dict[str, float], racing: Sequence[str]) -> str:
         forms = [("log_loss", ".4f"), ("recent_log_loss", ".4f"), ("brier", ".4f")]
         forms += [("accuracy", ".1%"), ("roc_auc", ".3f")]
-        cells = [_number(score.get(metric, np.nan), form) for metric, form in forms]
+        cells = [number(score.get(metric, np.nan), form) for metric, form in forms]
         behind, low = score.get("behind", np.nan), score.get("behind_low", np.nan)
         if racing and name == racing[0]:
             cells += ["", "leads"]
         elif name in racing:
-            far = _number(behind, ".4f") + (f" ±&nbsp;{behind - low:.4f}" if isfinite(low) else "")
+            far = number(behind, ".4f") + (f" ±&nbsp;{behind - low:.4f}" if isfinite(low) else "")
             cells += [far, "real" if low > 0 else "not sure"]
         else:
             cells += ["", "the floor" if name == BestPossible.name else ""]
@@ -125,10 +125,6 @@ def _in_words(racing: Sequence[str], scores: dict[str, dict[str, float]], level:
     if isfinite(excess):
         text += f" It is {excess:.4f} nats a row above the best possible in this world."
     return text
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if isfinite(value) else ""
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -211,7 +207,7 @@ class ExpertsFigure(Figure):
             name = f"{self.beside.name}, {other}"
             lines += [(key(name, PURPLE, dash=DASHED), others[other])]
         self.names.value = "".join(
-            f'<div class="promo-line">{name}<b>{_number(loss, ".4f")}</b></div>'
+            f'<div class="promo-line">{name}<b>{number(loss, ".4f")}</b></div>'
             for name, loss in lines
         )
         if not len(rows):
@@ -295,7 +291,7 @@ class WeightsFigure(Figure):
 
 
 def _key(name: str, style: tuple[str, str]) -> str:
-    dash = {"solid": "", "dashed": "6,4", "dotted": "2,3", "dash_dotted": "6,3,2,3"}[style[1]]
+    dash = {"solid": "", "dashed": DASHED, "dotted": "2,3", "dash_dotted": "6,3,2,3"}[style[1]]
     return key(name, style[0], dash=dash)
 
 
@@ -320,7 +316,7 @@ class CalibrationFigure(Figure):
             axis(scales["x"], "predicted", fmt=".0%"),
             axis(scales["y"], "promoted", vertical=True, fmt=".0%"),
         ]
-        legend = key("share promoted", BLUE) + key("calibrated", GREY, dash="6,4")
+        legend = key("share promoted", BLUE) + key("calibrated", GREY, dash=DASHED)
         marks = [self.even, self.curve, self.points]
         title = "Do predictions mean what they say?"
         row = widgets.HBox([self.expert, self.lately], layout=row_layout())

@@ -13,7 +13,19 @@ from promo.models.logistic import RenewableLogistic
 from promo.models.race import DIVERGED, RATES, runner
 from promo.models.sgd import SGDLogistic
 from promo.snapshot import Snapshot
-from promo.ui.plot import DASHED, NOWHERE, OFF, Figure, Floats, axis, extend, fit, move, over_rows
+from promo.ui.plot import (
+    DASHED,
+    NOWHERE,
+    OFF,
+    POINTS,
+    Figure,
+    Floats,
+    axis,
+    extend,
+    fit,
+    move,
+    over_rows,
+)
 from promo.ui.style import BLUE, GREEN, GREY, SKY, VERMILLION, key, row_layout
 
 YOURS, EXACT = SGDLogistic.name, RenewableLogistic().name
@@ -27,7 +39,6 @@ _METHODS = {
     "AdaGrad": "adagrad",
 }
 _ROOM = 0.08  # nats above a coin toss, or the exact method if that is worse, that are drawn
-_POINTS = 120  # of a path: there are fourteen
 _X = np.array(RATES)
 _AROUND = 1.8  # of the rates, times: the scale's room at either end
 _TICKS = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
@@ -220,7 +231,7 @@ class PathsFigure(_Raced):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw all paths; the scale is fitted to the best and the exact one."""
-        history = snapshot.history.thinned(_POINTS)
+        history = snapshot.history.thinned(POINTS)
         rows = history[YOURS, "rows"]
         names = self.switch.names
         weights = np.array([history[n, "competence", "estimate"] for n in (*names, EXACT, YOURS)])
@@ -277,7 +288,7 @@ class BestRateFigure(_Raced):
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw which rate was best over the rows."""
-        history = snapshot.history.thinned(2 * _POINTS)
+        history = snapshot.history.thinned(2 * POINTS)
         losses = np.array([history[name, "recent_log_loss"] for name in self.switch.names])
         known = np.ptp(losses, axis=0) > 0  # not on the first page, which all predict alike
         rows, losses = history[YOURS, "rows"][known], losses[:, known]

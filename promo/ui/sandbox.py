@@ -17,6 +17,7 @@ from promo.history import History
 from promo.models.graphs import check_acyclic, stories, story_of
 from promo.models.regressions import Regressions
 from promo.models.stories import Stories
+from promo.report.figures import percent, readable
 from promo.snapshot import Snapshot
 from promo.ui.common import html, sheet
 from promo.ui.diagram import causal_diagram
@@ -123,9 +124,10 @@ class WorldFigure:
 def verdict(world: str, snapshot: Snapshot) -> str:
     """Return whether the stories have found the truth of a world, as HTML."""
     true = true_story(WORLDS[world], snapshot.rows)
-    shares = {s.name: snapshot.metric(Stories.name, f"share of {s.name}") for s in stories()}
+    by_name = {story.name: story for story in stories()}
+    shares = {name: snapshot.metric(Stories.name, f"share of {name}") for name in by_name}
     best = max(shares, key=lambda name: shares[name])
-    says = f"share {shares[best]:.1%} for <i>{escape(_plain(best))}</i>"
+    says = f"share {escape(percent(shares[best]))} for <i>{escape(readable(by_name[best]))}</i>"
     if true is None:
         return f"<b>No single story is true of these rows</b>: {says}. {_LESSONS[world]}"
     if best == true:
@@ -133,8 +135,8 @@ def verdict(world: str, snapshot: Snapshot) -> str:
     else:
         found = "The stories are wrong here, or not there yet"
     return (
-        f"<b>{found}</b>: {says}; the truth among the three is <i>{escape(_plain(true))}</i>. "
-        f"{_LESSONS[world]}"
+        f"<b>{found}</b>: {says}; the truth among the three is "
+        f"<i>{escape(readable(by_name[true]))}</i>. {_LESSONS[world]}"
     )
 
 
@@ -151,13 +153,9 @@ def true_story(world: World, rows: int) -> str | None:
 
 def true_diagram(world: World) -> str:
     """Return a world's causal diagram as SVG, a hidden cause included."""
-    places = {
-        "network ability": (90.0, 32.0),
-        "competence": (270.0, 32.0),
-        "promoted": (180.0, 134.0),
-    }
+    places = None  # the usual ones
     if any("hidden" in arrow for arrow in world.arrows):
-        places |= {
+        places = {
             "hidden": (80.0, 30.0),
             "competence": (280.0, 30.0),
             "network ability": (80.0, 136.0),
@@ -165,10 +163,6 @@ def true_diagram(world: World) -> str:
         }
     arrows = sorted((a.replace("_", " "), b.replace("_", " ")) for a, b in world.arrows)
     return causal_diagram(f"The truth in world {world.name}", arrows, places)
-
-
-def _plain(name: str) -> str:
-    return name.replace("network_ability", "network ability").replace("->", "→").replace("<-", "←")
 
 
 _ACTIONS = ("promoted", "network_ability", "competence")

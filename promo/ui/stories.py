@@ -8,7 +8,7 @@ from math import exp, isfinite
 import ipywidgets as widgets
 import numpy as np
 
-from promo.models.graphs import INDEPENDENCIES, Story, implied, stories
+from promo.models.graphs import INDEPENDENCIES, Independence, Story, implied, stories
 from promo.models.results import Coefficient
 from promo.models.stories import Stories
 from promo.report.dag import diagram
@@ -134,7 +134,7 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
         standing = f"It is {behind:,.1f} nats behind the best: the odds are {odds}."
     says = implied(story.graphs[0])
     lines = "".join(
-        f'<tr><th scope="row">{escape(_readable(str(each)))}</th>'
+        f'<tr><th scope="row">{escape(plain(each))}</th>'
         f"<td>{'yes' if each in says else 'no'}</td>"
         f"{_found(snapshot.coefficient(Stories.name, str(each)), each in says)}</tr>"
         for each in INDEPENDENCIES
@@ -147,8 +147,9 @@ def _opened(story: Story, snapshot: Snapshot) -> str:
     )
 
 
-def _readable(independence: str) -> str:
-    return independence.replace("_||_", "⊥").replace("network_ability", "network ability")
+def plain(independence: Independence) -> str:
+    """Return an independence for people."""
+    return str(independence).replace("_||_", "⊥").replace("network_ability", "network ability")
 
 
 def _found(r: Coefficient, is_implied: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 import ipywidgets as widgets
 
@@ -134,7 +135,7 @@ def table(caption: str, columns: Sequence[str | tuple[str, int]], body: str, kin
     columns
         Their heads; with a number, of so many columns together.
     body
-        Rows, the first cell of each a ``<th scope="row">``.
+        Its ``<tbody>`` elements; a row that has a name begins with a ``<th scope="row">``.
     kind
         A class of the style sheet.
     """
@@ -147,6 +148,11 @@ def table(caption: str, columns: Sequence[str | tuple[str, int]], body: str, kin
         f'<table class="{kind}"><caption>{caption}</caption>'
         f"<thead><tr>{heads}</tr></thead>{body}</table>"
     )
+
+
+def number(value: float, form: str) -> str:
+    """Return a number for a table, nothing where it is not finite."""
+    return format(value, form) if isfinite(value) else ""
 
 
 def row_layout() -> widgets.Layout:

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from promo.models.results import Coefficient
 from promo.snapshot import Snapshot
 from promo.ui.common import html, sheet
-from promo.ui.style import headed, table
+from promo.ui.style import headed, number, table
 from promo.ui.switch import ColliderSwitch
 
 _TITLE = "The regressions in numbers"
@@ -59,7 +59,7 @@ def as_html(snapshot: Snapshot, switch: ColliderSwitch) -> str:
 def _section(snapshot: Snapshot, switch: ColliderSwitch, model: str) -> str:
     rows, r_squared = snapshot.metric(model, "rows"), snapshot.metric(model, "r_squared")
     robust = ", HC1 errors" if switch.robust.value else ""
-    about = f"R² {_number(r_squared, '.4f') or 'not defined'}, {rows:,.0f} rows{robust}"
+    about = f"R² {number(r_squared, '.4f') or 'not defined'}, {rows:,.0f} rows{robust}"
     lines = [
         f'<tr class="first"><th scope="rowgroup" colspan="8">'
         f"<code>{escape(model)}</code> &nbsp; {about}</th></tr>"
@@ -79,9 +79,5 @@ def _cells(c: Coefficient) -> list[str]:
         else ("&lt;0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}")
     )
     bounds = (c.ci_low, c.ci_high, c.av_low, c.av_high)
-    numbers = _number(c.estimate, "+.3f"), _number(c.std_error, ".4f")
-    return [*numbers, p, *(_number(v, "+.3f") for v in bounds)]
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if isfinite(value) else ""
+    numbers = number(c.estimate, "+.3f"), number(c.std_error, ".4f")
+    return [*numbers, p, *(number(v, "+.3f") for v in bounds)]
