@@ -164,10 +164,11 @@ def serve(
     Raises
     ------
     ServiceError
-        When the plan is none, the data cannot be made or is another world's, or the address
-        cannot be had.
+        When the plan is none, an allowed host cannot be one, the data cannot be made or is another
+        world's, or the address cannot be had.
     """
     parse(faults)  # refuse now, not once the data is made
+    _allowed_hosts()
     recipe = Recipe(world, rows, seed)
     data = data or data_dir() / "main.db"
     with listen(host, port) as listener:
@@ -206,8 +207,7 @@ def run(
     listener: socket.socket, data: str | Path, host: str = DEFAULT_HOST, faults: str = ""
 ) -> None:
     """Serve an existing data set on a listening socket until interrupted (see `serve`)."""
-    names = os.environ.get("PROMO_API_ALLOWED_HOSTS", "").split(",")
-    app: ASGIApp = create_app(data, [_bracketed(host), *filter(None, map(str.strip, names))])
+    app: ASGIApp = create_app(data, [_bracketed(host), *_allowed_hosts()])
     config = uvicorn.Config(
         Faulty(app, DATA_PATH, parse(faults)) if faults else app,
         http=BoundedProtocol,
@@ -220,6 +220,15 @@ def run(
     )
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _allowed_hosts() -> list[str]:
+    text = os.environ.get("PROMO_API_ALLOWED_HOSTS", "")
+    names = [name for name in map(str.strip, text.split(",")) if name]
+    for name in names:
+        if "*" in name.removeprefix("*.") and name != "*":
+            raise ServiceError(f"PROMO_API_ALLOWED_HOSTS={text!r}: expected a name, *.name or *")
+    return names
 
 
 def url_of(listener: socket.socket) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promo import __version__, options
-from promo.errors import PromoError, SourceChanged, StoreMismatch
+from promo.errors import PromoError, SourceChanged, StoreMismatch, printable
 from promo.faults import NAMES
 from promo.interruption import Interruption
 from promo.paths import data_dir, project_root
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     app.set_defaults(run=_app)
 
     api = commands.add_parser("api", help="serve employees of a world over HTTP")
-    api.add_argument("--host", default="127.0.0.1")
+    api.add_argument("--host", type=options.host, default="127.0.0.1")
     api.add_argument("--port", type=_port, default=5000, help="0 for any free one")
     api.add_argument(
         "--world",
@@ -173,7 +173,10 @@ def _add_api(command: argparse.ArgumentParser) -> None:
 def _add_page(command: argparse.ArgumentParser, port: int) -> None:
     command.add_argument("--port", type=_port, default=port)
     command.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (in a container)"
+        "--host",
+        type=options.host,
+        default="127.0.0.1",
+        help="to listen on",
     )
     command.add_argument("--no-browser", action="store_true", help="only print the address")
 
@@ -229,10 +232,13 @@ def _port(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parser().parse_args(argv)
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names
     try:
         return int(arguments.run(arguments))
     except PromoError as error:
-        print(f"promo: {error}{_OPTIONS.get(type(error), '')}", file=sys.stderr)
+        told = printable(str(error), 2000)
+        print(f"promo: {told}{_OPTIONS.get(type(error), '')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -241,13 +247,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"promo: {error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def _service(url: str | None) -> Service:
-    from promo.embedded import ExternalAPI, api_from_environment
-    from promo.stream import PageStream
-
-    return ExternalAPI(url, PageStream(url).source) if url else api_from_environment()
 
 
 def _api(arguments: argparse.Namespace) -> int:
@@ -272,10 +271,8 @@ def _root() -> Path:
 def _service_for_kernels(url: str | None) -> Iterator[None]:
     """Have every kernel started meanwhile read one service, which we say."""
     from promo.address import without_login
-    from promo.stream import PageStream
 
-    with _service(url) as service:
-        PageStream(service.url)  # refuses what is no address
+    with options.service(url) as service:
         os.environ["PROMO_API_URL"] = service.url
         url = without_login(service.url)
         os.environ["PROMO_API_SOURCE"] = f"{url} {service.source}"
@@ -324,10 +321,11 @@ def _run(arguments: argparse.Namespace) -> int:
         with interruption.held():
             importing.start()
             import_module("promo.embedded")
-        with _service(arguments.api) as service:
+        path = arguments.db or data_dir() / "promo.db"
+        with options.service(arguments.api, path) as service:
             with interruption.held():
                 importing.join()
-            return _learn(arguments, service, interruption)
+            return _learn(arguments, service, path, interruption)
 
 
 def _import(*names: str) -> None:
@@ -336,10 +334,11 @@ def _import(*names: str) -> None:
             import_module(name)
 
 
-def _learn(arguments: argparse.Namespace, service: Service, interruption: Interruption) -> int:
+def _learn(
+    arguments: argparse.Namespace, service: Service, path: Path, interruption: Interruption
+) -> int:
     from promo.show import summary_of
 
-    path = arguments.db or data_dir() / "promo.db"
     with arguments.trainer(arguments, service, path) as trainer:
         code, before, began = 0, trainer.snapshot, time.monotonic()
         try:
@@ -368,7 +367,8 @@ def _watch(trainer: Trainer, pages: int | None, interruption: Interruption) -> N
         else:
             trainer.step(pages)
     first = (-1 if trainer.snapshot.page is None else trainer.snapshot.page) + 1
-    with tqdm(unit=" pages", initial=first, disable=None, dynamic_ncols=True) as bar:
+    quiet = sys.stderr is None or None  # None: unless it is a terminal
+    with tqdm(unit=" pages", initial=first, disable=quiet, dynamic_ncols=True) as bar:
         while trainer.status in ("running", "retrying"):
             interruption.check()
             trainer.wait(0.2)
@@ -398,7 +398,7 @@ def _fork(arguments: argparse.Namespace) -> int:
         fork(source, arguments.page, out, models=models, settings=settings, rates=rates)
         api = ["--api", source.source] if "://" in source.source else []
     go_on = shlex.join(["promo", "run", "--db", options.named(out), *api])
-    print(f"page {arguments.page:,} of {path} is in {out}; go on with: {go_on}")
+    print(f"page {arguments.page:,} of {path} is in {out}; go on with: {printable(go_on, 2000)}")
     return 0
 
 

@@ -131,7 +131,11 @@ def api_from_environment(
     if url:
         told = without_login(url)
         of, _, source = os.environ.get("PROMO_API_SOURCE", "").partition(" ")
-        return ExternalAPI(url, source if source and of.rstrip("/") == told else told)
+        if source and of.rstrip("/") == told:
+            return ExternalAPI(url, source)
+        from promo.stream import PageStream  # here, for what it imports takes its time
+
+        return ExternalAPI(url, PageStream(url).source)
     return EmbeddedAPI(world, rows, seed, data)
 
 

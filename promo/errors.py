@@ -14,6 +14,8 @@
 Every message says what failed, the value seen, what was expected and what to do.
 """
 
+_MOST = 300  # characters of a text that somebody else wrote
+
 
 class PromoError(Exception):
     """Base of everything that promo raises on purpose."""
@@ -55,6 +57,18 @@ class ClusterError(PromoError):
     """The workers of a cluster could not be had, or not kept alive."""
 
 
+def printable(text: str, most: int = _MOST) -> str:
+    """Return a text as we may pass it on: what is long cut off, what does not print spelled out.
+
+    Examples
+    --------
+    >>> printable("x" * 400, most=3), printable(chr(27) + "[2J") == repr(chr(27) + "[2J")
+    ('xxx…', True)
+    """
+    text = text if len(text) <= most else f"{text[:most]}…"
+    return text if text.isprintable() else ascii(text)
+
+
 def shown(value: object) -> str:
     """Return what was found in a file as a message may show it: all of it, if it is short.
 
@@ -65,4 +79,4 @@ def shown(value: object) -> str:
         text = repr(value)
     except RecursionError:
         return "something nested deeply"
-    return text if len(text) <= 300 else f"{text[:300]}…"
+    return text if len(text) <= _MOST else f"{text[:_MOST]}…"

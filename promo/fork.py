@@ -84,7 +84,7 @@ def fork(
                 ) from error
         else:
             store.copy(source, _LEARNED)
-        origin = os.path.relpath(source.path, path.parent)
+        origin = os.path.relpath(os.path.realpath(source.path), os.path.realpath(path.parent))
         told = {"from": origin, "page": page, "rows": store.rows, "anew": anew}
         store.record("forked", told)
         if rates:

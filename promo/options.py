@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
     from promo.embedded import Service
     from promo.stream import PageStream
     from promo.trainer import Trainer
+
+
+def service(url: str | None, store: Path | None = None) -> Service:
+    """Return what to read: what the address names, or the environment, or else an API of our own.
+
+    That is of the world that the store was begun with, if it is there and of one of ours.
+    """
+    from promo.dataset import Recipe
+    from promo.embedded import ExternalAPI, api_from_environment
+
+    if url is not None:
+        from promo.stream import PageStream
+
+        return ExternalAPI(url, PageStream(url).source)
+    recipe = None
+    if store and store.exists():
+        from promo.store import Store
+
+        with suppress(PromoError), Store.read_only(store) as reader:  # who opens it says why not
+            recipe = Recipe.of(reader.source)
+    return api_from_environment(*(recipe or Recipe()))
 
 
 def trainer(arguments: argparse.Namespace, service: Service, path: Path) -> Trainer:
@@ -123,6 +144,13 @@ def address(text: str) -> str:
     """Return the address of a scheduler, if it is one."""
     if not re.fullmatch(r".+:\d+/?", text):
         raise argparse.ArgumentTypeError(f"{text}: expected an address, as tcp://host:8786")
+    return text
+
+
+def host(text: str) -> str:
+    """Return what to listen on: no empty text, as of a variable not set, which is all there is."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected an address, as 127.0.0.1")
     return text
 
 

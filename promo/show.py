@@ -7,6 +7,7 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any
 
+from promo.errors import printable
 from promo.models.anytime import fixed_level, level_in_words
 from promo.store import Reader, check_ledger
 
@@ -37,7 +38,7 @@ def facts_of(reader: Reader) -> dict[str, Any]:
 def print_facts(facts: dict[str, Any]) -> None:
     """Print it for people."""
     page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
-    print(f"{facts['store']}: {_plain(facts['source'])}, {page}, {facts['inserted']:,} rows")
+    print(f"{facts['store']}: {printable(facts['source'])}, {page}, {facts['inserted']:,} rows")
     print(
         f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
         f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "
@@ -45,22 +46,17 @@ def print_facts(facts: dict[str, Any]) -> None:
     )
     print(f"\n{'':43}{'estimate':>12} {'std error':>12}  {facts['level']} interval")
     for model, coefficients in groupby(facts["coefficients"], key=itemgetter("model")):
-        print(_plain(model))
+        print(printable(model))
         for c in coefficients:
             numbers = [c[key] for key in ("estimate", "std_error", "ci_low", "ci_high")]
             estimate, error, low, high = ("" if v is None else f"{v:.5g}" for v in numbers)
             interval = f"[{low}, {high}]" if low else ""
-            print(f"  {_plain(c['term']):41}{estimate:>12} {error:>12}  {interval}")
+            print(f"  {printable(c['term']):41}{estimate:>12} {error:>12}  {interval}")
     for model, metrics in groupby(facts["metrics"], key=itemgetter("model")):
-        print(f"\n{_plain(model)}")
+        print(f"\n{printable(model)}")
         for m in metrics:
             value = "" if m["value"] is None else f"{m['value']:,.6g}"
-            print(f"  {_plain(m['name']):63} {value:>12}")
-
-
-def _plain(text: str) -> str:
-    """Return a name as a file holds it; what would steer the terminal, spelled out."""
-    return text if text.isprintable() else ascii(text)
+            print(f"  {printable(m['name']):63} {value:>12}")
 
 
 def summary_of(status: str, before: Any, after: Any, seconds: float) -> dict[str, Any]:

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from promo.errors import PromoError
+from promo.errors import PromoError, printable
 from promo.reader import Retry
 from promo.store import Event
 
 _LONG_S = 3.0  # to wait for a page
-_MOST = 300  # characters of a text that somebody else wrote
 
 
 def of_error(error: BaseException | None) -> str:
@@ -55,18 +54,6 @@ def of_event(event: Event) -> str:
         return printable(_EVENTS[event.kind](event.detail))
     except (AttributeError, LookupError, TypeError, ValueError):
         return printable(f"{event.kind}: {json.dumps(event.detail)}")
-
-
-def printable(text: str, most: int = _MOST) -> str:
-    """Return a text as a page may show it: what is long cut off, what does not print spelled out.
-
-    Examples
-    --------
-    >>> printable("x" * 400, most=3), printable(chr(27) + "[2J") == repr(chr(27) + "[2J")
-    ('xxx…', True)
-    """
-    text = text if len(text) <= most else f"{text[:most]}…"
-    return text if text.isprintable() else ascii(text)
 
 
 def _story(detail: Mapping[str, Any]) -> str:

@@ -284,6 +284,13 @@ def test_hosts_come_from_the_environment(tmp_path):
     assert answers == [200, 200, 400]
 
 
+def test_a_host_that_no_name_can_match_is_refused(tmp_path, monkeypatch):
+    """A star stands alone or before a dot; else it is said before anything listens."""
+    monkeypatch.setenv("PROMO_API_ALLOWED_HOSTS", "*.example.com,ex*mple.com")
+    with pytest.raises(ServiceError, match=r"'\*\.example\.com,ex\*mple\.com': expected a name"):
+        serve(port=0, rows=10, data=tmp_path / "data.db")
+
+
 def test_a_page_is_small_work(path):
     """Encoding is exact: the bytes are those of msgspec over the documented objects."""
     with serving(create_app(path)) as address:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from clocks import at_most
 from promo.embedded import EmbeddedAPI
-from promo.errors import RequestRefused
+from promo.errors import RequestRefused, StreamError, StreamTimeout
 from promo.stream import PageStream, wire
 from promo.stream.direct import Broken, DirectExchange
+from promo.stream.look import look
 from servers import FAULTS, ScriptedServer, employees
 
 few = settings(
@@ -226,6 +227,38 @@ def test_a_redirection_is_followed(waits):
     with served({(PAGE, 0): move, (PAGE, 1): move}) as server:
         assert ids(PageStream(server.url, window=2)) == everyone()
     assert waits[PAGE] == 1
+
+
+@pytest.mark.parametrize("where", ["http://[", "ftp://x/", "http://127.0.0.1:1/\xff\xfe"])
+def test_a_redirection_that_leads_nowhere_is_refused(where, waits):
+    """A `Location` that is no address of ours is refused at once, in one line, by a look, too."""
+
+    def always(exchange):
+        return exchange.send(b"", 302, Location=where)
+
+    with served(always=always, openapi=always) as server:
+        with pytest.raises(RequestRefused) as caught:
+            PageStream(server.url).check()
+        assert str(caught.value).isprintable()
+        with pytest.raises(StreamError):
+            _ = PageStream(server.url, size=20).page_size
+        assert not look(server.url).usable
+
+
+def test_what_a_server_says_cannot_steer_the_terminal(waits):
+    """Reasons and kinds of content are cut off, and spelled out if they do not print."""
+
+    def shout(exchange):
+        return exchange.wfile.write(b"HTTP/1.1 404 \x1b[2J" + b"A" * 9000 + b"\r\n\r\n")
+
+    def kind(exchange):
+        return exchange.send(exchange.body, kind="text/\x1b]0;owned\x07html")
+
+    for always, error in ((shout, RequestRefused), (kind, StreamTimeout)):
+        with served(always=always) as server, pytest.raises(error) as caught:
+            next(iter(PageStream(server.url, deadline=0.5)))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("more", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"[]", b"\0"])

@@ -255,6 +255,17 @@ def test_a_fork_at_another_rate(tmp_path):
         assert event.detail == {"from": "a.db", "page": 9, "rows": rows, "anew": False}
 
 
+def test_a_fork_knows_where_it_came_from(tmp_path):
+    """As seen from where it lies, also where its folder is a link to another."""
+    learn(tmp_path / "a.db", troubled())
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "deep")
+    path = forked(tmp_path / "a.db", 9, tmp_path / "link" / "b.db")
+    with Store.read_only(path) as reader:
+        [event] = reader.events("forked")
+    assert (path.resolve().parent / event.detail["from"]).resolve() == tmp_path / "a.db"
+
+
 def test_a_fork_with_other_models_is_as_if_they_had_been_there(tmp_path):
     """They learn its rows page by page, at the rates of the time, and go on from there."""
     pages, rates = troubled(), {6: 0.1}

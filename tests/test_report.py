@@ -286,6 +286,9 @@ def test_the_command_writes_the_report(path, tmp_path, capsys):
     out = tmp_path / "out.html"
     assert main(["report", "--db", str(path), "--out", str(out)]) == 0
     assert capsys.readouterr().out.startswith(f"{out}: ")
+    for _ in range(2):  # over what it has written, too
+        assert main(["report", "--db", str(path), "--out", str(tmp_path / "OUT.HTML")]) == 0
+    capsys.readouterr()
     assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert main(["report", "--db", str(tmp_path / "none.db"), "--out", str(out)]) == 1
     assert main(["report", "--db", str(path), "--out", str(tmp_path / "no" / "out.html")]) == 1
@@ -306,6 +309,10 @@ def test_a_report_is_not_written_over_a_store(path, tmp_path):
     with pytest.raises(PromoError, match="has a second name"):
         write_report(path, twin)
     twin.unlink()
+    (named := tmp_path / "named.html").write_bytes(before)
+    with pytest.raises(PromoError, match="choose another name"):
+        write_report(path, named)
+    assert named.read_bytes() == before
     os.mkfifo(pipe := tmp_path / "pipe.html")
     with pytest.raises(PromoError, match="choose another name"):
         write_report(path, pipe)

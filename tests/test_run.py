@@ -14,6 +14,7 @@ import pytest
 
 from clocks import wait_for
 from programs import require
+from promo.embedded import EmbeddedAPI
 from promo.models.experts import BaseRate
 from promo.opening import open_stream
 from promo.store import Store
@@ -275,6 +276,50 @@ def test_a_size_that_is_not_offered(url, tmp_path):
     assert json.loads(output)["rows"] == 20
 
 
+def test_an_address_in_the_environment_is_the_same_source(url, tmp_path):
+    """However it is written there: `--api` goes on with what PROMO_API_URL has begun."""
+    db, port = tmp_path / "promo.db", url.rpartition(":")[2]
+    assert promo("run", "--db", db, "--pages", 1, PROMO_API_URL=f"HTTP://127.0.0.1:{port}/")[0] == 0
+    learn(url, db, "--pages", 1)
+    assert pages_in(db) == 2
+
+
+def test_a_store_of_another_world_is_gone_on_with(tmp_path):
+    """Without an address it is the API of the world that the store was begun with, forks too."""
+    db, out = tmp_path / "chain.db", tmp_path / "fork.db"
+    with (
+        EmbeddedAPI("chain", rows=500, data=tmp_path / "data.db", port=0) as api,
+        open_stream(api.url, api.source, db) as trainer,
+    ):
+        trainer.run(3)
+    home = {"PROMO_DATA": str(tmp_path), "PROMO_API_URL": ""}
+    code, output, said = promo("fork", "--db", db, "--page", 2, "--out", out, **home)
+    assert (code, said) == (0, "")
+    for command in (["run", "--db", db], shlex.split(output.rsplit(": ", 1)[1])[1:]):
+        code, _, said = promo(*command, **home)
+        assert (code, said) == (0, "")
+    assert (pages_in(db), pages_in(out)) == (50, 50)
+
+
+def test_nobody_needs_to_listen(url, tmp_path):
+    """With standard error closed, or out and error, a run ends as any other."""
+    for name, closed in (("a.db", "2>&-"), ("b.db", "<&- 2>&-"), ("c.db", ">&- 2>&-")):
+        db = tmp_path / name
+        command = shlex.join([sys.executable, "-m", "promo", "run", "--api", url, "--db", str(db)])
+        assert subprocess.run(f"{command} {closed}", shell=True, timeout=60).returncode == 0
+        assert pages_in(db) == PAGES
+
+
+def test_a_name_that_cannot_be_printed_is_spelled_out(url, tmp_path):
+    """Where the terminal does not know a file's letters, all is done and said nevertheless."""
+    db = tmp_path / "é.db"
+    strict = {"PYTHONIOENCODING": "ascii:strict"}
+    code, output, said = promo("run", "--api", url, "--db", db, "--pages", 1, **strict)
+    assert (code, said) == (0, "")
+    assert "\\xe9.db" in output
+    assert promo("show", "--db", db, **strict)[0] == 0
+
+
 @pytest.mark.parametrize("form", ["HTTP://127.0.0.1:{port}", "http://127.0.0.1:{port}/#"])
 def test_an_address_is_one_source_however_it_is_written(form, url, tmp_path):
     """With capitals, or an empty fragment: a store that was begun without is gone on with."""
@@ -301,6 +346,7 @@ FAILURES = {
         None,
         "cannot reach http://127.0.0.1:9: Connection refused",
     ),
+    "an empty address": ("", None, "'' is not the address of an API: give http://host:port"),
     "no address": ("127.0.0.1:9", None, "is not the address of an API: give http://host:port"),
     "wrong path": ("{url}/v2", None, "/v2/api/v1/data?page=0 answered 404"),
     "not a store": ("{url}", not_a_store, "promo.db"),
@@ -337,13 +383,15 @@ def test_a_full_disk_at_the_other_end_is_one_line(whole):
     [
         *(["--pages", "0"], ["--size", "-1"], ["--learning-rate", "nan"], ["--fast"]),
         *(["--models", "gpt"], ["--models", "mixture"], ["--models", ""]),
+        *(["--host", ""], ["--host", " "]),
         *(["--scheduler", "here"], ["--scheduler", "tcp://here"]),
     ],
 )
 def test_wrong_options_are_usage_errors(options, tmp_path):
     """An option that makes no sense is a usage error, exit code 2, with the option named."""
-    command = "scale" if "--scheduler" in options else "run"
-    code, output, said = promo(command, "--db", tmp_path / "promo.db", *options)
+    db = ["--db", tmp_path / "promo.db"]
+    command = {"--scheduler": ["scale", *db], "--host": ["api"]}.get(options[0], ["run", *db])
+    code, output, said = promo(*command, *options)
     assert (code, output) == (2, "")
     assert options[0] in said
     assert "Traceback" not in said

@@ -328,6 +328,23 @@ def test_retry_after_is_for_all_pages():
         assert [batch.page for batch in reader] == [1, 2, 3]
 
 
+def test_the_deadline_holds_while_the_server_asks_to_wait():
+    """What a page waits because of another one counts, too: it is given up in time, and says so."""
+
+    def later(exchange):
+        if exchange.page == 0:
+            time.sleep(0.3)  # it hears of the others' wait, again and again
+        return exchange.send(b"", 429, Retry_After="0.5")
+
+    with (
+        served(always=later) as server,
+        at_most(4.0),
+        pytest.raises(StreamTimeout, match=r"page 0 .* within 2 s; the last one: ") as caught,
+    ):
+        next(iter(PageStream(server.url, deadline=2)))
+    assert is_one_line(caught.value)
+
+
 def test_retry_after_nothing_is_no_reason_to_hurry(monkeypatch):
     """A server that says Retry-After: 0 is not asked more often than the backoff allows."""
     monkeypatch.setattr(wire, "_backoff", tenacity.wait_fixed(0.1))
@@ -455,6 +472,7 @@ def test_size_is_used_where_offered():
         None,
         b"",
         b"[]",
+        b"[" * 200_000,
         b"{}",
         b"<h1>",
         b'{"paths": []}',

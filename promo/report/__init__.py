@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+_STORE = b"SQLite format 3"
+
+
 def write_report(db: str | Path, out: str | Path) -> Path:
     """Write the report of a store to a file, over an HTML file that is there; return its path.
 
@@ -45,10 +48,9 @@ def write_report(db: str | Path, out: str | Path) -> Path:
         page = report(reader)
     out = Path(out)
     real = Path(os.path.realpath(out))
-    is_page = real.is_file() and real.suffix in (".html", ".htm")  # no store, by a slip of the hand
-    if real.exists() and not is_page:
-        raise PromoError(f"cannot write {out}: it is there, and no .html; choose another name")
     try:
+        if real.exists() and not _is_page(real):
+            raise PromoError(f"cannot write {out}: it is there, and no .html; choose another name")
         descriptor, name = mkstemp(".part", dir=real.parent)  # as private as the store
         part = Path(name)
         try:
@@ -60,3 +62,11 @@ def write_report(db: str | Path, out: str | Path) -> Path:
     except OSError as error:
         raise PromoError(f"cannot write {out}: {error.strerror}") from error
     return out
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file may be one of ours; no store, by a slip of the hand, whatever its name."""
+    if not path.is_file() or path.suffix.lower() not in (".html", ".htm"):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_STORE)) != _STORE

@@ -16,7 +16,7 @@ from importlib.resources import files
 from math import isfinite
 
 from promo import __version__
-from promo.errors import StoreMismatch
+from promo.errors import StoreMismatch, printable
 from promo.models.looks import COLLIDER, NULL
 from promo.models.results import Coefficient
 from promo.report import tables
@@ -26,7 +26,7 @@ from promo.report.svg import DARK, LIGHT, sheet
 from promo.report.tables import number, row, table
 from promo.snapshot import Snapshot
 from promo.store import Reader
-from promo.words import of_event, printable
+from promo.words import of_event
 
 
 def report(reader: Reader) -> str:

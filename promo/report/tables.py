@@ -13,8 +13,8 @@ from math import isfinite, isnan
 from operator import attrgetter
 from typing import Any
 
+from promo.errors import printable
 from promo.models.results import Coefficient, Metric
-from promo.words import printable
 
 MOST_ROWS = 400  # of a table: what a store of ours never reaches
 

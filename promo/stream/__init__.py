@@ -34,6 +34,7 @@ from promo.stream.wire import (
 __all__ = ["CONTRACT_PAGE_SIZE", "PageStream"]
 
 _MAX_OPENAPI_BYTES = 10_000_000
+_MOST_S = 1e6  # of a time limit
 
 
 class PageStream:
@@ -102,8 +103,9 @@ class PageStream:
                 f"start_page={start_page}, start_position={start_position}, window={window}, "
                 f"size={size}: pages and positions count from 0, window and size from 1"
             )
-        if not (timeout > 0 and deadline > 0):
-            raise StreamError(f"timeout={timeout}, deadline={deadline}: expected seconds above 0")
+        if not (0 < timeout <= _MOST_S and 0 < deadline <= _MOST_S):
+            told = f"timeout={timeout}, deadline={deadline}"
+            raise StreamError(f"{told}: expected seconds, above 0 and up to {_MOST_S:g}")
         self.base_url = normal
         self.source = source or self.base_url
         self.start_page, self.start_position = start_page, start_position
@@ -181,7 +183,7 @@ class PageStream:
                 cut_after(self.timeout, line.cut),
             ):
                 answer = session.get(f"{self.base_url}/openapi.json", timeout=self.timeout)
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             late = line.is_cut or isinstance(error, requests.Timeout)
             reason = f"no answer in {self.timeout:.3g} s" if late else reason_of(error)
             raise StreamError(
@@ -194,7 +196,7 @@ class PageStream:
             offered = next(p["schema"] for p in parameters if p["name"] == "size")
             most = offered.get("maximum", self.size)
             fits = self.size <= most
-        except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError):
             return CONTRACT_PAGE_SIZE
         if not fits:
             raise StreamError(f"size={self.size}: {self.base_url} offers 1 to {most} rows a page")

@@ -17,7 +17,7 @@ import tenacity
 from urllib3.exceptions import HTTPError
 
 from promo.batch import BadPage, Page, decode_page
-from promo.errors import RequestRefused, StreamTimeout
+from promo.errors import RequestRefused, StreamTimeout, printable
 from promo.reader import Retry
 from promo.stream.direct import Answer, Broken, DirectExchange, Odd
 from promo.stream.session import cut_after, open_session, shut
@@ -31,6 +31,7 @@ RETRY_AFTER_CAP_S = 60.0
 MAX_ROW_BYTES = 4096  # a row takes about 100; more than so many on average is no page
 _MIN_LIMIT_BYTES = 65_536
 _REST_S = 1.0  # a reader that has not looked for so long is at rest
+_ASKED = "the server has asked us to wait"
 _COUNT = re.compile("[0-9]{1,18}")
 
 
@@ -201,12 +202,13 @@ class HTTPWire:
         self.cut()
 
     def _attempt(self, page: int) -> Page:
+        if self._failed is None:
+            self._rest(page)
+            self._began = time.monotonic()
         timeout = max(min(self._stream.timeout, self._left_s), 0.001)
         try:
             if self._failed is not None:
                 raise self._failed
-            self._rest(page)
-            self._began = time.monotonic()
             return self._page(self._get(page, timeout))
         finally:
             # A laptop that slept, or a process that was stopped, has not used up its time.
@@ -214,13 +216,16 @@ class HTTPWire:
             self._failed = None
 
     def _rest(self, page: int) -> None:
-        """Wait as long as the server has asked us to, of whichever page."""
+        """Wait as long as the server has asked us to, of whichever page, and there is time."""
         hold, before = self._stream.hold, self.retry
-        while left_s := hold.left_s():
-            self.retry = before or Retry(page, 1, "the server has asked us to wait", hold.until)
+        while left_s := min(hold.left_s(), self._left_s):
+            self.retry = before or Retry(page, 1, _ASKED, hold.until)
             if self._halt.wait(left_s):
                 break
+            self._left_s -= left_s
         self.retry = before
+        if not self._left_s:
+            raise _Again(_ASKED)
 
     def _get(self, page: int, timeout: float) -> requests.Response:
         self._request.url = f"{self._url}{page}"
@@ -228,7 +233,7 @@ class HTTPWire:
         self._overdue_at = self._began + timeout
         try:
             answer = self._session.send(self._request, timeout=timeout)
-        except (requests.exceptions.InvalidURL, requests.TooManyRedirects) as error:
+        except (ValueError, requests.TooManyRedirects) as error:  # where a redirect leads, too
             raise RequestRefused(f"{self._request.url}: {reason_of(error)}") from error
         except (requests.RequestException, HTTPError, OSError) as error:
             if _is_distrusted(error):
@@ -252,7 +257,7 @@ class HTTPWire:
             self._refuse(answer)
         kind = answer.headers.get("content-type", "nothing")
         if "json" not in kind.lower():
-            raise _Again(f"got {kind[:80]} where JSON was expected")
+            raise _Again(f"got {printable(kind, 80)} where JSON was expected")
         try:
             decoded = decode_page(answer.content, self._stream.page_size)
         except BadPage as error:
@@ -263,7 +268,7 @@ class HTTPWire:
         return decoded
 
     def _refuse(self, answer: Answer | requests.Response) -> NoReturn:
-        status, line = answer.status_code, f"{answer.status_code} {answer.reason}"
+        status, line = answer.status_code, f"{answer.status_code} {printable(answer.reason, 80)}"
         if is_passing(status):
             seconds = _retry_after(answer.headers.get("retry-after"))
             self._stream.hold.extend(seconds)
@@ -329,4 +334,4 @@ def reason_of(error: BaseException) -> str:
     """Say what broke at the bottom, in one line."""
     error = _bottom(error)
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text if text.isprintable() and len(text) <= 200 else repr(text[:200])
+    return printable(text, 200)

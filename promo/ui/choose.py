@@ -11,7 +11,6 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from promo.address import without_login
 from promo.begun import Begun
 from promo.dataset import Recipe
 from promo.embedded import EmbeddedAPI, ExternalAPI, Service
@@ -20,6 +19,7 @@ from promo.following import Following
 from promo.models.anytime import ALPHA
 from promo.opening import check, open_stream, stored, stores_in
 from promo.snapshot import Snapshot
+from promo.stream import PageStream
 from promo.stream.look import look
 from promo.trainer import Trainer
 from promo.ui.board import Board
@@ -221,7 +221,7 @@ class Choose:
             return self._api
         if self.source.value == _ADDRESS:
             url = self.address.value.strip().rstrip("/")
-            return ExternalAPI(url, without_login(url))
+            return ExternalAPI(url, PageStream(url).source)
         return EmbeddedAPI(self.world.value, self.rows.value, self.seed.value)
 
     def _summarise(self, trainer: Trainer | Following) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
+from promo.errors import printable
 from promo.report.contents import Quarantined, quarantined
 from promo.snapshot import Snapshot
 from promo.store import Reader
 from promo.trainer import Trainer
 from promo.ui.common import html, sheet
 from promo.ui.style import headed, table
-from promo.words import printable
 
 LINES = 8
 
