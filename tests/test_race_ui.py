@@ -94,10 +94,12 @@ def test_the_best_possible_is_the_floor_where_it_is_known(snapshots):
     floor = snapshot.metric("best-possible", "log_loss")
     assert figure.floor.y.tolist() == [floor, floor]
     assert figure._y.min < floor < figure.whole.y.min()
-    assert f"The best possible is {floor:.4f}." in text_of(figure.note.value)
+    lately = snapshot.metric("best-possible", "recent_log_loss")
+    assert figure.floor_lately.y.tolist() == [lately, lately] != [floor, floor]
+    assert f"The best possible is {floor:.4f}, lately {lately:.4f}." in text_of(figure.note.value)
     known = tuple(m for m in snapshot.metrics if m.model != "best-possible")
     figure.update(replace(snapshot, metrics=known))
-    assert figure.floor.y.tolist() == [OFF, OFF]
+    assert figure.floor.y.tolist() == figure.floor_lately.y.tolist() == [OFF, OFF]
     assert "best possible" not in text_of(figure.note.value)
 
 

@@ -32,9 +32,10 @@ from promo.models.verdict import (
     negligible_slopes,
     score,
 )
+from promo.report.figures import percent
 from promo.ui import lessons
 from promo.ui.coefficients import safe_to_stop
-from promo.ui.sandbox import compare, learned, true_story, verdict
+from promo.ui.sandbox import compare, learned, true_diagram, true_story, verdict
 from promo.ui.switch import COLLIDER, NULL
 from promo.world import WORLDS
 
@@ -471,7 +472,7 @@ def test_a_world_is_shown_beside_what_the_stories_say_of_it(name):
     figure.update(None)
     world, snapshot = WORLDS[name], learned(name, 500)
     svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", figure.truth.value)[0])
-    assert len(list(svg.iter("line"))) == len(world.arrows)
+    assert len(list(svg.iter("line"))) == (1 if name == "drift" else len(world.arrows))
     assert name in svg.findtext("title")
     for node in svg.iter("ellipse"):
         x, y, across, down = (float(node.get(name)) for name in ("cx", "cy", "rx", "ry"))
@@ -482,8 +483,9 @@ def test_a_world_is_shown_beside_what_the_stories_say_of_it(name):
     shares = {s.name: snapshot.metric("causal-stories", f"share of {s.name}") for s in stories()}
     best, said = max(shares, key=shares.get), text_of(figure.verdict.value)
     right = best == true_story(world, 500)
-    assert said.startswith("The stories have found the truth" if right else "The stories are wrong")
-    assert f"share {shares[best]:.1%}" in said
+    found = "The stories have found" if shares[best] >= 0.95 else "The true story leads"
+    assert said.startswith(found if right else "The stories are wrong")
+    assert f"share {percent(shares[best])}" in said
     for each in (best, true_story(world, 500)):
         assert each.replace("_", " ").replace("->", "→").replace("<-", "←") in said
     cards = ui.StoriesFigure()
@@ -525,14 +527,14 @@ def test_seeing_and_doing_are_drawn_and_told_as_they_are(name):
                     assert mean == pytest.approx(column.mean(), abs=0.02)
             said = text_of(figure.note.value)
             for other in {"network_ability", "competence", "promoted"} - {action}:
-                for some, how in zip(people[1:], ("seen", "done"), strict=True):
+                for some, how in zip(people, ("as they are", "seen", "done"), strict=True):
                     column = getattr(some, other)
                     if len(column):
                         mean = column.mean()
                         told = f"{mean:.0%}" if other == "promoted" else f"{mean:+.2f}"
                         assert f"{told.replace('-0.00', '+0.00')} {how}" in said
             assert f"{len(people[1].promoted):,} of 20,000 employees" in said
-            assert figure.value.disabled == (action == "promoted")
+            assert (figure.value.layout.visibility == "hidden") == (action == "promoted")
             assert figure.figure.axes[0].label == shown.replace("_", " ")
     check_arrays()
 
@@ -601,23 +603,26 @@ def test_peeking_is_drawn_up_to_the_look_chosen():
 
 
 def test_peeking_can_be_watched(clock):
-    """From the button on all looks go by in ten seconds, or as far as the slider is moved to."""
+    """From the button on all looks go by in ten seconds, with the slider, until that is taken."""
     figure = ui.PeekingFigure(streams=10, rows=1000)
     assert figure.choice == 100
     figure.watch.click()
-    assert figure.choice == 1
+    for seconds, looks in ((0, 1), (5, 50), (4, 90), (100, 100)):
+        clock[0] += seconds
+        assert figure.choice == looks
+        figure.update(None)
+        assert figure.look.value == looks
+        assert f"By row {10 * looks:,} " in text_of(figure.note.value)
+    figure.look.value = 30
+    assert figure.choice == 30, "it has come to its end"
+    figure.watch.click()
     clock[0] += 5
-    assert figure.choice == 50
-    figure.look.value = 20
-    assert figure.choice == 20
-    figure.look.value = 70
-    assert figure.choice == 50
-    clock[0] += 100
-    assert figure.choice == 70
+    figure.update(None)
+    figure.look.value = 49
+    clock[0] += 1
+    assert figure.choice == 49, "the reader has taken it"
     figure.watch.click()
     assert figure.choice == 1
-    clock[0] += 10
-    assert figure.choice == 100
 
 
 # -- publishers without a trainer --------------------------------------------------------------
@@ -727,7 +732,14 @@ def test_no_single_story_is_true_after_the_policy_has_changed():
     drift = WORLDS["drift"]
     assert true_story(drift, 50_000) == "competence - promoted"
     assert true_story(drift, 50_001) is None
-    assert verdict("drift", learned("drift", 100_000)).startswith("<b>No single story is true")
+    assert verdict("drift", learned("drift", 100_000)).startswith(
+        "<b>Two policies, and no story of both"
+    )
+    before, after = (true_diagram(drift, rows) for rows in (50_000, 50_001))
+    assert after.startswith(before), "the policy of before, and that of now beside it"
+    assert (before.count("<svg"), after.count("<svg")) == (1, 2)
+    assert "until employee 50,000" in before
+    assert "from employee 50,000" in after.removeprefix(before)
     soon = learned("drift", 51_000)
     shares = {s.name: soon.metric("causal-stories", f"share of {s.name}") for s in stories()}
     assert max(shares, key=shares.__getitem__) == "network_ability -> promoted <- competence"

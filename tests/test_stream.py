@@ -333,15 +333,15 @@ def test_the_deadline_holds_while_the_server_asks_to_wait():
 
     def later(exchange):
         if exchange.page == 0:
-            time.sleep(0.3)  # it hears of the others' wait, again and again
-        return exchange.send(b"", 429, Retry_After="0.5")
+            time.sleep(0.6)  # it comes to the others' wait, again and again
+        return exchange.send(b"", 429, Retry_After="1")
 
     with (
         served(always=later) as server,
-        at_most(4.0),
-        pytest.raises(StreamTimeout, match=r"page 0 .* within 2 s; the last one: ") as caught,
+        at_most(6.0),
+        pytest.raises(StreamTimeout, match=r"page 0 .* within 5 s; the last one: ") as caught,
     ):
-        next(iter(PageStream(server.url, deadline=2)))
+        next(iter(PageStream(server.url, deadline=5)))
     assert is_one_line(caught.value)
 
 

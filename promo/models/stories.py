@@ -74,7 +74,7 @@ def bets_on(batch: Batch, standard: Standard) -> Bets:
 
     A stream that is cut into parts cannot bet on each row by all rows before it. Each part's
     evidence is by Laplace's method instead (see `Renewable.learn_part`). In worlds like `collider`
-    that differs by a few nats in all; in a steep one bets lose hundreds more.
+    that differs by fractions of a nat in all; in a steep one bets lose hundreds more.
     """
     model, y = Renewable(_USES), batch.promoted
     x = standard.regressors(batch.network_ability, batch.competence)

@@ -57,7 +57,6 @@ _CSS = """
   justify-content: center; }
 .promo-dashboard .promo-dag { flex: 0 1 auto; width: auto; min-width: 0;
   height: max(28px, (var(--promo-plot) - 104px) / 3); }
-.promo-dashboard .promo-bar { background: var(--jp-layout-color2, #eee); }
 .promo-dashboard .promo-figure .widget-checkbox { height: 22px; line-height: 22px; }
 .promo-dashboard .promo-share { font-size: var(--promo-small); line-height: 1.35; }
 .promo-dashboard .promo-share svg { height: 12px; }

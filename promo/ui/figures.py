@@ -220,11 +220,14 @@ class LossFigure(Figure):
         fit(self._y, rows, shown, headroom=0.2)
         accuracy, auc = (snapshot.metric(self._model, name) for name in ("accuracy", "roc_auc"))
         area = f"{auc:.3f}" if np.isfinite(auc) else "not defined yet"
-        floor = f"the best possible {best[-1]:.4f}, " if len(best) else ""
+        floor = f" (the best possible {best[-1]:.4f})" if len(best) else ""
+        _, floors = _recent(known, best)
+        lowest = f" (there {floors[-1]:.4f})" if len(floors) else ""
         changes = sum(model == self._model for _, model, _ in snapshot.rate_changes)
         self.say(
-            f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats so far, "
-            f"{[*loss[-1:], *lately][-1]:.4f} in the last fortieth of the pages, {floor}accuracy "
+            f"Each row is predicted before it is learned. Log loss {loss[-1]:.4f} nats so far"
+            f"{floor}, {[*loss[-1:], *lately][-1]:.4f} in the last fortieth of the pages{lowest}, "
+            f"accuracy "
             f"{accuracy:.1%}, area under the ROC curve {area}. Learning rate "
             f"{snapshot.learning_rates[self._model]:.3g}, {_changed(changes)}."
             f"{self._told_of(others, other)}"

@@ -94,13 +94,15 @@ class PeekingFigure(Figure):
         self._seen: Peeking | None = None
         self._rows = rows
         looks = rows // self._every
-        self._looks, self._began = looks, float("-inf")
+        self._looks, self._shown = looks, looks
+        self._began: float | None = None  # when it was pressed to watch, while it is watched
         self.watch = widgets.Button(description="Watch it happen", layout={"width": "auto"})
         self.watch.on_click(self._watch)
         self.look = widgets.IntSlider(
             min=1, max=looks, value=looks, description="Looks",
             style={"description_width": "initial"}, layout=widgets.Layout(width="360px"),
         )  # fmt: skip
+        self.look.observe(self._take, "value")
         self._x, self._y = bq.LinearScale(min=0, max=rows), bq.LinearScale(min=0, max=0.55)
         scales = {"x": self._x, "y": self._y}
         self.fixed, self.anytime = (
@@ -125,13 +127,19 @@ class PeekingFigure(Figure):
         super().__init__("What peeking does", legend, marks, axes, [controls])
 
     def _watch(self, _: widgets.Button) -> None:
-        self._began, self.look.value = time.monotonic(), self._looks
+        self._began = time.monotonic()
+
+    def _take(self, change: dict[str, int]) -> None:
+        if change["new"] != self._shown:  # the reader has taken the slider
+            self._began = None
 
     @property
     def choice(self) -> int:
         """How many looks have been taken: as the slider says, while it is watched those by now."""
-        gone = min((time.monotonic() - self._began) / _WATCHED_S, 1.0)
-        return max(1, min(int(gone * self._looks), int(self.look.value)))
+        began = self._began
+        if began is None:
+            return int(self.look.value)
+        return max(1, int(min((time.monotonic() - began) / _WATCHED_S, 1.0) * self._looks))
 
     @property
     def seen(self) -> Peeking:
@@ -143,6 +151,9 @@ class PeekingFigure(Figure):
     def update(self, _: Snapshot | None) -> None:
         """Draw what had happened by the look chosen."""
         looks = self.choice
+        if self._began is not None:  # the slider goes along
+            self._shown = self.look.value = looks
+            self._began = self._began if looks < self._looks else None
         rows, fixed, anytime = (column[:looks].astype(np.float64) for column in self.seen)
         thin = np.unique(np.linspace(0, looks - 1, 250).astype(int))
         move(self.fixed, rows[thin], fixed[thin])

@@ -29,7 +29,7 @@ from promo.ui.plot import (
 from promo.ui.style import BLUE, GREEN, GREY, SKY, VERMILLION, key, row_layout
 
 YOURS, EXACT = SGDLogistic.name, RenewableLogistic().name
-_BEST = (BestPossible.name, "log_loss")
+_BEST, _BEST_LATELY = ((BestPossible.name, name) for name in ("log_loss", "recent_log_loss"))
 _METHODS = {
     "SGD": "sgd",
     "SGD, rate/√t": "sgd-inverse-scaling",
@@ -39,6 +39,7 @@ _METHODS = {
     "AdaGrad": "adagrad",
 }
 _ROOM = 0.08  # nats above a coin toss, or the exact method if that is worse, that are drawn
+_CROSSES = 0.85  # of the height: above them comes the tool bar
 _X = np.array(RATES)
 _AROUND = 1.8  # of the rates, times: the scale's room at either end
 _TICKS = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
@@ -107,12 +108,13 @@ class RaceFigure(_Raced):
             for colour, width, marker, size in
             ((BLUE, 2.5, "circle", 40), (SKY, 1.5, "square", 24))
         )  # fmt: skip
-        self.exact, self.exact_lately, self.floor, self.coin = (
+        self.exact, self.exact_lately, self.floor, self.floor_lately, self.coin = (
             bq.Lines(x=ends, y=y, scales=scales, colors=[colour], stroke_width=width,
                      line_style=style)
             for y, colour, width, style in
             ((NOWHERE, GREEN, 2, "dashed"), (NOWHERE, GREEN, 1.5, "dotted"),
-             (NOWHERE, GREY, 2, "dotted"), (np.full(2, log(2)), GREY, 1, "solid"))
+             (NOWHERE, GREY, 2, "dotted"), (NOWHERE, GREY, 1, "dotted"),
+             (np.full(2, log(2)), GREY, 1, "solid"))
         )  # fmt: skip
         self.yours = bq.Scatter(
             x=[1.0], y=[OFF], scales=scales, colors=[VERMILLION], marker="diamond",
@@ -139,13 +141,14 @@ class RaceFigure(_Raced):
             + key("yours, lately", VERMILLION, marker="diamond")
             + key("diverged", VERMILLION, marker="cross")
             + key("coin toss", GREY)
-            + key("best possible, if known", GREY, dash="2,3")
+            + key("best possible, and lately, if known", GREY, dash="2,3")
         )
         rates = axis(across, "learning rate", fmt="~g")
         rates.tick_values = _TICKS
         losses = axis(self._y, "log loss (nats)", vertical=True, fmt=".2f")
-        marks = [self.coin, self.floor, self.exact, self.exact_lately, self.lately, self.whole]
-        marks += [self.yours, self.diverged, self.best, self.name, self.fallen]
+        marks = [self.coin, self.floor, self.floor_lately, self.exact, self.exact_lately]
+        marks += [self.lately, self.whole, self.yours, self.diverged]
+        marks += [self.best, self.name, self.fallen]
         own = [] if switch else [self.switch.widget]
         super().__init__("Which learning rate wins?", legend, marks, [rates, losses], own)
 
@@ -155,30 +158,37 @@ class RaceFigure(_Raced):
         rate = snapshot.learning_rates[YOURS]
         exact, lately = (metrics[EXACT, name] for name in ("log_loss", "recent_log_loss"))
         yours, floor = metrics[YOURS, "recent_log_loss"], metrics.get(_BEST, OFF)
+        floor_lately = metrics.get(_BEST_LATELY, OFF)
         if not np.isfinite([*losses.flat, exact, lately, yours]).all():
-            losses, exact, lately, yours, floor = np.full_like(losses, OFF), OFF, OFF, OFF, OFF
+            losses, exact, lately = np.full_like(losses, OFF), OFF, OFF
+            yours, floor, floor_lately = OFF, OFF, OFF
         top = max(log(2), exact, lately) + _ROOM
         gone = losses[1] > DIVERGED
         best, at = int(np.argmin(losses[0])), float(np.clip(rate, _X[0] / _AROUND, _X[-1]))
         shown = min(yours, top)
         move(self.whole, _X, losses[0])
         move(self.lately, _X, losses[1])
-        lines = ((self.exact, exact), (self.exact_lately, lately), (self.floor, floor))
-        for line, loss in lines:
+        for line, loss in (
+            (self.exact, exact), (self.exact_lately, lately),
+            (self.floor, floor), (self.floor_lately, floor_lately),
+        ):  # fmt: skip
             move(line, line.x, np.full(2, loss))
         move(self.yours, np.array([at]), np.array([shown]))
-        move(self.diverged, _X, np.where(gone, 0.97, OFF))
+        move(self.diverged, _X, np.where(gone, _CROSSES, OFF))
+        self.name.text = ["yours" if yours <= top else f"yours ↑ {yours:.2f}"]
         move(self.name, np.array([at]), np.array([shown]))
-        move(self.fallen, _X[-1:] * 1.3, np.array([0.97 if gone.any() else OFF]))
+        move(self.fallen, _X[-1:] * 1.3, np.array([_CROSSES if gone.any() else OFF]))
         self.best.text = [f"{_X[best]:g}"]
         move(self.best, _X[[best]], losses[0, [best]])
         if exact == OFF:
             self.empty("Nothing is predicted yet.")
             return
-        levels = [level for level in (*losses.flat, exact, lately, floor, top) if level != OFF]
-        fit(self._y, np.ones(1), [np.minimum(levels, top)], 0.02)
+        levels = np.array([*losses.flat, exact, lately, floor, floor_lately, top])
+        fit(self._y, np.ones(1), [np.minimum(levels[levels != OFF], top)], 0.02)
         best_lately = int(np.argmin(losses[1]))
-        lowest = f"The best possible is {floor:.4f}. " if floor != OFF else ""
+        lowest = ""
+        if floor != OFF:
+            lowest = f"The best possible is {floor:.4f}, lately {floor_lately:.4f}. "
         fallen = ", ".join(f"{r:g}" for r in _X[gone]) or "none"
         self.say(
             f"<b>{self.switch.label}</b>, {snapshot.rows:,} rows: the best of twelve rates is "
@@ -255,10 +265,11 @@ class PathsFigure(_Raced):
         extend(self._x, max(float(rows[-1]), 1.0))
         fit(self._y, rows, [np.zeros(len(rows)), paths[best], weights[-2]], headroom=0.25)
         slow, right, fast = weights[0, -1], weights[best, -1], weights[len(_X) - 1, -1]
+        last = "diverged" if lately[-1] > DIVERGED else f"{fast:,.3f}"
         self.say(
             f"<b>{self.switch.label}</b>, {snapshot.rows:,} rows: weight of competence "
             f"{weights[-2, -1]:.3f} exactly, {right:.3f} at the best rate, {_X[best]:g}; "
-            f"{slow:.3f} at {_X[0]:g}, {fast:,.3f} at {_X[-1]:g}."
+            f"{slow:.3f} at {_X[0]:g}, {last} at {_X[-1]:g}. Yours: {weights[-1, -1]:,.3f}."
         )
 
 

@@ -42,13 +42,17 @@ _LESSONS = {
     "confounded": "The hidden gift leaves the very independencies of a collider, so the stories "
     "say with confidence that network ability leads to promotion. Nobody is promoted for it. Only "
     "doing tells: set network ability below, and promotion stays where it was.",
-    "drift": "At first only competence decides, from employee 50,000 on only network ability. Each "
-    "story is judged as if it had held all the time: a thousand rows later they say that both lead "
-    "to promotion, and that is the policy of no day.",
+    "drift": "So far only competence decides. From employee 50,000 on it is network ability alone.",
     "interaction": "Promotion needs both abilities high or both low. No straight line of either, "
     "or of both, predicts it, so the stories see no dependence at all. The regressions within the "
     "promoted and within the others do: their slopes have opposite signs.",
 }
+_TWO_POLICIES = (
+    "At first only competence decides, from employee 50,000 on only network ability. Each story is "
+    "judged as if it had held all the time: a thousand rows later they say that both lead to "
+    "promotion. That is so of an employee taken from all of them, and the policy of no day."
+)
+_SURE = 0.95  # of a share: below it, to lead is not to have found
 
 
 @lru_cache(maxsize=32)
@@ -114,9 +118,8 @@ class WorldFigure:
         """Learn the world chosen and show it."""
         world = WORLDS[self.world.value]
         snapshot = learned(world.name, self.rows.value)
-        self.truth.value = (
-            f'<div class="promo-note">{escape(world.description)}</div>{true_diagram(world)}'
-        )
+        told = f'<div class="promo-note">{escape(world.description)}</div>'
+        self.truth.value = told + true_diagram(world, snapshot.rows)
         self.verdict.value = f'<div class="promo-note">{verdict(world.name, snapshot)}</div>'
         self._stories.update(snapshot)
 
@@ -129,9 +132,10 @@ def verdict(world: str, snapshot: Snapshot) -> str:
     best = max(shares, key=lambda name: shares[name])
     says = f"share {escape(percent(shares[best]))} for <i>{escape(readable(by_name[best]))}</i>"
     if true is None:
-        return f"<b>No single story is true of these rows</b>: {says}. {_LESSONS[world]}"
+        return f"<b>Two policies, and no story of both</b>: {says}. {_TWO_POLICIES}"
     if best == true:
-        found = "The stories have found the truth"
+        sure = shares[best] >= _SURE
+        found = "The stories have found the truth" if sure else "The true story leads"
     else:
         found = "The stories are wrong here, or not there yet"
     return (
@@ -151,8 +155,18 @@ def true_story(world: World, rows: int) -> str | None:
     return story_of(check_acyclic(a for a in world.arrows if "hidden" not in a)).name
 
 
-def true_diagram(world: World) -> str:
-    """Return a world's causal diagram as SVG, a hidden cause included."""
+def true_diagram(world: World, rows: int) -> str:
+    """Return the causal diagram of a world's first `rows` employees as SVG, hidden cause included.
+
+    Where they have seen two policies there are two diagrams, one beside the other.
+    """
+    title = f"The truth in world {world.name}"
+    if world.name == "drift":
+        policies = [("until", "competence"), ("from", "network ability")]
+        return "".join(
+            causal_diagram(f"{title}, {when} employee {DRIFT_ROW:,}", [(cause, "promoted")])
+            for when, cause in policies[: 1 + (rows > DRIFT_ROW)]
+        )
     places = None  # the usual ones
     if any("hidden" in arrow for arrow in world.arrows):
         places = {
@@ -162,7 +176,7 @@ def true_diagram(world: World) -> str:
             "promoted": (280.0, 136.0),
         }
     arrows = sorted((a.replace("_", " "), b.replace("_", " ")) for a, b in world.arrows)
-    return causal_diagram(f"The truth in world {world.name}", arrows, places)
+    return causal_diagram(title, arrows, places)
 
 
 _ACTIONS = ("promoted", "network_ability", "competence")
@@ -171,7 +185,7 @@ _ACTIONS = ("promoted", "network_ability", "competence")
 class DoFigure(Figure):
     """Seeing is not doing: an ability among those seen with a value, and when all are given it."""
 
-    def __init__(self, rows: int = 50_000) -> None:
+    def __init__(self, rows: int = 100_000) -> None:
         self._count = rows
         self.world = _choose_world()
         self.action = widgets.Dropdown(
@@ -211,7 +225,7 @@ class DoFigure(Figure):
         """Draw the three distributions, and say all means."""
         world, action = WORLDS[self.world.value], self.action.value
         value = 1.0 if action == "promoted" else self.value.value
-        self.value.disabled = action == "promoted"
+        self.value.layout.visibility = "hidden" if action == "promoted" else "visible"
         as_is, seen, done = compare(world, action, value, self._count)
         shown = "competence" if action == "network_ability" else "network_ability"
         self._across.label = shown.replace("_", " ")
@@ -224,7 +238,8 @@ class DoFigure(Figure):
         name = action.replace("_", " ")
         what = "promoted" if action == "promoted" else f"{name} {value:+.1f}"
         means = "; ".join(
-            f"{other.replace('_', ' ')} {_mean(seen, other)} seen, {_mean(done, other)} done"
+            f"{other.replace('_', ' ')} {_mean(as_is, other)} as they are, {_mean(seen, other)} "
+            f"seen, {_mean(done, other)} done"
             for other in Employees._fields
             if other != action
         )

@@ -161,7 +161,7 @@ def _found(r: Coefficient, is_implied: bool) -> str:
         so = (
             f'<b class="failed">fails by {abs(r.estimate):.3f}</b>'
             if gone
-            else f"holds within {far:.3f}"
+            else f"none beyond {far:.3f}"
         )
     else:
         so = "dependent, as it allows" if gone else "none seen"

@@ -99,7 +99,7 @@ CSS = """
 [data-jp-theme-light="false"] .promo select { appearance: auto; background-image: none; }
 .promo .widget-toggle-buttons { flex-wrap: wrap; height: auto; }
 .promo .promo-workers td, .promo .promo-workers th { padding: 2px 10px; }
-.promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color3, #e0e0e0); }
+.promo-bar { height: 8px; border-radius: 2px; background: var(--jp-layout-color2, #eee); }
 .promo-bar div { height: 100%; border-radius: 2px; background: #0072B2; }
 .promo td .failed { color: #c2410c; }
 .promo table.promo-list :is(th, td) { text-align: left; vertical-align: top; padding-right: 10px; }

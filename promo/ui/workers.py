@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # Dask is an extra
     from promo.scale import ScaledTrainer, WorkerFacts
 
 _TITLE = "Who works?"
-_HEAD = ("worker", "pages", "pages/s", "retries", "deaths")
+_HEAD = ("worker", "pages", "pages/s, newest chunk", "retries", "deaths")
 
 
 class WorkersTable:
@@ -56,10 +56,11 @@ class WorkersTable:
         died = {0: "Nobody died.", 1: "One death: its pages were done again."}.get(
             deaths, f"{deaths:,} deaths: their pages were done again."
         )
+        by = f"{_counted(len(workers), 'worker')} learned {_counted(pages, 'page')}"
         self.note.value = (
-            f'<div class="promo-note">Since this was opened {_counted(len(workers), "worker")} '
-            f"learned {_counted(pages, 'page')}; the driver learns the first rows itself, which "
-            f"set the scale. {died} Every page is committed once.</div>"
+            f'<div class="promo-note">Since this was opened, before Start over too, {by}; the '
+            f"driver learns the first rows itself, which set the scale. {died} In a store every "
+            "page is committed once.</div>"
         )
 
 
