@@ -146,6 +146,21 @@ def test_the_readers_runner_follows_the_slider(api, tmp_path):
     check_arrays()
 
 
+def test_a_runner_of_yours_that_is_off_the_scale_says_so(snapshots):
+    """Its diamond stands at the edge, with the loss that it has; beside the left edge is room."""
+    snapshot, figure = snapshots[-1], ui.RaceFigure()
+    for rate, align in ((RATES[0], "start"), (RATES[-1], "middle")):
+        thrown = [
+            m._replace(value=3.49) if m[:2] == (YOURS, "recent_log_loss") else m
+            for m in snapshot.metrics
+        ]
+        figure.update(replace(snapshot, metrics=tuple(thrown), learning_rates={YOURS: rate}))
+        assert figure.yours.y[0] < 1
+        assert (figure.name.text[0], figure.name.align) == ("yours ↑ 3.49", align)
+    figure.update(snapshot)
+    assert figure.name.text[0] == "yours"
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_paths_are_the_coefficients(snapshots, method):
     """Twelve paths, the best one and the exact one end where the coefficients are."""
@@ -165,6 +180,9 @@ def test_the_paths_are_the_coefficients(snapshots, method):
     assert len(set(figure.all.colors[: best + 1]) | set(figure.all.colors[best + 1 :])) <= 2
     said = text_of(figure.note.value)
     assert f"{exact:.3f} exactly, {ends[best]:.3f} at the best rate, {RATES[best]:g}" in said
+    thrown = curve(snapshot, method, "recent_log_loss")[-1] > DIVERGED
+    last = "diverged" if thrown else f"{ends[-1]:,.3f}"
+    assert said.endswith(f"{last} at {RATES[-1]:g}. Yours: {figure.yours.y[-1]:,.3f}.")
     assert figure._y.min < exact < figure._y.max
 
 

@@ -176,6 +176,7 @@ class RaceFigure(_Raced):
         move(self.yours, np.array([at]), np.array([shown]))
         move(self.diverged, _X, np.where(gone, _CROSSES, OFF))
         self.name.text = ["yours" if yours <= top else f"yours ↑ {yours:.2f}"]
+        self.name.align = "start" if at <= _X[1] else "middle"  # not over the edge
         move(self.name, np.array([at]), np.array([shown]))
         move(self.fallen, _X[-1:] * 1.3, np.array([_CROSSES if gone.any() else OFF]))
         self.best.text = [f"{_X[best]:g}"]

@@ -164,7 +164,8 @@ def true_diagram(world: World, rows: int) -> str:
     if world.name == "drift":
         policies = [("until", "competence"), ("from", "network ability")]
         return "".join(
-            causal_diagram(f"{title}, {when} employee {DRIFT_ROW:,}", [(cause, "promoted")])
+            f'<div class="promo-policy">{when} employee {DRIFT_ROW:,}'
+            f"{causal_diagram(f'{title}, {when} then', [(cause, 'promoted')])}</div>"
             for when, cause in policies[: 1 + (rows > DRIFT_ROW)]
         )
     places = None  # the usual ones

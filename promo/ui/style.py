@@ -90,6 +90,8 @@ CSS = """
 .promo-line svg { vertical-align: -2px; margin-right: 4px; }
 .promo-line b { min-width: 4em; text-align: right; }
 .promo-choose .promo-note { min-height: 0; }
+.promo-policy { display: inline-grid; font-size: var(--promo-note);
+  color: var(--jp-ui-font-color2, #555); }
 .promo-form .widget-gridbox { grid-template-columns: repeat(3, max-content 1fr) !important; }
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
