@@ -141,6 +141,13 @@ def page_of(tab):
     return int(re.search(r"page ([\d,]+)", status(tab))[1].replace(",", ""))
 
 
+def is_still(view):
+    """Tell whether it is where it was a fifth of a second ago."""
+    before = view.bounding_box()
+    view.page.wait_for_timeout(200)
+    return view.bounding_box() == before
+
+
 def press(tab, text):
     tab.get_by_role("button", name=text, exact=True).click()
 

@@ -15,6 +15,7 @@ from tabs import (
     LINES,
     cells_of,
     is_offered,
+    is_still,
     menu,
     opened,
     page_of,
@@ -395,13 +396,6 @@ def view(tab, title):
     named = f".promo:has(> .widget-html .promo-title:text-is('{title}'))"
     show(tab, named)
     return tab.locator(named).first
-
-
-def is_still(view):
-    """Tell whether it is where it was a fifth of a second ago."""
-    before = view.bounding_box()
-    view.page.wait_for_timeout(200)
-    return view.bounding_box() == before
 
 
 def note(view):

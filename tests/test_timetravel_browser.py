@@ -8,6 +8,7 @@ from launched import running_lab, write_notebook
 from tabs import (
     CLIPPED,
     LINES,
+    is_still,
     opened,
     page_of,
     play,
@@ -137,7 +138,9 @@ def test_by_the_keyboard_and_by_play(board):
     for _ in range(12):
         board.keyboard.press("ArrowLeft")
     wait_for(lambda: page_shown(board) == page_of(board) - 13)
-    board.locator(".jupyter-widgets.widget-play button").first.click()
+    plays = board.locator(".jupyter-widgets.widget-play button").first
+    wait_for(lambda: is_still(plays))  # or else a press may miss it on a busy machine
+    plays.click()
     wait_for(lambda: page_shown(board) is None)
     wait_for(lambda: handle(board).get_attribute("aria-valuetext") == "live")
     board.keyboard.press("Shift+Tab")  # from Play to the slider

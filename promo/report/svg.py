@@ -249,14 +249,18 @@ def ticks(low: float, high: float) -> list[tuple[float, str]]:
     [(0.55, '0.55'), (0.6, '0.60'), (0.65, '0.65'), (0.7, '0.70')]
     >>> [text for _, text in ticks(0, 12_000)]
     ['0', '2,000', '4,000', '6,000', '8,000', '10,000', '12,000']
+    >>> ticks(0, 3e15)[1]
+    (500000000000000.0, '5e+14')
     """
     rough = (high - low) / 6
     power = 10.0 ** floor(log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * (1 - 1e-9))
     decimals = max(0, -floor(log10(step) + 1e-9))
-    million, unit = (1e6, "M") if step >= 1e6 else (1.0, "")
     counts = range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
     values = [round(count * step, decimals) for count in counts]
+    if step >= 1e9:
+        return [(value, f"{value:.3g}") for value in values]
+    million, unit = (1e6, "M") if step >= 1e6 else (1.0, "")
     return [(value, f"{value / million:,.{decimals}f}{unit if value else ''}") for value in values]
 
 
