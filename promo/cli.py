@@ -172,12 +172,7 @@ def _add_api(command: argparse.ArgumentParser) -> None:
 
 def _add_page(command: argparse.ArgumentParser, port: int) -> None:
     command.add_argument("--port", type=_port, default=port)
-    command.add_argument(
-        "--host",
-        type=options.host,
-        default="127.0.0.1",
-        help="to listen on",
-    )
+    command.add_argument("--host", type=options.host, default="127.0.0.1", help="to listen on")
     command.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
@@ -232,8 +227,8 @@ def _port(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parser().parse_args(argv)
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names
+    if hasattr(sys.stdout, "reconfigure"):  # not if it is closed, or a notebook's
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files
     try:
         return int(arguments.run(arguments))
     except PromoError as error:

@@ -163,11 +163,12 @@ def true_diagram(world: World, rows: int) -> str:
     title = f"The truth in world {world.name}"
     if world.name == "drift":
         policies = [("until", "competence"), ("from", "network ability")]
-        return "".join(
-            f'<div class="promo-policy">{when} employee {DRIFT_ROW:,}'
-            f"{causal_diagram(f'{title}, {when} then', [(cause, 'promoted')])}</div>"
-            for when, cause in policies[: 1 + (rows > DRIFT_ROW)]
-        )
+        parts = []
+        for when, cause in policies[: 1 + (rows > DRIFT_ROW)]:
+            told = f"{when} employee {DRIFT_ROW:,}"
+            drawn = causal_diagram(f"{title}, {told}", [(cause, "promoted")])
+            parts.append(f'<div class="promo-policy">{told}{drawn}</div>')
+        return "".join(parts)
     places = None  # the usual ones
     if any("hidden" in arrow for arrow in world.arrows):
         places = {
