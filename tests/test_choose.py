@@ -96,8 +96,11 @@ def test_another_world_models_and_store(form):
     first = form.trainer
     children = {*psutil.Process().children()}
     form.fold.value = True
+    wait_for(lambda: "Store" in fields(form))
     form.source.value, form.world.value, form.rows.value = "a made-up world", "chain", 300
-    form.store.value, form.name.value, form.alpha.value = "", "my chain", 0.1
+    form.store.value = ""
+    wait_for(lambda: not form.alpha.disabled and "New file" in fields(form))  # as a reader does
+    form.name.value, form.alpha.value = "my chain", 0.1
     for name, box in form.experts.boxes.items():
         box.value = name in ("sgd-logistic", "base-rate")
     form.open.click()
