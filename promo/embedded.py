@@ -123,9 +123,16 @@ def api_from_environment(
 ) -> Service:
     """Return the service that `PROMO_API_URL` names, or else start one.
 
-    Its identity for stores is its URL without a login; or what follows that and a space in
-    `PROMO_API_SOURCE`, which so says nothing of another service that is named later.
+    Its identity for stores is its URL without a login, as requests writes it; or what follows that
+    URL and a space in `PROMO_API_SOURCE`, which so says nothing of one that is named later.
     The parameters are those of `EmbeddedAPI`, of no effect on a service that already runs.
+
+    Raises
+    ------
+    StreamError
+        `PROMO_API_URL` is no address.
+    ServiceError
+        Our own API did not start.
     """
     url = os.environ.get("PROMO_API_URL", "").rstrip("/")
     if url:

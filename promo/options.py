@@ -24,6 +24,13 @@ def service(url: str | None, store: Path | None = None) -> Service:
     """Return what to read: what the address names, or the environment, or else an API of our own.
 
     That is of the world that the store was begun with, if it is there and of one of ours.
+
+    Raises
+    ------
+    StreamError
+        The address is none.
+    ServiceError
+        Our own API did not start.
     """
     from promo.dataset import Recipe
     from promo.embedded import ExternalAPI, api_from_environment
@@ -148,7 +155,7 @@ def address(text: str) -> str:
 
 
 def host(text: str) -> str:
-    """Return what to listen on: no empty text, as of a variable not set, which is all there is."""
+    """Return an address to listen on: not an empty one, which would be every address there is."""
     if not text.strip():
         raise argparse.ArgumentTypeError("expected an address, as 127.0.0.1")
     return text

@@ -153,7 +153,8 @@ class PeekingFigure(Figure):
         looks = self.choice
         if self._began is not None:  # the slider goes along
             self._shown = self.look.value = looks
-            self._began = self._began if looks < self._looks else None
+            if looks == self._looks:
+                self._began = None
         rows, fixed, anytime = (column[:looks].astype(np.float64) for column in self.seen)
         thin = np.unique(np.linspace(0, looks - 1, 250).astype(int))
         move(self.fixed, rows[thin], fixed[thin])
