@@ -40,8 +40,8 @@ class Method(NamedTuple):
 
     From the gradient g: m = keep·m + take·g and v = keep_square·v + take_square·g². The step is
     rate·m / (√(v + floor) + nudge), and the rate of step t is rate / (start + t)^power, where
-    start is 1, or if `decays` as fast as 1/t Bottou's rate^0.75. The intercept learns by plain
-    descent at the same rate, as river has it.
+    start is 1, or Bottou's rate^0.75 where `power` is 1. The intercept learns by plain descent at
+    the same rate, as river has it.
     """
 
     keep: float = 0.0
