@@ -109,7 +109,7 @@ class Line:
 
     def record(self, kind: str, **detail: object) -> None:
         """Write an event with the rows learned before it."""
-        self.store.record(kind, {"rows": self.memory.rows, **detail})
+        self.store.record(kind, {**detail, "rows": self.memory.rows})
 
     def unlearned(self) -> tuple[Model, ...]:
         """Return copies of the models, as they were before they learned anything."""

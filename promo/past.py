@@ -145,12 +145,14 @@ class Past:
     def _rows(self, moment: _Moment) -> Iterator[Batch]:
         """Yield all rows up to a moment, as long as nobody turns to another."""
         with Reader(self._reader.path) as reader:
-            if reader.rows < moment.rows:
-                raise _Gone
-            for batch in reader.batches(until=moment.rows):
-                if moment is not self._moment:
+            try:
+                for batch in reader.batches(until=moment.rows):
+                    if moment is not self._moment:
+                        raise _Gone
+                    yield batch
+            finally:
+                if reader.rows < moment.rows:  # started over
                     raise _Gone
-                yield batch
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""

@@ -6,7 +6,6 @@ What others see is a `Snapshot` of a committed page, never a model; errors lead 
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -155,12 +154,11 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            JSON cannot hold the detail.
+            JSON cannot hold the detail, or not in a megabyte; the kind is no name for an event.
         StoreError
             It could not be written; it will be, with the next that can.
         """
-        json.dumps(detail)  # what cannot be written must not reach the thread
-        self._wishes.notes.append((kind, detail))
+        self._wishes.note(kind, detail)
         self._wish(self._write_notes)
 
     def ask(self, question: Callable[[Sequence[Model]], _T]) -> Future[_T]:

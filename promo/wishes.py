@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from promo.line import Line
 from promo.models.results import Model
 
+_MOST = 1_000_000  # bytes of an event: a store takes more, a reader of it hardly
 Question = Callable[[Sequence[Model]], Any]
 
 
@@ -29,6 +31,20 @@ class Wishes:
         self.rates: dict[str, float] = {}
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.questions: list[tuple[Question, Future[Any]]] = []
+
+    def note(self, kind: str, detail: dict[str, Any]) -> None:
+        """Have an event written; what cannot be must not reach whoever writes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            JSON cannot hold the detail, or not in a megabyte; the kind is no printable name, or one
+            that the store reads as more than words.
+        """
+        size = len(json.dumps(detail, allow_nan=False))
+        if size > _MOST or kind == "learning_rate" or not (kind and kind.isprintable()):
+            raise ValueError(f"no event {kind[:40]!r} of {size:,} bytes can be noted")
+        self.notes.append((kind, detail))
 
     def change_rates(self, line: Line) -> bool:
         """Set the new rates; say whether there were any. What cannot be written stays."""

@@ -17,7 +17,7 @@ from promo.fork import fork
 from promo.line import Line
 from promo.models.default import EXPERTS, FULL, MIXTURE, USUAL, default_models
 from promo.models.sgd import SGDLogistic
-from promo.store import Store, writer
+from promo.store import Store, clock
 from strace import DEADLINE_S, child, context, tracing
 from tables import dump
 
@@ -195,13 +195,31 @@ def test_a_clock_that_is_put_back_takes_no_event_away(names, tmp_path, monkeypat
         for each in pages[:10]:
             line.learn(each)
         line.change_rate(RATE, 0.9)
-        monkeypatch.setattr(writer.time, "time_ns", lambda: 10**18)
+        monkeypatch.setattr(clock.time, "time_ns", lambda: 10**18)
         line.learn(pages[10])
     models, settings = default_models(names, SOURCE)
     path = forked(tmp_path / "a.db", 10, tmp_path / "b.db", models=models, settings=settings)
     with Store.read_only(tmp_path / "a.db") as old, Store.read_only(path) as new:
         assert [event.page for event in new.events("learning_rate")] == [10]
         assert new.states[RATE] == old.states[RATE]
+
+
+def test_a_clock_that_is_put_back_brings_no_later_event_into_the_past(tmp_path, monkeypatch):
+    """What came after a short last page has its number as well, and by this clock an earlier time.
+
+    What the page brought itself has no number of rows but its own, and stays.
+    """
+    pages = pages_of(employees(120))
+    store, line = opened(tmp_path / "a.db")
+    with store:
+        for each in [*pages[:4], pages[4].head(5)]:
+            line.learn(each)
+        store._insert_event(4, "conflict", {"id": 1}, store._committed_at)
+        monkeypatch.setattr(clock.time, "time_ns", lambda: 10**18)
+        line.record("story")
+        line.record("mine", rows=1)
+        with Store.read_only(tmp_path / "a.db") as reader, reader.as_of(4):
+            assert [event.kind for event in reader.events()] == ["conflict"]
 
 
 def test_other_models_learn_a_page_that_has_grown_in_its_parts(tmp_path):

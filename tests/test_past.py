@@ -177,6 +177,26 @@ def test_a_question_is_given_up_when_the_page_is_turned(tmp_path):
     store.close()
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_question_is_given_up_when_the_run_is_started_over(tmp_path, when):
+    """Its rows are gone: models that are shown them again have nothing to say."""
+    store, _ = learned(tmp_path / "a.db", pages_of(employees(2000), 1000), size=1000)
+    past, slow = Past(store.path, models()), Slow()
+    past._asked = (*past._asked, slow)
+    past.turn_to(1)
+    if when == "before":
+        store.clear()
+    first = past.ask(chances)
+    if when == "meanwhile":
+        slow.relearning.wait(5)
+        store.clear()
+    slow.go_on.set()
+    with pytest.raises(CancelledError):
+        first.result(5)
+    past.close()
+    store.close()
+
+
 def test_a_question_about_the_past_can_be_cancelled(tmp_path, monkeypatch):
     """Its thread ends without a word, and the next question is answered."""
     store, _ = learned(tmp_path / "a.db", pages_of(employees(2000), 1000), size=1000)

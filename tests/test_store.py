@@ -27,6 +27,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import promo
 from pages import bad, batch, cuts, employees, pages_of, split
 from promo.batch import decode_page
 from promo.cli import main
@@ -540,6 +541,127 @@ def test_a_second_writer_in_this_process_is_refused_too(store, path):
     store.close()
     store.close()
     Store(path, **IDENTITY).close()
+
+
+COMES_AND_GOES = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute(sys.argv[2]))"
+
+
+def come_and_go(path, ask="SELECT count(*), max(page) FROM page"):
+    """Read a store in another process, with leave to write, and leave it; return what it saw."""
+    command = [sys.executable, "-c", COMES_AND_GOES, path, ask]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("again", ["a cell runs again", "after an error"])
+@pytest.mark.parametrize("others", [Store.read_only, sqlite3.connect])
+def test_who_reads_and_leaves_takes_no_log_along(path, others, again):
+    """Although a reader of this process is open: its locks are all that keeps the log in place.
+
+    A file that is opened and closed beside SQLite takes them away, and the log is deleted by the
+    next program that comes by, while it is written to.
+    """
+    store = Store(path, **IDENTITY)
+    commit(store, page_of(0))
+    if again == "a cell runs again":
+        store.close()
+    with closing(others(path)) as reader:
+        reader.execute(
+            "SELECT 1 FROM page"
+        ).fetchall() if others is sqlite3.connect else reader.page
+        if again == "a cell runs again":
+            store = Store(path, **IDENTITY)
+        else:
+            store.reopen()
+        commit(store, page_of(1))
+        log = Path(f"{path}-wal").stat().st_ino
+        assert come_and_go(path) == "(2, 1)"
+        assert Path(f"{path}-wal").stat().st_ino == log
+        commit(store, page_of(2))
+        assert come_and_go(path) == "(3, 2)"
+    store.close()
+    assert come_and_go(path, "PRAGMA integrity_check") == "('ok',)"
+
+
+@pytest.mark.parametrize("gone", [("",), ("-wal",), ("", "-wal")])
+def test_a_store_that_is_moved_while_it_is_open_is_missed(store, path, gone):
+    """The next page is an error, not lost; nothing is made in its place; put back, it goes on."""
+    commit(store, page_of(0))
+    for end in gone:
+        Path(f"{path}{end}").rename(f"{path}.moved{end}")
+    for use in (lambda: commit(store, page_of(1)), store.clear):
+        with pytest.raises(StoreError, match="moved, deleted or replaced while it was open"):
+            use()
+    if "" in gone:
+        with pytest.raises(StoreError, match="moved or deleted while it was open: put it back"):
+            store.reopen()
+        assert not path.exists()
+    for end in gone:
+        if Path(f"{path}.moved{end}").exists():  # a connection that is closed deletes its log
+            Path(f"{path}.moved{end}").rename(f"{path}{end}")
+    store.reopen()
+    commit(store, page_of(1))
+    store.close()
+    assert come_and_go(path) == "(2, 1)"
+
+
+def test_a_store_that_is_replaced_while_it_is_open_is_missed(store, path, tmp_path):
+    """A copy is no worse than the file, but what is written to the file would not be in it."""
+    commit(store, page_of(0))
+    store.query("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copyfile(path, tmp_path / "copy.db")
+    (tmp_path / "copy.db").replace(path)
+    with pytest.raises(StoreError, match="replaced"):
+        commit(store, page_of(1))
+    store.reopen()
+    commit(store, page_of(1))
+    assert store.page == 1
+
+
+def test_readers_leave_no_large_log_behind(store, path):
+    """What grew while one stayed in a transaction is cut, at the latest as the store is closed."""
+    commit(store, page_of(0))
+    with Store.read_only(path) as reader:
+        with reader.at_one_commit():
+            assert reader.page == 0
+            for page in range(1, 300):
+                commit(store, page_of(page), made_up(page, f'["{"x" * 300_000}"]'))
+            grown = Path(f"{path}-wal").stat().st_size
+            assert grown > 70e6
+        for page in range(300, 400):
+            commit(store, page_of(page), made_up(page, f'["{"x" * 300_000}"]'))
+        assert Path(f"{path}-wal").stat().st_size < 70e6
+        store.close()
+        assert Path(f"{path}-wal").stat().st_size == 0
+        assert reader.page == 399
+
+
+def test_rows_that_go_while_they_are_read_are_missed(store, path):
+    """Another process may start over meanwhile; fewer rows are not passed off as all."""
+    for page in range(30):
+        commit(store, page_of(page))
+    with Store.read_only(path) as reader:
+        batches = reader.batches()
+        assert len(next(batches).ids) == 100
+        store.clear()
+        with pytest.raises(StoreError, match="rows 101 to 200 are not there now"):
+            next(batches)
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal", ".lock"])
+def test_a_store_does_not_take_the_name_of_what_lies_beside_another(tmp_path, end):
+    """Else the other could not be opened any more."""
+    with pytest.raises(StoreError, match="choose another name"):
+        Store(tmp_path / f"a.db{end}", **IDENTITY)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_started_over_it_says_who_began_it(store):
+    """The version and the time are those of the new beginning."""
+    store.query("UPDATE stream SET promo_version = '0.0.1', created_at = '2001-01-01'")
+    store.clear()
+    [[version, created]] = store.query("SELECT promo_version, created_at FROM stream")
+    assert version == promo.__version__
+    assert created > "2026"
 
 
 def test_a_closed_store_stays_closed(store, path):

@@ -93,6 +93,21 @@ def test_the_hand_moves_on_while_a_page_is_read(page, monkeypatch):
         wait_for(lambda told=told: told in status(page), deadline_s=5)
 
 
+def test_while_a_page_is_read_the_one_before_is_shown(page, monkeypatch):
+    """Who asks meanwhile which page that is, as Fork does, is not told that it is the newest."""
+    travel, told = page["travel"], []
+    turn_to = travel._turn_to
+
+    def turn(number, live):
+        told.append((travel.page, travel.notice))
+        return turn_to(number, live)
+
+    go_to(page, 20)
+    monkeypatch.setattr(travel, "_turn_to", turn)
+    go_to(page, 30)
+    assert told == [(20, "the figures show page 20 (counted from 0)")]
+
+
 def shown(page):
     """Return what the reader sees of numbers: the sentence, the table, what the models say."""
     texts = page["loss"].note.value, page["table"].table.value, page["what_if"].table.value

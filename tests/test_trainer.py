@@ -548,6 +548,35 @@ def test_a_note_that_json_cannot_hold_is_refused_at_once(trainer):
     assert notes(trainer) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "detail"),
+    [
+        ("", {}),
+        ("\ud800", {}),
+        ("two\nlines", {}),
+        ("learning_rate", {"to": 1}),  # which is read as more than words
+        ("mine", {"number": float("nan")}),
+        ("mine", {"text": "x" * 1_000_001}),
+    ],
+)
+def test_a_note_that_no_store_can_hold_is_refused_at_once(trainer, kind, detail):
+    """Pages are learned after it as before it, and the file can be read and gone on with."""
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"can be noted|JSON"):
+            trainer.note(kind, **detail)
+        trainer.run(2)
+    assert notes(trainer) == []
+    trainer.store.query("SELECT json_extract(detail, '$.rows') FROM event")
+
+
+def test_a_note_tells_how_many_rows_had_been_seen(trainer):
+    """By that, and not by what it says itself, it is told from what came later."""
+    trainer.run(2)
+    trainer.note("mine", rows=7, number=1)
+    [event] = trainer.store.events("mine")
+    assert event.detail == {"number": 1, "rows": 20}
+
+
 def test_a_note_that_could_not_be_written_is_written_later(make):
     """On a full disk it raises and waits; the file opened anew, it is there, once."""
     trainer = make()

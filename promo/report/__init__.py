@@ -68,5 +68,7 @@ def _is_page(path: Path) -> bool:
     """Whether a file may be one of ours; no store, by a slip of the hand, whatever its name."""
     if not path.is_file() or path.suffix.lower() not in (".html", ".htm"):
         return False
+    if path.with_name(f"{path.name}-wal").exists():  # a store that is open: see store.making
+        return False
     with path.open("rb") as file:
         return file.read(len(_STORE)) != _STORE

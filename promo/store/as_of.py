@@ -14,7 +14,8 @@ from promo.errors import StoreError
 
 # An event that the trainer notes has the number of the page after it; so one of this very page
 # came before it. Unless the page is short: what came after it has its number as well, and had seen
-# all of its rows. An event tells how many it had seen, which holds also where a clock was put back.
+# all of its rows. An event tells how many it had seen, which holds also where a clock was put back;
+# what the page itself brought has its very time.
 _VIEWS = """
     CREATE TEMP VIEW data AS SELECT rowid, * FROM main.data WHERE rowid <= {rows};
     CREATE TEMP VIEW page AS SELECT * FROM main.page WHERE page <= {page};
@@ -23,8 +24,9 @@ _VIEWS = """
     CREATE TEMP VIEW checkpoint AS SELECT rowid, * FROM main.checkpoint WHERE page <= {page};
     CREATE TEMP VIEW quarantine AS SELECT * FROM main.quarantine WHERE page <= {page};
     CREATE TEMP VIEW event AS SELECT * FROM main.event WHERE page < {page} OR page = {page}
-        AND (at <= (SELECT committed_at FROM main.page WHERE page = {page})
-            OR json_valid(detail) AND json_extract(detail, '$.rows') < {rows});
+        AND (at = (SELECT committed_at FROM main.page WHERE page = {page}) OR coalesce(
+            CASE WHEN json_valid(detail) THEN json_extract(detail, '$.rows') < {rows} END,
+            at < (SELECT committed_at FROM main.page WHERE page = {page})));
     CREATE TEMP TABLE model (name, page, rows, state, updated_at)
 """
 _MODEL = """

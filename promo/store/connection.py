@@ -47,10 +47,12 @@ def check_files(path: Path) -> None:
         The file, or what a link leads to, is a folder, a device, a pipe or the like, or has a
         second name; what lies beside it leads elsewhere, so that writing the store would write
         there; or beside it lies a rollback journal, which none of ours has: SQLite would do as it
-        says, even delete a file that it names.
+        says, even delete a file that it names. Its name is one for what lies beside another.
     """
     with explained(path):
         real = Path(os.path.realpath(path))
+        if real.name.endswith(_BESIDE):
+            raise StoreError(f"{path} is named as what lies beside a store; choose another name")
         if real.is_dir():
             raise StoreError(f"cannot open {path}: it is a folder; name a file in it")
         if real.exists() and not real.is_file():
@@ -68,6 +70,18 @@ def check_files(path: Path) -> None:
                     raise StoreError(f"{beside} is no file but leads elsewhere; remove it")
                 if end == "-journal" and found.st_size:
                     raise StoreError(f"{beside} is of no store of promo; remove it")
+
+
+def which_files(path: str) -> list[tuple[int, int]] | None:
+    """Return which files store and log are by name, None if there are not both.
+
+    They are not opened for it: see `promo.store.making.make`.
+    """
+    try:
+        found = [os.stat(f"{path}{end}") for end in ("", "-wal")]
+    except FileNotFoundError:
+        return None
+    return [(each.st_dev, each.st_ino) for each in found]
 
 
 def check_no_log(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -17,7 +18,11 @@ from promo.store.reader import APPLICATION_ID, SCHEMA_VERSION
 
 
 def make(path: Path, about: Mapping[str, Any]) -> None:
-    """Make the file if there is none, under another name first.
+    """Make the file if there is none, under another name first; one that is there is not opened.
+
+    For who closes any descriptor of a file drops all locks that the process holds on it (POSIX),
+    those of SQLite's other connections to it as well, and SQLite does not notice: the next program
+    that comes by would take itself for the last one, and delete the log while it is written to.
 
     Killed while it makes a file in place, SQLite leaves a journal that only a writer can undo;
     readers would be refused. Renamed when it is whole, a store never has such a journal.
@@ -33,11 +38,16 @@ def make(path: Path, about: Mapping[str, Any]) -> None:
     ------
     StoreError
         The log of another store lies there.
+    OSError
+        The file may not be read and written.
     """
-    if not path.exists() or not path.stat().st_size:
-        check_no_log(path)
+    if path.exists() and path.stat().st_size:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    check_no_log(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # private from the start
-    if path.stat().st_size or path.with_name(f"{path.name}-journal").exists():
+    if path.with_name(f"{path.name}-journal").exists():
         return
     new = path.with_name(f"{path.name}.new")
     for end in ("", "-journal", "-wal", "-shm"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -273,11 +274,14 @@ class Reader:
     def batches(self, *, until: int | None = None) -> Iterator[Batch]:
         """Yield all rows in order of arrival, 100 at a time; pages are not told apart.
 
-        `until` is how many in all, if not all there are.
+        `until` is how many in all, if not all there are. StoreError if they go meanwhile.
         """
         end = self.rows if until is None else min(until, self.rows)
         for first in range(0, end, _AT_ONCE):  # as rowid has no gaps
-            found = self.data("rowid > ? AND rowid <= ?", first, min(first + _AT_ONCE, end))
+            last = min(first + _AT_ONCE, end)
+            found = self.data("rowid > ? AND rowid <= ?", first, last)
+            if len(found) != last - first:
+                raise StoreError(f"{self.path}: rows {first + 1:,} to {last:,} are not there now")
             _, ids, *columns = zip(*found, strict=True)
             yield Batch.of(*columns, ids=ids)
 
@@ -311,7 +315,8 @@ def _readonly_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "readonly" not in str(error):
+        sealed = not os.access(path.parent, os.W_OK)
+        if "readonly" not in str(error) and not ("unable to open" in str(error) and sealed):
             raise
         raise StoreError(
             f"{path} cannot be read there: SQLite needs a file of its own beside it, and may not "

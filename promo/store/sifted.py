@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from promo.batch import Batch, Rejected
+from promo.store.statements import COLUMNS
 
 
 class Sifted(NamedTuple):
@@ -52,6 +56,21 @@ class Elsewhere(NamedTuple):
         """Return rows received, inserted, duplicate, conflicting and rejected."""
         rejected = len(batch.rejected)
         return self.rows + rejected, self.rows, 0, 0, rejected
+
+
+def sifted_by(known: dict[int, tuple[float, ...]], batch: Batch) -> Sifted:
+    """Return a batch held against the values that its ids are stored with, as far as they are."""
+    fresh = np.zeros(len(batch.ids), np.bool_)
+    conflicts = []
+    for at, (id_, *values) in enumerate(zip(*columns_of(batch), strict=True)):
+        if id_ not in known:
+            known[id_], fresh[at] = tuple(values), True
+        elif known[id_] != tuple(values):
+            raw = json.dumps(dict(zip(COLUMNS, (id_, *values), strict=True)))
+            reason = f"id {id_} is stored with other values"
+            conflicts.append(Rejected(int(batch.positions[at]), reason, raw))
+    duplicate = len(batch.ids) - int(fresh.sum()) - len(conflicts)
+    return Sifted(batch.take(fresh), duplicate, tuple(conflicts))
 
 
 def columns_of(batch: Batch) -> list[list[Any]]:

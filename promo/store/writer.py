@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import lru_cache
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from promo import __version__
 from promo.batch import Batch, Rejected
 from promo.errors import StoreError, StoreMismatch, shown
 from promo.history import MAX_PAGES, stride
@@ -24,17 +22,19 @@ from promo.models.results import Coefficient, Metric, ModelState
 from promo.models.results import Event as FoundOut
 from promo.paths import make_private
 from promo.store import statements as sql
+from promo.store.clock import timestamp
 from promo.store.connection import (
     check_files,
     connect,
     explained,
     lock_file,
     transaction,
+    which_files,
 )
 from promo.store.ledger import check_ledger
 from promo.store.making import create, make
 from promo.store.reader import SCHEMA_VERSION, Cursor, Event, Reader
-from promo.store.sifted import Elsewhere, Sifted, columns_of
+from promo.store.sifted import Elsewhere, Sifted, columns_of, sifted_by
 
 
 class Store(Reader):
@@ -80,6 +80,7 @@ class Store(Reader):
         }
         self._synchronous = synchronous
         path = Path(path)
+        self._real = os.path.realpath(path)  # where we go may change
         check_files(path)
         try:
             make_private(path.parent)
@@ -90,6 +91,7 @@ class Store(Reader):
             super().__init__(path)
             check_ledger(self)
             self._read_back()
+            self._files = which_files(self._real)
         except BaseException:
             self._lock.release()
             raise
@@ -102,12 +104,13 @@ class Store(Reader):
     def _connect(self) -> sqlite3.Connection:
         check_files(self.path)
         with explained(self.path):
-            make(Path(os.path.realpath(self.path)), self._expected)
-            connection = connect(self.path.absolute().as_uri())
+            make(Path(self._real), self._expected)
+            connection = connect(Path(self._real).as_uri())
             try:
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
                 # A checkpoint syncs twice; at 64 MB of log instead of 4 it costs little per page.
                 connection.execute("PRAGMA wal_autocheckpoint = 16000")
+                connection.execute("PRAGMA journal_size_limit = 67108864")  # also after readers
                 [objects] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                 if not objects:
                     create(connection, self._expected)
@@ -137,6 +140,14 @@ class Store(Reader):
         self._newest = {table: self._lines_of_newest(table) for table in sql.HISTORIES}
         self._version = self.query(sql.DATA_VERSION)
 
+    def _check_place(self) -> None:
+        """Raise StoreError if what is written would not be found again under the store's name."""
+        if which_files(self._real) != self._files:
+            raise StoreError(
+                f"{self.path}, or the -wal beside it, was moved, deleted or replaced while it was "
+                "open: put both back"
+            )
+
     def begin_log(self) -> None:
         """Make the first write to a new log now: SQLite syncs it, and Stop need not wait then.
 
@@ -158,27 +169,35 @@ class Store(Reader):
         Raises
         ------
         StoreError
-            It cannot be opened, or this store was closed for good.
+            It cannot be opened or is not there any more, or this store was closed for good.
         """
         if not self._lock.is_locked:
             raise StoreError(f"{self.path} is closed: open a new store")
         self._connection.close()
+        if not os.path.exists(self._real):
+            raise StoreError(f"{self.path} was moved or deleted while it was open: put it back")
         self._connection = self._connect()
         self._check_identity()
         self._read_back()
+        self._files = which_files(self._real)
 
     def clear(self) -> None:
         """Empty every table, as if the file were new. Readers see all of it or nothing."""
         with explained(self.path):
             with transaction(self._connection) as connection:
+                self._check_place()
                 for table in sql.TABLES:
                     connection.execute(f"DELETE FROM {table}")
-                connection.execute("UPDATE stream SET created_at = ?", (_now(),))
+                begun = "UPDATE stream SET created_at = ?, promo_version = ?"
+                connection.execute(begun, (timestamp(), __version__))
             self._connection.execute("VACUUM")
         self._read_back()
 
     def close(self) -> None:
         """Let go of the file and of the lock. Idempotent."""
+        with suppress(sqlite3.Error):  # readers keep the log from going: then as an empty one
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         super().close()
         self._lock.release()
 
@@ -192,18 +211,7 @@ class Store(Reader):
             "WHERE id IN (SELECT value FROM json_each(?))",
             json.dumps(ids.tolist()),
         )
-        known: dict[int, tuple[float, ...]] = {id_: tuple(values) for id_, *values in found}
-        fresh = np.zeros(len(ids), np.bool_)
-        conflicts = []
-        for at, (id_, *values) in enumerate(zip(*columns_of(batch), strict=True)):
-            if id_ not in known:
-                known[id_], fresh[at] = tuple(values), True
-            elif known[id_] != tuple(values):
-                raw = json.dumps(dict(zip(sql.COLUMNS, (id_, *values), strict=True)))
-                reason = f"id {id_} is stored with other values"
-                conflicts.append(Rejected(int(batch.positions[at]), reason, raw))
-        duplicate = len(ids) - int(fresh.sum()) - len(conflicts)
-        return Sifted(batch.take(fresh), duplicate, tuple(conflicts))
+        return sifted_by({id_: tuple(values) for id_, *values in found}, batch)
 
     def commit(
         self,
@@ -230,6 +238,7 @@ class Store(Reader):
     def together(self) -> Iterator[None]:
         """Have all that is written meanwhile be one transaction; after an error, `reopen`."""
         with explained(self.path), transaction(self._connection):
+            self._check_place()
             version = self._connection.execute(sql.DATA_VERSION).fetchall()
             if version != self._version:  # VACUUM renumbers rowids
                 before = self._last_page, self._max_id
@@ -240,7 +249,7 @@ class Store(Reader):
 
     def add_page(self, batch: Batch, sifted: Sifted) -> None:
         """Write a page's rows, its line in the ledger, and the rows that are none; `together`."""
-        now, fresh, page = _now(), sifted.fresh, batch.page
+        now, fresh, page = timestamp(), sifted.fresh, batch.page
         ids = batch.ids.tolist() or [None]
         columns = columns_of(fresh)
         self._insert_data(columns)
@@ -266,7 +275,7 @@ class Store(Reader):
                 f"page {batch.page}: its ids do not ascend from {self._max_id:,}, so rows that "
                 "came before cannot be told; keep the rows in the store (without --parquet)"
             )
-        self._add_to_ledger(batch, kept.counts(batch), kept.first_id, kept.last_id, _now())
+        self._add_to_ledger(batch, kept.counts(batch), kept.first_id, kept.last_id, timestamp())
         self._quarantine(batch.page, batch.rejected)
         self._last_page = batch.page
         self._max_id = self._max_id if kept.last_id is None else kept.last_id
@@ -330,7 +339,7 @@ class Store(Reader):
     ) -> None:
         """Write what models have learned anew, of `rows` rows, by a page that is stored already."""
         with self.together():
-            self._insert_learned(page, rows, states, coefficients, metrics, _now())
+            self._insert_learned(page, rows, states, coefficients, metrics, timestamp())
         self._told = page
 
     def _insert_learned(
@@ -369,7 +378,7 @@ class Store(Reader):
         self, kind: str, detail: Mapping[str, Any], states: Iterable[ModelState] = ()
     ) -> Event:
         """Write an event, and with it the states that it changed, before the next page."""
-        cursor, now = self.cursor or Cursor(0, 0), _now()
+        cursor, now = self.cursor or Cursor(0, 0), timestamp()
         last = -1 if self._last_page is None else self._last_page
         with self.together():
             self._insert_event(cursor.page, kind, detail, now)
@@ -408,13 +417,3 @@ class Store(Reader):
             for table in sql.HISTORIES:
                 gone = f"DELETE FROM {table} WHERE page % ? != 0 AND page != ?"
                 self._connection.execute(gone, (step, page))
-
-
-def _now() -> str:
-    second, rest = divmod(time.time_ns(), 10**9)
-    return f"{_second(second)}.{rest // 10**6:03d}+00:00"
-
-
-@lru_cache(maxsize=1)
-def _second(since_1970: int) -> str:
-    return datetime.fromtimestamp(since_1970, UTC).isoformat()[:19]

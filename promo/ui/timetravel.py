@@ -108,20 +108,20 @@ class TimeTravel:
             return self._seen or live
         if not self._copies.done():  # they come between two pages
             return live
-        self._leave()
+        seen = None
         if page != LIVE and live.page is not None:
             try:
-                self._seen, self._wanted, self.problem = self._turn_to(page, live), page, ""
+                seen, self.problem = self._turn_to(page, live), ""
             except Exception as error:  # the page was thinned out, the file is gone
                 self.problem = str(error) or repr(error)
-        if self._seen is None and page != LIVE:
-            self.slider.page = LIVE
-        return self._seen or live
-
-    def _leave(self) -> None:
-        self._seen, self._wanted = None, LIVE
-        if self._past is not None:
-            self._past.leave()
+        # At once, not before it is read: meanwhile others ask which page is shown.
+        self._seen, self._wanted = seen, LIVE if seen is None else page
+        if seen is None:
+            if self._past is not None:
+                self._past.leave()
+            if page != LIVE:
+                self.slider.page = LIVE
+        return seen or live
 
     def _turn_to(self, page: int, live: Snapshot) -> Snapshot:
         """Read the last page that is kept up to one."""
