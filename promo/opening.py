@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from promo.begun import Begun, begun
-from promo.errors import PromoError, StoreLocked, StoreMismatch
+from promo.errors import PromoError, StoreLocked, StoreMismatch, StreamError
 from promo.following import Following
 from promo.models.anytime import ALPHA
 from promo.models.default import FULL, default_models
 from promo.store import Store
 from promo.stream import CONTRACT_PAGE_SIZE, PageStream
+from promo.stream.look import look
 from promo.trainer import Trainer
 
 
@@ -36,13 +37,18 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-def check(url: str, source: str, path: Path) -> None:
+def check(
+    url: str, source: str, path: Path, names: Sequence[str] = FULL, alpha: float = ALPHA
+) -> None:
     """Raise what would keep `open_stream` from opening, as far as it shows without opening.
 
     Raises
     ------
     PromoError
         The address leads nowhere, or the store holds another stream, or other models than these.
+        For a store that is new: what answers there is no stream to begin with.
+    ValueError
+        There are no such models.
     """
     before = stored(path)
     if before:
@@ -53,7 +59,12 @@ def check(url: str, source: str, path: Path) -> None:
         if before.settings != before.models()[1]:
             told = f"{path.name} was begun with models of another kind, as by another notebook"
             raise StoreMismatch(f"{told}; choose another store, or a new one")
-    PageStream(url, source=source).check()
+        PageStream(url, source=source).check()
+        return
+    default_models(names, source, alpha)
+    found = look(url)  # one that exists may wait for better days, a new one has nothing to show
+    if not found.usable:
+        raise StreamError(" ".join(found.findings))
 
 
 def open_stream(

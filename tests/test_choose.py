@@ -9,12 +9,14 @@ import psutil
 import pytest
 
 from clocks import wait_for
-from comms import shown, text_of
+from comms import Comm, shown, text_of
 from promo import ui
 from promo.following import Following
-from promo.opening import check, stored
+from promo.models.anytime import level_in_words
+from promo.opening import check, open_stream, stored
 from promo.store import Store
 from promo.trainer import Trainer
+from promo.ui import choose
 from promo.world import WORLDS
 from servers import ScriptedServer, employees
 
@@ -35,12 +37,12 @@ def board(trainer):
 def form(api, tmp_path, monkeypatch):
     """Open the form on a store of the test, and its publisher."""
     monkeypatch.setenv("PROMO_DATA", str(tmp_path))
-    choose = ui.Choose(api, tmp_path / "a.db", board)
-    publisher = ui.Publisher(None, [choose], frames_per_s=50)
-    yield choose
+    form = ui.Choose(api, tmp_path / "a.db", board)
+    publisher = ui.Publisher(None, [form], frames_per_s=50)
+    yield form
     assert publisher.errors == []
     ui.close_all()
-    assert choose.trainer is None
+    assert form.trainer is None
 
 
 def identity(path):
@@ -199,6 +201,68 @@ def test_a_store_of_another_notebook_is_refused_before_anything_is_closed(form, 
     assert first.run(3).rows == 30
 
 
+def test_nothing_is_closed_for_a_stream_that_cannot_begin(form, tmp_path):
+    """No expert that predicts, an address with a bad verdict: a sentence; what is open goes on."""
+    first, own = form.trainer, form._own
+    form.fold.value = True
+    wait_for(lambda: form.alpha.disabled)  # as the store's own, like the experts
+    form.store.value, form.name.value = "", "new"
+    wait_for(lambda: not form.alpha.disabled)
+    ticked = [box for box in form.experts.boxes.values() if box.value]
+    for box in ticked:
+        box.value = False
+    form.open.click()
+    wait_for(lambda: "nobody predicts" in form.note.value)
+    wait_while_opening(form)
+    for box in ticked:
+        box.value = True
+    with ScriptedServer(employees(25), always=lambda x: x.send(b"<html>", 200)) as server:
+        form.source.value, form.address.value = "another address", server.url
+        form.open.click()
+        wait_for(lambda: "Contract not kept" in form.note.value or "No good" in form.note.value)
+        wait_while_opening(form)
+        assert "promo-problem" in form.note.value
+    assert (form.trainer, form._own) == (first, own)
+    assert form.place.children[0].comm is not None
+    assert first.run(3).rows == 30
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_it_is_said_before_it_is_done(form, monkeypatch):
+    """Looking and opening take seconds: until then no other verdict and no silence is seen."""
+    seen = []
+    for name in ("check", "look"):
+        actual = getattr(choose, name)
+
+        def noting(*about, actual=actual):
+            seen.append([data["state"]["value"] for _, _, data, _ in Comm.sent
+                         if "value" in data.get("state", {})][-1])  # fmt: skip
+            return actual(*about)
+
+        monkeypatch.setattr(choose, name, noting)
+    form.fold.value = True
+    wait_for(lambda: "Contract kept" in form.verdict.value)
+    form.open.click()
+    wait_while_opening(form)
+    assert [text_of(each) for each in seen] == ["Looking …", "Opening …"]
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.001, 0.1])
+def test_the_intervals_of_a_store_are_its_own(form, api, tmp_path, alpha):
+    """They are said as they are, however unusual, and the usual ones are offered for a new one."""
+    open_stream(api.url, api.source, tmp_path / "own.db", alpha=alpha).close()
+    form.fold.value = True
+    wait_for(lambda: form.alpha.disabled)
+    form.store.value = str(tmp_path / "own.db")
+    wait_for(lambda: [*form.alpha.options] == [(level_in_words(alpha), alpha)])
+    assert form.alpha.value == alpha
+    assert form.alpha.disabled
+    form.store.value = ""
+    wait_for(lambda: not form.alpha.disabled)
+    assert [level for level, _ in form.alpha.options] == ["90%", "95%", "99%"]
+    assert form.alpha.value == 0.05
+
+
 def test_what_opens_after_the_cell_was_closed_is_closed_too(form, tmp_path, monkeypatch):
     """A source that takes its time: when it answers at last, no trainer and no lock is left."""
     told, go_on = threading.Event(), threading.Event()
@@ -224,10 +288,10 @@ def test_what_opens_after_the_cell_was_closed_is_closed_too(form, tmp_path, monk
 def test_a_first_stream_that_cannot_be_opened_leaves_the_form(api, tmp_path):
     """Nothing is open, which is said, and the form is there for another try."""
     (tmp_path / "a.db").write_text("no store")
-    choose = ui.Choose(api, tmp_path / "a.db", board)
-    assert choose.trainer is None
-    assert choose.fold.value
-    assert "No stream is open" in choose.summary.value
+    form = ui.Choose(api, tmp_path / "a.db", board)
+    assert form.trainer is None
+    assert form.fold.value
+    assert "No stream is open" in form.summary.value
 
 
 def test_who_comes_second_watches_and_may_open_their_own(form, api, tmp_path):

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -236,6 +237,24 @@ def test_reading_along_outlives_what_cannot_be_read(api, tmp_path):
         other.commit()
     following._look_at = 0.0
     assert (following.snapshot.rows, following.status) == (30, "idle")
+    following.close()
+
+
+def test_reading_along_counts_its_own_work_only(api, tmp_path, monkeypatch):
+    """A look that waits for a busy machine does not put off the next: it has cost nobody a core."""
+    path = tmp_path / "a.db"
+    open_stream(api.url, api.source, path).close()
+    following = Following(path)
+    memory = following._memory
+
+    def late():
+        time.sleep(1.0)
+        return memory()
+
+    monkeypatch.setattr(following, "_memory", late)
+    following._look_at, began = 0.0, time.monotonic()
+    assert following.snapshot.rows == 0
+    assert following._look_at < began + 4  # not five times as long as it took
     following.close()
 
 

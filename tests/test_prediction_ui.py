@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from itertools import product
 from types import SimpleNamespace
 
+import bqplot as bq
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from promo.opening import open_stream
 from promo.report import drawings
 from promo.report.experts import BESIDE, expert_styles
 from promo.report.svg import DASHES, LIGHT
+from promo.ui.beside import BesideLine, StillRun
 from promo.ui.opinions import Answer, contour, experts_of, grid, opinions
 from promo.world import WORLDS
 
@@ -205,6 +207,41 @@ def test_people_are_within_the_axes_wherever_they_are(trainer, centre, spread):
         view.update(dataclasses.replace(snapshot, sample=people[:, :0], rows=0))
     assert [ranges(view) for view in figures] == first
     assert (card.competence.min, card.competence.max) == (-4, 4)
+
+
+@pytest.mark.parametrize("span", [(-4, 5), (-5, 4), (-4, 4), (34, 66), (-0.004, 0.0035)])
+def test_numbers_stand_where_they_say(trainer, span):
+    """Ticks are round however lopsided the axis, so that no text rounds them to another place."""
+    figure = ui.SurfaceFigure(trainer)
+    for along in figure.figure.axes:
+        with along.scale.hold_sync():
+            along.scale.min, along.scale.max = span
+        ticks = along.tick_values
+        assert 3 <= len(ticks) <= 8
+        assert [float(f"{tick:.2g}") for tick in ticks] == pytest.approx(ticks.tolist(), rel=1e-12)
+        assert span[0] <= ticks[0] < ticks[-1] <= span[1]
+        assert not span[0] < 0 < span[1] or 0 in ticks
+
+
+def test_who_runs_alone_is_drawn(api, tmp_path):
+    """Of a company that nobody knows the rule of, by the base rate only: its own line."""
+    path = tmp_path / "alone.db"
+    with open_stream(api.url, f"{api.url}/other", path, ["base-rate"]) as trainer:
+        figure = ui.ExpertsFigure(trainer)
+        figure.update(trainer.run(3))
+        losses = figure.lines["base-rate"].y
+        low, high = ranges(figure)[1]
+        assert low <= losses[-1] <= high
+        assert "base-rate" in figure.note.value
+
+
+@pytest.mark.parametrize(("end", "align"), [(100, "start"), (900, "end")])
+def test_the_name_of_the_other_run_is_within_the_figure(end, align):
+    """It stands to the left of where its line ends, unless that is at the left edge."""
+    scales = {"x": bq.LinearScale(min=0, max=1000), "y": bq.LinearScale(min=0, max=1)}
+    line = BesideLine(StillRun("fork", None), scales)
+    line.draw(np.array([0.0, end]), np.array([0.5, 0.6]))
+    assert line.label.align == align
 
 
 def ranges(figure):

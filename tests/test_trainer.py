@@ -573,6 +573,7 @@ def test_a_note_tells_how_many_rows_had_been_seen(trainer):
     """By that, and not by what it says itself, it is told from what came later."""
     trainer.run(2)
     trainer.note("mine", rows=7, number=1)
+    trainer.run(1)
     [event] = trainer.store.events("mine")
     assert event.detail == {"number": 1, "rows": 20}
 
@@ -874,11 +875,9 @@ def test_a_full_disk_fails_and_is_survived(make, clean):
 def test_start_over_after_a_recovery_that_failed(trainer, path, clean):
     """Where even the last commit could not be taken up again, Start over works at its first try."""
     trainer.run(10)
-    [[size]] = trainer.store.query("PRAGMA page_count")
-    trainer.store.query(f"PRAGMA max_page_count = {size}")
     aside = path.rename(path.with_name("aside.db"))
     path.mkdir()  # the file cannot be opened again
-    with pytest.raises(StoreError, match="full"):
+    with pytest.raises(StoreError, match="moved"):
         trainer.run()
     path.rmdir()
     aside.rename(path)

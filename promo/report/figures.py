@@ -187,7 +187,8 @@ def slopes(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
         if beside:
             rows, slope = others[model]
             name = f"{beside.name}, {label}"
-            plot.line(rows, slope, BESIDE, dash=_ASIDE[model], width=1.5, label=name)
+            short = name.removesuffix(" promoted")  # there is no room for more beside the plot
+            plot.line(rows, slope, BESIDE, dash=_ASIDE[model], width=1.5, label=short)
             if len(rows):
                 words.append(f"Beside it, {name}: {slope[-1]:+.3f} after {rows[-1]:,.0f} rows.")
     plot.level(0.0, "grey", "solid")

@@ -57,6 +57,7 @@ class BesideLine:
     def __init__(
         self, run: Run, scales: dict[str, bq.Scale], style: str = "dashed", which: str = ""
     ) -> None:
+        self._rows = scales["x"]
         self._run, self._said = run, f", {which}" if which else ""
         self.line = bq.Lines(
             x=NOWHERE, y=NOWHERE, scales=scales, colors=[PURPLE], stroke_width=1.5,
@@ -75,6 +76,8 @@ class BesideLine:
         move(self.line, rows, values)
         with self.label.hold_sync():
             self.label.x, self.label.y = (rows[-1:], values[-1:]) if len(rows) else ([OFF], [0.0])
+            if len(rows):  # to the left of where the line ends there may be no room yet
+                self.label.align = "start" if rows[-1] < self._rows.max / 4 else "end"
             self.label.text = [f"{self._run.name}{self._said}"] if len(rows) else [""]
         return rows, values
 

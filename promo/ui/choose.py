@@ -16,7 +16,7 @@ from promo.dataset import Recipe
 from promo.embedded import EmbeddedAPI, ExternalAPI, Service
 from promo.errors import StoreError
 from promo.following import Following
-from promo.models.anytime import ALPHA
+from promo.models.anytime import ALPHA, level_in_words
 from promo.opening import check, open_stream, stored, stores_in
 from promo.snapshot import Snapshot
 from promo.stream import PageStream
@@ -63,6 +63,7 @@ class Choose:
         self._api, self._folder, self._make = api, path.parent, opened
         self._own: Service | None = None  # of the stream that is open
         self._asked: Callable[[], None] | None = None
+        self._due: object = None  # what is said to be done, and will be in the next frame
         self._looked_at, self._unfolded = "", False
         self._listed = _NEW  # the store that the fields were last filled in for
         self.trainer: Trainer | Following | None = None
@@ -89,7 +90,7 @@ class Choose:
         self.store = widgets.Dropdown(description="Store", style=_WIDE, layout={"width": "720px"})
         self.name = text(value=_free(path).name, description="New file", layout={"width": "280px"})
         self.alpha = widgets.Dropdown(
-            options=[(f"{1 - alpha:.0%}", alpha) for alpha in _ALPHAS], value=ALPHA,
+            options=[(level_in_words(alpha), alpha) for alpha in _ALPHAS], value=ALPHA,
             description="Intervals", style=_WIDE, layout=narrow,
         )  # fmt: skip
         self.experts = ExpertBoxes()
@@ -118,7 +119,8 @@ class Choose:
     def choice(self) -> object:
         """What is filled in, and what was asked for."""
         filled = (self.source, self.world, self.address, self.store, self.fold)
-        return *(field.value for field in filled), self._asked, self._looked_at
+        done = self._asked, self._looked_at, self._due
+        return *(field.value for field in filled), *done
 
     def _ask(self, action: Callable[[], None]) -> None:
         # Another object at each press, for the publisher to see that it is another.
@@ -127,11 +129,15 @@ class Choose:
     def update(self, _: Snapshot | None) -> None:
         """Do what was asked for, and show the fields that matter, with a verdict on the source."""
         asked, self._asked = self._asked, None
+        if asked is not None and self._due is not asked:
+            self.note.value = _says("Opening …")
+            self._asked = self._due = asked
+            return
         if asked is not None:
             try:
                 asked()
             finally:
-                self.open.disabled = False
+                self.open.disabled, self._due = False, None
         if self.fold.value and not self._unfolded and self.trainer is not None:
             self._list(self.trainer.store.path)  # as far as they have come by now
         self._unfolded = self.fold.value
@@ -149,12 +155,21 @@ class Choose:
         for widget in (self.alpha, *self.experts.boxes.values()):
             widget.disabled = before is not None
         if before:
-            self.alpha.value = before.alpha if before.alpha in _ALPHAS else ALPHA
+            self._offer(before.alpha)
             for name, box in self.experts.boxes.items():
                 box.value = name in before.names
+        else:
+            self._offer()
         self.open.description = "Go on" if before else "Open"
         if self.fold.value:
             self._look()
+
+    def _offer(self, alpha: float | None = None) -> None:
+        """Offer the usual intervals, or show those of a store, which are its own for good."""
+        offered = [*_ALPHAS] if alpha is None else [alpha]
+        if [each for _, each in self.alpha.options] != offered:
+            self.alpha.options = [(level_in_words(each), each) for each in offered]
+            self.alpha.value = ALPHA if alpha is None else alpha
 
     def _look(self) -> None:
         """Check the source that is chosen, unless that was done."""
@@ -163,13 +178,15 @@ class Choose:
         about = f"{source} {url if source != _WORLD else self.world.value}"
         if about == self._looked_at:
             return
-        self._looked_at = about
+        if source != _WORLD and url and self._due != about:
+            self.verdict.value, self._due = _says("Looking …"), about
+            return
+        self._looked_at, self._due = about, None
         if source == _WORLD:
             self.verdict.value = _says(WORLDS[self.world.value].description)
         elif not url:
             self.verdict.value = _says("Give the address of an API.")
         else:
-            self.verdict.value = _says("Looking …")
             found = look(url)
             self.verdict.value = _says(" ".join(found.findings), failed=not found.usable)
 
@@ -186,7 +203,6 @@ class Choose:
 
     def _open(self, path: Path, *, new: bool = False) -> None:
         """Open the store with what is filled in; say below the button why that failed."""
-        self.note.value = _says("Opening …")
         try:
             if new and path.exists() and path.stat().st_size:
                 self._list(self.trainer.store.path if self.trainer else path)
@@ -196,10 +212,10 @@ class Choose:
                     f"{path.name} exists: {advice if stored(path) else 'choose another name'}"
                 )
             api = self._service()
-            check(api.url, api.source, path)
+            names, alpha = self.experts.names, self.alpha.value
+            check(api.url, api.source, path, names, alpha)
             self.close()
             self._own = api
-            names, alpha = self.experts.names, self.alpha.value
             self.trainer = open_stream(api.url, api.source, path, names, alpha)
             self.place.children = (self._make(self.trainer),)
             if self.place.comm is None:  # closed meanwhile

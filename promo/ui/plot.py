@@ -261,9 +261,10 @@ def stretch(scale: bq.Scale, first: tuple[float, float], values: Floats) -> None
 
 
 def extend(scale: bq.Scale, end: float) -> None:
-    """Let a scale that begins at 0 reach an end, at least 1, in steps of an eighth or less.
+    """Let a scale of rows, from 0, reach an end, at least 10, in steps of an eighth or less.
 
     A scale that moves has every mark and axis on it drawn again: so it moves seldom.
     """
+    end = max(end, 10.0)  # of fewer rows there would be tenths
     step = 2.0 ** floor(log2(end / 8))
     scale.max = step * ceil(end / step)

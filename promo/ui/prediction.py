@@ -192,7 +192,7 @@ class ExpertsFigure(Figure):
         for name, line in self.lines.items():
             rows, loss = loss_path(snapshot, name)
             move(line, rows, loss)
-            if name != "base-rate":
+            if name != "base-rate" or len(self.lines) == 1:
                 shown.append(loss)
         losses = {name: snapshot.metric(name, "log_loss") for name in self._names}
         run = self.beside.snapshot if self.beside else None

@@ -93,6 +93,9 @@ CSS = """
 .promo-policy { display: inline-grid; font-size: var(--promo-note);
   color: var(--jp-ui-font-color2, #555); }
 .promo-form .widget-gridbox { grid-template-columns: repeat(3, max-content 1fr) !important; }
+@media (max-width: 900px) {
+  .promo-form .widget-gridbox { grid-template-columns: max-content 1fr !important; } }
+.promo-form .widget-dropdown { max-width: 100%; }
 .promo-predictions .widget-dropdown { flex-wrap: wrap; height: auto; }
 .promo-predictions label { max-width: 100%; }
 .promo-predictions select { flex: 0 0 112px; height: var(--jp-widgets-inline-height, 28px); }

@@ -23,7 +23,7 @@ from promo.ui.opinions import (
     opinions,
     past_page,
 )
-from promo.ui.plot import NOWHERE, Figure, Floats, axis, move, move_dots, points, stretch
+from promo.ui.plot import NOWHERE, Figure, axis, move, move_dots, points, sparse, stretch
 from promo.ui.prediction import choose_expert
 from promo.ui.style import INK, key
 
@@ -79,20 +79,11 @@ class SurfaceFigure(Figure):
             + key("surely not", "#D55E00")
             + "<span>dotted: even odds, thin: interval</span>"
         )
-        axes = [axis(x, "competence"), axis(y, "network ability", vertical=True)]
+        axes = [sparse(axis(x, "competence")), sparse(axis(y, "network ability", vertical=True))]
         self._axes = axes
         marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
         super().__init__(title, legend, marks, axes, [self.expert])
         self.figure.add_class("promo-points")
-        self._reach(np.empty(0), np.empty(0))
-
-    def _reach(self, *columns: Floats) -> None:
-        """Have the people lie within the axes, which are ticked in quarters."""
-        for along, values in zip(self._axes, columns, strict=True):
-            stretch(along.scale, PLANE, values)
-            ticks = np.linspace(along.scale.min, along.scale.max, 5)
-            if not np.array_equal(ticks, along.tick_values):
-                along.tick_values = ticks
 
     def _pick(self, _: Any, target: dict[str, Any]) -> None:
         self._picked = float(target["data"]["x"]), float(target["data"]["y"])
@@ -122,7 +113,8 @@ class SurfaceFigure(Figure):
         ability, competence, promoted = people = snapshot.sample[:, -_PEOPLE:]
         for mark, chosen in ((self.promoted, promoted > 0), (self.not_promoted, promoted == 0)):
             move(mark, competence[chosen], ability[chosen])
-        self._reach(competence, ability)
+        for along, values in zip(self._axes, (competence, ability), strict=True):
+            stretch(along.scale, PLANE, values)
         about = self._about
         plane = [(along.scale.min, along.scale.max) for along in self._axes]
         question = partial(_surface, *about[:2], *plane)
