@@ -252,7 +252,7 @@ def test_the_intervals_of_a_store_are_its_own(form, api, tmp_path, alpha):
     """They are said as they are, however unusual, and the usual ones are offered for a new one."""
     open_stream(api.url, api.source, tmp_path / "own.db", alpha=alpha).close()
     form.fold.value = True
-    wait_for(lambda: form.alpha.disabled)
+    wait_for(lambda: form._unfolded and form.alpha.disabled)
     form.store.value = str(tmp_path / "own.db")
     wait_for(lambda: [*form.alpha.options] == [(level_in_words(alpha), alpha)])
     assert form.alpha.value == alpha
