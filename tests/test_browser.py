@@ -933,7 +933,7 @@ def test_experts_are_chosen_and_opened(board, lab):
     ]
     wait_for(lambda: widths()[1] > 0.9 * widths()[0])  # the names go below, for want of room
     board.set_viewport_size({"width": 1400, "height": 1000})
-    file = "01-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
+    file = "01-analysis-sgd-logistic+base-rate+renewable-logistic+naive-bayes+mixture"
     assert (lab.data / f"{file}.db").exists()
     controls = board.locator(".promo:has(> .widget-html .promo-status)").last
     controls.scroll_into_view_if_needed()
