@@ -9,6 +9,7 @@ from launched import running_app, running_lab
 from servers import ScriptedServer, employees
 from tabs import (
     is_offered,
+    is_still,
     listen,
     menu,
     opened,
@@ -231,7 +232,9 @@ def test_left_open_it_holds_on_to_nothing(board):
 @pytest.mark.browser
 def test_another_stream_is_chosen(board):
     """A faulty address has its verdict; a world of 300 rows is opened, and plays to its end."""
-    board.get_by_role("button", name="Choose …").click()
+    fold = board.get_by_role("button", name="Choose …")
+    wait_for(lambda: is_still(fold))  # or else a press may miss it on a busy machine
+    fold.click()
     form = board.locator(".promo-form")
     field = lambda name: form.get_by_label(name, exact=True)  # noqa: E731
     field("Source").select_option(label="another address")

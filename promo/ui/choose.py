@@ -63,7 +63,7 @@ class Choose:
         self._api, self._folder, self._make = api, path.parent, opened
         self._own: Service | None = None  # of the stream that is open
         self._asked: Callable[[], None] | None = None
-        self._due: object = None  # what is said to be done, and will be in the next frame
+        self._due: object = None  # what is said to be opened, and will be in the next frame
         self._looked_at, self._unfolded = "", False
         self._listed = _NEW  # the store that the fields were last filled in for
         self.trainer: Trainer | Following | None = None
@@ -119,8 +119,7 @@ class Choose:
     def choice(self) -> object:
         """What is filled in, and what was asked for."""
         filled = (self.source, self.world, self.address, self.store, self.fold)
-        done = self._asked, self._looked_at, self._due
-        return *(field.value for field in filled), *done
+        return *(field.value for field in filled), self._asked, self._looked_at, self._due
 
     def _ask(self, action: Callable[[], None]) -> None:
         # Another object at each press, for the publisher to see that it is another.
@@ -178,10 +177,7 @@ class Choose:
         about = f"{source} {url if source != _WORLD else self.world.value}"
         if about == self._looked_at:
             return
-        if source != _WORLD and url and self._due != about:
-            self.verdict.value, self._due = _says("Looking …"), about
-            return
-        self._looked_at, self._due = about, None
+        self._looked_at = about
         if source == _WORLD:
             self.verdict.value = _says(WORLDS[self.world.value].description)
         elif not url:
