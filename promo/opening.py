@@ -61,7 +61,7 @@ def check(
             raise StoreMismatch(f"{told}; choose another store, or a new one")
         PageStream(url, source=source).check()
         return
-    default_models(names, source, alpha)
+    default_models(names, source, alpha)  # raises where nobody predicts
     found = look(url)  # one that exists may wait for better days, a new one has nothing to show
     if not found.usable:
         raise StreamError(" ".join(found.findings))

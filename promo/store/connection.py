@@ -73,7 +73,7 @@ def check_files(path: Path) -> None:
 
 
 def which_files(path: str) -> list[tuple[int, int]] | None:
-    """Return which files store and log are by name, None if there are not both.
+    """Return device and inode of the files that store and log are by name, None if one lacks.
 
     They are not opened for it: see `promo.store.making.make`.
     """

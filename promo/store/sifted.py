@@ -59,7 +59,11 @@ class Elsewhere(NamedTuple):
 
 
 def sifted_by(known: dict[int, tuple[float, ...]], batch: Batch) -> Sifted:
-    """Return a batch held against the values that its ids are stored with, as far as they are."""
+    """Return a batch held against what is stored of its ids.
+
+    `known` has their network ability, competence and promoted, by id, as far as they are stored; it
+    takes up those of the batch, for an id may come twice in it.
+    """
     fresh = np.zeros(len(batch.ids), np.bool_)
     conflicts = []
     for at, (id_, *values) in enumerate(zip(*columns_of(batch), strict=True)):
