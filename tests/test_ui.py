@@ -704,7 +704,7 @@ def test_a_widget_that_cannot_be_sent_stops_no_other(answered):
         wait_for(lambda: publisher.frames.frame == 1)
         if answered:
             answer(publisher)
-        bad.send_state = fail
+        bad.get_state = fail
         for number in (2, 3):
             Comm.sent.clear()
             trainer.snapshot = number
@@ -761,6 +761,52 @@ def test_a_frame_is_one_message_to_who_answers():
         wait_for(lambda: seen[-1] == 4)
         wait_for(lambda: len(Comm.frames) == 3)
         assert publisher.errors == []
+    finally:
+        publisher.close()
+
+
+class Interrupted(HTML):
+    """Whose change, once held back, is noted down only after the frame is let go."""
+
+    def _should_send_property(self, key, value):
+        held = self._holding_sync
+        while self._holding_sync and value == "pressed":
+            time.sleep(0.001)
+        if held:
+            self._states_to_send.add(key)
+        return not held
+
+
+@pytest.mark.parametrize("kind", [HTML, Interrupted])
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_is_set_while_a_frame_is_sent_goes_after_it(answered, kind, monkeypatch):
+    """The browser ends with the newest value, whoever set it and when, though no frame follows."""
+    trainer, label, threads = fake_trainer(), kind(), []
+
+    def publish(comm, *what, publish=Comm.publish_msg, **keys):
+        if label.value == "2":  # which is on its way
+            threads.append(threading.Thread(target=label.set_trait, args=("value", "pressed")))
+            threads[0].start()
+            if kind is HTML:
+                threads[0].join()
+            else:
+                wait_for(lambda: label.value == "pressed")
+        publish(comm, *what, **keys)
+
+    view = View(lambda snapshot: label.set_trait("value", f"{snapshot}"))
+    view.widget, trainer.snapshot = VBox([label]), 1
+    publisher = ui.Publisher(trainer, [view], frames_per_s=100)
+    try:
+        wait_for(lambda: publisher.frames.frame == 1)
+        if answered:
+            answer(publisher)
+        monkeypatch.setattr(Comm, "publish_msg", publish)
+        Comm.sent.clear()
+        trainer.snapshot = 2
+        wait_for(lambda: [to for to, *_ in Comm.sent].count(label.model_id) == 2)
+        assert [data["state"] for to, _, data, _ in Comm.sent if to == label.model_id] == [
+            {"value": "2"}, {"value": "pressed"}]  # fmt: skip
+        assert publisher.frames.frame == 2
     finally:
         publisher.close()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import anywidget
 import ipywidgets as widgets
 import traitlets
+from ipywidgets.widgets.widget import _remove_buffers
 
 # Rest before the next frame, in times what the last took: flat out, the stream needs the cores.
 _REST, _REST_FLAT_OUT = 1.0, 3.0
@@ -17,6 +17,9 @@ _AHEAD = 32  # frames sent at most beyond the last that is known to be painted
 _UNANSWERED_S = 0.25
 _HOLD = {"children", "marks", "axes"}  # in which a widget holds others
 _LOST_S = 1.0  # without an answer for so long, ask again: a cell may be running, or the line down
+
+
+_Change = tuple[widgets.Widget, dict[str, Any], Sequence[Any]]  # what to tell whom, and buffers
 
 
 class Frames(anywidget.AnyWidget):
@@ -122,9 +125,8 @@ class Frames(anywidget.AnyWidget):
 
     def begin(self, held: Iterable[widgets.Widget]) -> None:
         """Keep back what changes in these widgets, until `end`."""
-        self._held = [self, *held]
-        for widget in self._held:  # what `hold_sync` does, which takes its time for hundreds
-            widget._holding_sync = True
+        self._held = [self, *held, *self._late()]
+        _hold(self._held)
 
     def end(self) -> bool:
         """Send the frame, ask for word of it, and return whether some widget holds others now.
@@ -133,32 +135,23 @@ class Frames(anywidget.AnyWidget):
         """
         self._sent_at = time.monotonic()
         self.frame += 1
-        kept: list[tuple[widgets.Widget, dict[str, Any], Sequence[Any]]] = []
+        return _pass_on(self._held, self._send_frame if self.answered else _send)
 
-        def keep(widget: widgets.Widget, data: Any, buffers: Sequence[Any] | None = None) -> None:
-            if widget.comm is not None:  # else it was closed meanwhile
-                kept.append((widget, data, buffers or ()))
+    def follow_up(self) -> bool:
+        """Send what other threads changed while a frame was being sent; else as `end`.
 
-        errors = []
-        for widget in self._held:
-            widget._holding_sync = False
-            if names := [*widget._states_to_send]:  # other threads may add to them
-                widget._states_to_send.difference_update(names)
-                widget._send = partial(keep, widget)
-                try:
-                    widget.send_state(names)
-                except Exception as error:
-                    errors.append(error)
-                del widget._send
-        if self.answered:
-            changes = [(widget.model_id, data, len(its)) for widget, data, its in kept]
-            self.send(changes, [buffer for *_, its in kept for buffer in its])
-        else:  # who does not run our part takes each change by itself
-            for widget, data, its in kept:
-                widget._send(data, its)
-        if errors:
-            raise errors[0]
-        return any(_HOLD & data.get("state", {}).keys() for _, data, _ in kept)
+        It goes after the frame, so that the browser ends with the newest.
+        """
+        late = self._late()
+        _hold(late)
+        return _pass_on(late, _send)
+
+    def _send_frame(self, changes: Sequence[_Change]) -> None:
+        content = [(widget.model_id, data, len(its)) for widget, data, its in changes]
+        self.send(content, [buffer for *_, its in changes for buffer in its])
+
+    def _late(self) -> list[widgets.Widget]:
+        return [widget for widget in self._held if widget._states_to_send]
 
     def is_due(self, *, hurry: bool, flat_out: bool) -> bool:
         """Say whether to send a frame now to a page in sight.
@@ -177,3 +170,44 @@ class Frames(anywidget.AnyWidget):
             return since_s > _LOST_S
         rest = _REST_FLAT_OUT if flat_out else _REST
         return since_s > (1 + rest) * self.took_ms / 1000
+
+
+def _hold(held: Iterable[widgets.Widget]) -> None:
+    for widget in held:  # what `hold_sync` does, which takes its time for hundreds
+        widget._holding_sync = True
+
+
+def _pass_on(held: Sequence[widgets.Widget], send: Callable[[Sequence[_Change]], None]) -> bool:
+    """Send what has changed in widgets, then hold them no more; return and raise as `Frames.end`.
+
+    Until it is sent they hold back what other threads set: or else the newer value would be on its
+    way before the older one that was taken here.
+    """
+    changes: list[_Change] = []
+    errors = []
+    for widget in held:
+        names = [*widget._states_to_send]  # to which other threads may add
+        widget._states_to_send.difference_update(names)
+        if not names or widget.comm is None:  # it may have been closed meanwhile
+            continue
+        try:
+            state, paths, buffers = _remove_buffers(widget.get_state(names))
+        except Exception as error:
+            errors.append(error)
+        else:
+            data = {"method": "update", "state": state, "buffer_paths": paths}
+            changes.append((widget, data, buffers))
+    try:
+        send(changes)
+    finally:
+        for widget in held:
+            widget._holding_sync = False
+    if errors:
+        raise errors[0]
+    return any(_HOLD & data["state"].keys() for _, data, _ in changes)
+
+
+def _send(changes: Sequence[_Change]) -> None:
+    """Send each change by itself, as to a front end that does not run our part."""
+    for widget, data, buffers in changes:
+        widget._send(data, buffers)

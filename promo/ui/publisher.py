@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from itertools import chain
 from typing import Any, Protocol
@@ -118,6 +118,8 @@ class Publisher:
             runs = status == "running" or any(other.status == "running" for other in others)
             drawn = [turned, *others] if runs and turned is not None else []
             flat_out = any(map(_is_flat_out, drawn))
+            if not flat_out:  # else the next frame, which comes soon, takes it along
+                self._send(self.frames.follow_up)
             is_news = words != said or (awaits and turned is not seen)
             at_once = is_news and not was_news  # however short ago the last frame was
             hurry = is_news or not runs
@@ -169,8 +171,12 @@ class Publisher:
             except Exception as error:
                 self._leave_out(view, error)
         self.access.said = " ".join(filter(None, (getattr(v, "news", "") for v in self.views)))
+        self._send(self.frames.end)
+
+    def _send(self, send: Callable[[], bool]) -> None:
+        """Send; where some widget holds others now, look for them again."""
         try:
-            if self.frames.end():
+            if send():
                 self._trees.clear()
         except Exception as error:  # of one widget, which stays as it was
             self.errors = [*self.errors, error][:_MOST_ERRORS]  # it may come with every frame
