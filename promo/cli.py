@@ -23,6 +23,7 @@ from promo.errors import PromoError, SourceChanged, StoreMismatch, printable
 from promo.faults import NAMES
 from promo.interruption import Interruption
 from promo.paths import data_dir, project_root
+from promo.words import of_rows
 
 if TYPE_CHECKING:
     from promo.embedded import Service
@@ -348,7 +349,7 @@ def _learn(
                 print(json.dumps(summary_of(trainer.status, before, after, seconds)))
         if code == 0 and not arguments.json:
             show = shlex.join(["promo", "show", "--db", options.named(path)])
-            print(f"{after.rows:,} rows in {path}: {show}")
+            print(f"{of_rows(after.rows)} in {path}: {show}")
         return code
 
 
@@ -369,7 +370,7 @@ def _watch(trainer: Trainer, pages: int | None, interruption: Interruption) -> N
             trainer.wait(0.2)
             snapshot = trainer.snapshot
             bar.total = first + pages if pages else snapshot.total_pages
-            bar.set_postfix_str(trainer.message or f"{snapshot.rows:,} rows", refresh=False)
+            bar.set_postfix_str(trainer.message or of_rows(snapshot.rows), refresh=False)
             bar.update((-1 if snapshot.page is None else snapshot.page) + 1 - bar.n)
     trainer.stop()
     trainer.join()

@@ -10,6 +10,7 @@ from typing import Any
 from promo.errors import printable
 from promo.models.anytime import fixed_level, level_in_words
 from promo.store import Reader, check_ledger
+from promo.words import of_rows
 
 
 def facts_of(reader: Reader) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def facts_of(reader: Reader) -> dict[str, Any]:
 def print_facts(facts: dict[str, Any]) -> None:
     """Print it for people."""
     page = "no page yet" if facts["page"] is None else f"page {facts['page']:,}"
-    print(f"{facts['store']}: {printable(facts['source'])}, {page}, {facts['inserted']:,} rows")
+    print(f"{facts['store']}: {printable(facts['source'])}, {page}, {of_rows(facts['inserted'])}")
     print(
         f"received {facts['received']:,} = inserted {facts['inserted']:,} + duplicate "
         f"{facts['duplicate']:,} + conflicting {facts['conflicting']:,} + rejected "

@@ -14,6 +14,35 @@ from promo.store import Event
 _LONG_S = 3.0  # to wait for a page
 
 
+def of_rows(rows: float) -> str:
+    """Say how many rows.
+
+    Examples
+    --------
+    >>> of_rows(1), of_rows(1000.0)
+    ('1 row', '1,000 rows')
+    """
+    return f"{rows:,.0f} " + ("row" if rows == 1 else "rows")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share or a chance for people: never 0% or 100% of what only comes close.
+
+    A share of 0 is one that has become too small for a float, and of 1 one that all others are.
+
+    Examples
+    --------
+    >>> percent(1.0), percent(0.99999), percent(0.25), percent(1e-9), percent(0.0)
+    ('> 99.9%', '> 99.9%', '25.0%', '< 0.1%', '< 0.1%')
+    >>> percent(0.996, 0), percent(0.5, 0)
+    ('> 99%', '50%')
+    """
+    told, least = f"{share:.{digits}%}", 10.0**-digits
+    if told == f"{1:.{digits}%}":
+        return f"> {100 - least:.{digits}f}%"
+    return f"< {least:.{digits}f}%" if told == f"{0:.{digits}%}" else told
+
+
 def of_error(error: BaseException | None) -> str:
     """Say what went wrong: our own errors have a message made for that."""
     return str(error) if isinstance(error, PromoError) else repr(error)
@@ -63,12 +92,12 @@ def _story(detail: Mapping[str, Any]) -> str:
 
 # In the order in which a reader may want to look for them.
 _EVENTS: Mapping[str, Callable[[Any], str]] = {
-    "started": lambda d: f"Started with {d['rows']:,} rows learned.",
+    "started": lambda d: f"Started with {of_rows(d['rows'])} learned.",
     "forked": lambda d: (
-        f"Forked from {d['from']} at page {d['page']:,}, with {d['rows']:,} rows learned."
+        f"Forked from {d['from']} at page {d['page']:,}, with {of_rows(d['rows'])} learned."
     ),
-    "stopped": lambda d: f"Stopped with {d['rows']:,} rows learned.",
-    "finished": lambda d: f"Reached the end of the stream with {d['rows']:,} rows learned.",
+    "stopped": lambda d: f"Stopped with {of_rows(d['rows'])} learned.",
+    "finished": lambda d: f"Reached the end of the stream with {of_rows(d['rows'])} learned.",
     "learning_rate": lambda d: (
         f"{d['model']} learns at {d['to']:.3g} from here on, before at {d['from']:.3g}."
     ),

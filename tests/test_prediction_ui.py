@@ -1,6 +1,7 @@
 """Tests of the views of prediction, without a browser: they say what the models say."""
 
 import dataclasses
+import html
 import re
 from concurrent.futures import Future
 from itertools import product
@@ -117,6 +118,20 @@ def test_what_if_says_what_each_expert_says(trainer):
                 assert low < proba < high
                 assert f"<td>{low:.1%} to {high:.1%}</td>" in card.table.value
     assert sum(o.low == o.low for o in said) == 2  # the renewable ones
+
+
+def test_no_chance_is_said_to_be_certain(trainer):
+    """What only comes close to 0 or 1 is neither 0% nor 100%."""
+    card = ui.WhatIfCard(trainer)
+    trainer.run(100)
+    for value, told in ((40.0, "> 99.9%"), (-40.0, "< 0.1%")):
+        for slider in (card.competence, card.network_ability):
+            slider.min, slider.max, slider.value = -50.0, 50.0, value
+        settled(card, trainer)
+        chances = dict(re.findall(r'"row">([^<]*)</th><td>([^<]*)</td>', card.table.value))
+        assert html.unescape(chances["renewable-logistic"]) == told
+        assert "100.0%" not in card.table.value
+        assert ">0.0%" not in card.table.value
 
 
 def test_the_best_possible_is_that_of_now():

@@ -241,6 +241,21 @@ def test_a_report_of_ten_rows_draws_what_is_known(tmp_path):
     assert page.count("<figure>") == 4
 
 
+def test_a_report_of_one_row_keeps_numbers_clear_of_the_title(tmp_path):
+    """A single loss is a path without a spread: its axis has short numbers all the same.
+
+    And one row is not "1 rows".
+    """
+    learned(tmp_path / "one.db", pages_of(employees(1)))
+    with Reader(tmp_path / "one.db") as reader:
+        page = report(reader)
+    beside = re.findall(r'<text x="48"[^>]*>(.*?)</text>', page)
+    assert beside
+    assert max(map(len, beside)) <= len("0.691")
+    assert "1 row learned" in page
+    assert not re.search(r"\b1 rows", page)
+
+
 class Overtaken(Reader):
     """A reader of a store to which pages are written whenever it asks for something."""
 

@@ -32,11 +32,11 @@ from promo.models.verdict import (
     negligible_slopes,
     score,
 )
-from promo.report.figures import percent
 from promo.ui import lessons
 from promo.ui.coefficients import safe_to_stop
 from promo.ui.sandbox import compare, learned, true_diagram, true_story, verdict
 from promo.ui.switch import COLLIDER, NULL
+from promo.words import percent
 from promo.world import WORLDS
 
 SHOWN = {"without": [NULL], "with": [COLLIDER], "both": [NULL, COLLIDER]}

@@ -19,6 +19,7 @@ from promo.report.dag import diagram
 from promo.report.experts import BESIDE, expert_styles
 from promo.report.svg import HEIGHT, LIGHT, WIDTH, Axis, Floats, Plot, element, sheet
 from promo.snapshot import Snapshot
+from promo.words import of_rows, percent
 
 _POINTS = 250  # of a line: more cannot be told apart
 _LOSSES = 9  # models drawn at most, those with the least loss
@@ -107,7 +108,7 @@ def sample(snapshot: Snapshot) -> Drawing | None:
             f"{signed(c)} · network ability; its line is where they are even."
         )
     words = (
-        f"{len(promoted):,} of {snapshot.rows:,} rows, each as likely to be shown as any; "
+        f"{len(promoted):,} of {of_rows(snapshot.rows)}, each as likely to be shown as any; "
         f"{chosen.mean():.0%} of them promoted.{told}"
     )
     return as_drawing("sample", "Who gets promoted?", plot, words)
@@ -133,7 +134,7 @@ def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
     ]
     if len(inside) < 2:  # else those who race would be squeezed into a corner
         inside.append(np.array([log(2), *(ends[model] for model in drawn)]))
-    low, high = _spread(np.concatenate(inside))
+    low, high = _spread(np.concatenate(inside), 0.05)
     if snapshot.rate_changes:
         high += 0.2 * (high - low)  # room for the rates
     plot = Plot(_rows(snapshot, beside), Axis("log loss so far (nats)", low, high))
@@ -152,7 +153,7 @@ def loss(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
         + ", ".join(f"{model} {ends[model]:.4f}" for model in ranked if model in paths)
         + (f"; {more} more are in the table." if more else ".")
         + "".join(
-            f" Beside it, {name}: {path[-1]:.4f} after {rows[-1]:,.0f} rows."
+            f" Beside it, {name}: {path[-1]:.4f} after {of_rows(rows[-1])}."
             for name, (rows, path) in others.items()
         )
         + f" A coin toss has {log(2):.4f}. {_changes(len(snapshot.rate_changes))}"
@@ -174,9 +175,8 @@ def slopes(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
         settled = rows >= snapshot.rows / 10
         far = np.where(np.isfinite(wide), wide, one)
         seen += [(slope - far)[settled], (slope + far)[settled]]
-    plot = Plot(
-        _rows(snapshot, beside), Axis("slope on competence", *_spread(np.concatenate(seen)))
-    )
+    low, high = _spread(np.concatenate(seen), 0.5)
+    plot = Plot(_rows(snapshot, beside), Axis("slope on competence", low, high))
     words = []
     for model, colour, dash, label in looks:
         rows, slope, one, wide = paths[model]
@@ -190,7 +190,7 @@ def slopes(snapshot: Snapshot, beside: Beside | None = None) -> Drawing | None:
             short = name.removesuffix(" promoted")  # there is no room for more beside the plot
             plot.line(rows, slope, BESIDE, dash=_ASIDE[model], width=1.5, label=short)
             if len(rows):
-                words.append(f"Beside it, {name}: {slope[-1]:+.3f} after {rows[-1]:,.0f} rows.")
+                words.append(f"Beside it, {name}: {slope[-1]:+.3f} after {of_rows(rows[-1])}.")
     plot.level(0.0, "grey", "solid")
     words.append(f"Bands: {snapshot.level} at one look and, wider and paler, at any time.")
     return as_drawing("slopes", "Does competence move network ability?", plot, " ".join(words))
@@ -214,7 +214,7 @@ def shares(snapshot: Snapshot) -> Drawing | None:
     if max(share.values()) > min(share.values()):
         found = f"the share is largest for {readable(best)}: {percent(share[best])}"
     words = (
-        f"After {snapshot.rows:,} rows {found}. Assumed: no hidden common cause, straight lines, "
+        f"After {of_rows(snapshot.rows)} {found}. Assumed: no hidden common cause, straight lines, "
         "all stories equally likely at first. In one line stand the diagrams that no data of this "
         "kind can tell apart; N network ability, C competence, P promoted."
     )
@@ -234,21 +234,6 @@ def _letters(story: Story) -> str:
     for variable, letter in (("network ability", "N"), ("competence", "C"), ("promoted", "P")):
         name = name.replace(variable, letter)
     return name
-
-
-def percent(share: float) -> str:
-    """Return a share for people: never 0% or 100% of what only comes close.
-
-    A share of 0 is one that has become too small for a float, and of 1 one that all others are.
-
-    Examples
-    --------
-    >>> percent(1.0), percent(0.99999), percent(0.25), percent(1e-9), percent(0.0)
-    ('> 99.9%', '> 99.9%', '25.0%', '< 0.1%', '< 0.1%')
-    """
-    if share >= 0.9995:
-        return "> 99.9%"
-    return f"{share:.1%}" if share >= 0.0005 else "< 0.1%"
 
 
 # -- the plots' parts -----------------------------------------------------------------------
@@ -286,10 +271,14 @@ def _whole(label: str, values: Floats) -> Axis:
     return Axis(label, float(min(low, -1)), float(max(high, 1)))
 
 
-def _spread(values: Floats) -> tuple[float, float]:
+def _spread(values: Floats, least: float) -> tuple[float, float]:
+    """Return the range of values, with room around it as if it were `least` wide at least.
+
+    A narrower one would have numbers so long that they reach the title.
+    """
     values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())
-    room = 0.08 * max(high - low, 1e-2)
+    room = 0.08 * max(high - low, least)
     return low - room, high + room
 
 

@@ -26,7 +26,7 @@ from promo.report.svg import DARK, LIGHT, sheet
 from promo.report.tables import number, row, table
 from promo.snapshot import Snapshot
 from promo.store import Reader
-from promo.words import of_event
+from promo.words import of_event, of_rows
 
 
 def report(reader: Reader) -> str:
@@ -83,7 +83,7 @@ def _begin(held: Contents) -> str:
     if snapshot.page is None:
         learned = "No page is learned yet"
     else:
-        learned = f"{snapshot.rows:,} rows learned, up to page {snapshot.page:,} (counted from 0)"
+        learned = f"{of_rows(snapshot.rows)} learned, up to page {snapshot.page:,} (counted from 0)"
     return f"{learned}, of <code>{escape(printable(held.source))}</code>. {_now()}."
 
 

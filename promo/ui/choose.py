@@ -27,6 +27,7 @@ from promo.ui.choice import PRICES, ExpertBoxes
 from promo.ui.common import html, sheet
 from promo.ui.publisher import close_board
 from promo.ui.style import row_layout
+from promo.words import of_rows
 from promo.world import WORLDS
 
 _WIDE = {"description_width": "initial"}
@@ -290,7 +291,7 @@ def _says(text: str, *, failed: bool = False) -> str:
 
 def _told(store: Begun) -> str:
     page = "no page yet" if store.page is None else f"page {store.page + 1:,}"
-    return f"{store.path.name}: {page}, {store.rows:,} rows of {store.source}"
+    return f"{store.path.name}: {page}, {of_rows(store.rows)} of {store.source}"
 
 
 def _free(path: Path) -> Path:

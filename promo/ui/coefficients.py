@@ -28,6 +28,7 @@ from promo.ui.plot import (
 )
 from promo.ui.style import GREEN, GREY, VERMILLION, headed, key
 from promo.ui.switch import ColliderSwitch
+from promo.words import of_rows
 
 _TITLE = "Does competence move network ability?"
 _NAMES = {NULL: "Without promoted", COLLIDER: "With promoted"}
@@ -137,7 +138,7 @@ class CoefficientFigure(Figure):
             f"{_NAMES[formula].lower()}"
             for formula, slope in found.items()
         )
-        return f" Beside it, {self.beside.name}, {run.rows:,} rows: {slopes}."
+        return f" Beside it, {self.beside.name}, {of_rows(run.rows)}: {slopes}."
 
     def _claim(self, snapshot: Snapshot, formula: str) -> str:
         slope = self.switch.coefficient(snapshot, formula, "competence")

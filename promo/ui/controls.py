@@ -15,6 +15,7 @@ from promo.snapshot import Snapshot
 from promo.trainer import Trainer
 from promo.ui.common import html, sheet
 from promo.ui.timetravel import TimeTravel
+from promo.words import of_rows
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, inf)
 _SURE = "Erase this run and begin again at page 0?"
@@ -209,7 +210,7 @@ def status_line(snapshot: Snapshot, status: str, message: str, *, waits: bool = 
     parts = [
         f'<b class="{status}">{status}</b>',
         f"page {done:,}" + (f" of {max(total, done):,}" if total else ""),
-        f"{snapshot.rows:,} rows",
+        of_rows(snapshot.rows),
     ]
     if snapshot.pages_per_s and not waits:
         parts.append(f"{_rounded(snapshot.pages_per_s)} pages/s")

@@ -15,6 +15,7 @@ from promo.ui.common import check_box, html, sheet
 from promo.ui.diagram import causal_diagram
 from promo.ui.stories import plain
 from promo.ui.style import headed
+from promo.words import of_rows
 
 _SIGNS = ("no idea", "negative", "zero", "positive")
 _ARROWS: tuple[Arrow, ...] = tuple(arrow for pair in PAIRS for arrow in (pair, pair[::-1]))
@@ -103,7 +104,7 @@ class StoryEditor:
         except Exception as error:  # a callback's exception is shown nowhere else
             self._said = escape(str(error) or repr(error))
         else:
-            before = f"after {seen:,} rows had been seen" if seen else "before any row was seen"
+            before = f"after {of_rows(seen)} had been seen" if seen else "before any row was seen"
             says = [plain(each) for each in implied(graph)]
             self._said = (
                 f"Written down {before}. By d-separation that story implies: "

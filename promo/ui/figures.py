@@ -30,6 +30,7 @@ from promo.ui.plot import (
     stretch,
 )
 from promo.ui.style import BLUE, GREY, SKY, VERMILLION, key
+from promo.words import of_rows
 
 _PLANE = -3.5, 3.5  # of both abilities, until people lie elsewhere
 _PEOPLE = 400  # at most: each is 48 or 96 bytes on its way to the browser
@@ -85,7 +86,7 @@ class SampleFigure(Figure):
             "ability."
         )
         self.say(
-            f"{len(promoted):,} of {snapshot.rows:,} rows, each as likely to be shown as any; "
+            f"{len(promoted):,} of {of_rows(snapshot.rows)}, each as likely to be shown as any; "
             f"{chosen.mean() if len(chosen) else 0:.0%} of them promoted. "
             f"{odds if isfinite(a + b + c) else 'Of the log odds nothing is known yet.'}"
         )
@@ -247,7 +248,7 @@ class LossFigure(Figure):
     def _told_of(self, rows: Floats, loss: Floats) -> str:
         if self.beside is None or not len(rows):
             return ""
-        return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {rows[-1]:,.0f} rows."
+        return f" Beside it, {self.beside.name}: {loss[-1]:.4f} nats after {of_rows(rows[-1])}."
 
 
 def _recent(rows: Floats, mean: Floats) -> tuple[Floats, Floats]:

@@ -42,6 +42,7 @@ from promo.ui.plot import (
     sparse,
 )
 from promo.ui.style import BLUE, GREY, PURPLE, headed, key, number, row_layout, table
+from promo.words import of_rows, percent
 
 _DRIFT = key("change noticed", GREY, dash="6,3,2,3")
 _WIDE = {"description_width": "initial"}
@@ -224,7 +225,7 @@ class ExpertsFigure(Figure):
         self.rates.update(snapshot)
         told = f"Nats a row, the lowest first: {_ranked(losses)}."
         if self.beside and run and others:
-            told += f" Beside it, {self.beside.name}, {run.rows:,} rows: {_ranked(others)}."
+            told += f" Beside it, {self.beside.name}, {of_rows(run.rows)}: {_ranked(others)}."
         self.say(told + noticed)
 
     def _mark_drifts(self, snapshot: Snapshot) -> str:
@@ -287,7 +288,9 @@ class WeightsFigure(Figure):
         extend(self._x, max([1.0, *rows[-1:].tolist()]))
         weights = {n: snapshot.metric(Mixture.name, f"weight of {n}") for n in self._names}
         best = max(weights, key=lambda name: weights[name])
-        self.say(f"The next row is predicted with {weights[best]:.1%} of the weight on {best}.")
+        self.say(
+            f"The next row is predicted with {percent(weights[best])} of the weight on {best}."
+        )
 
 
 def _key(name: str, style: tuple[str, str]) -> str:

@@ -27,6 +27,7 @@ from promo.ui.plot import (
     over_rows,
 )
 from promo.ui.style import BLUE, GREEN, GREY, SKY, VERMILLION, key, row_layout
+from promo.words import of_rows
 
 YOURS, EXACT = SGDLogistic.name, RenewableLogistic().name
 _BEST, _BEST_LATELY = ((BestPossible.name, name) for name in ("log_loss", "recent_log_loss"))
@@ -192,7 +193,7 @@ class RaceFigure(_Raced):
             lowest = f"The best possible is {floor:.4f}, lately {floor_lately:.4f}. "
         fallen = ", ".join(f"{r:g}" for r in _X[gone]) or "none"
         self.say(
-            f"<b>{self.switch.label}</b>, {snapshot.rows:,} rows: the best of twelve rates is "
+            f"<b>{self.switch.label}</b>, {of_rows(snapshot.rows)}: the best of twelve rates is "
             f"{_X[best]:g} with {losses[0, best]:.4f} nats over all rows, lately "
             f"{_X[best_lately]:g} with {losses[1, best_lately]:.4f}. Exact, without a rate: "
             f"{exact:.4f}, lately {lately:.4f}. {lowest}Yours, at {rate:.3g}: lately {yours:.4f}. "
@@ -268,7 +269,7 @@ class PathsFigure(_Raced):
         slow, right, fast = weights[0, -1], weights[best, -1], weights[len(_X) - 1, -1]
         last = "diverged" if lately[-1] > DIVERGED else f"{fast:,.3f}"
         self.say(
-            f"<b>{self.switch.label}</b>, {snapshot.rows:,} rows: weight of competence "
+            f"<b>{self.switch.label}</b>, {of_rows(snapshot.rows)}: weight of competence "
             f"{weights[-2, -1]:.3f} exactly, {right:.3f} at the best rate, {_X[best]:g}; "
             f"{slow:.3f} at {_X[0]:g}, {last} at {_X[-1]:g}. Yours: {weights[-1, -1]:,.3f}."
         )

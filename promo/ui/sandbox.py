@@ -17,13 +17,14 @@ from promo.history import History
 from promo.models.graphs import check_acyclic, stories, story_of
 from promo.models.regressions import Regressions
 from promo.models.stories import Stories
-from promo.report.figures import percent, readable
+from promo.report.figures import readable
 from promo.snapshot import Snapshot
 from promo.ui.common import html, sheet
 from promo.ui.diagram import causal_diagram
 from promo.ui.plot import DASHED, NOWHERE, Figure, Floats, axis, move
 from promo.ui.stories import StoriesFigure
 from promo.ui.style import BLUE, GREY, VERMILLION, headed, key, row_layout
+from promo.words import percent
 from promo.world import DRIFT_ROW, WORLDS, Employees, World
 
 SEED = 2021

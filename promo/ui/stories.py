@@ -12,10 +12,11 @@ from promo.models.graphs import INDEPENDENCIES, Independence, Story, implied, st
 from promo.models.results import Coefficient
 from promo.models.stories import Stories
 from promo.report.dag import diagram
-from promo.report.figures import percent, readable
+from promo.report.figures import readable
 from promo.snapshot import Snapshot
 from promo.ui.common import html, sheet
 from promo.ui.style import BLUE, headed, table
+from promo.words import of_rows, percent
 
 _POINTS = 60  # of a share's path
 _DEAD = 0.001  # share below which a card fades
@@ -74,7 +75,7 @@ class StoriesFigure:
             self.note.value = _note("A variable has not varied: of it nothing can be said.")
         else:
             self.note.value = _note(
-                f"After {snapshot.rows:,} rows the share is largest for <b>"
+                f"After {of_rows(snapshot.rows)} the share is largest for <b>"
                 f"{escape(readable(stories()[best]))}</b>: {escape(percent(shares[best]))}. "
                 "Assumed: no hidden common cause, straight lines, all stories equally likely at "
                 "first."

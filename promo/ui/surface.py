@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from typing import Any
 
 import bqplot as bq
@@ -26,6 +27,7 @@ from promo.ui.opinions import (
 from promo.ui.plot import NOWHERE, Figure, axis, move, move_dots, points, sparse, stretch
 from promo.ui.prediction import choose_expert
 from promo.ui.style import INK, key
+from promo.words import percent
 
 _CELLS = 48
 _PEOPLE = 120  # at most: each can be clicked, which has its price (see `points`)
@@ -160,6 +162,7 @@ def _surface(
         bounds = [each.reshape(shape) for each in expert.interval_proba(rows)]
     said = ""
     if picked:
-        told = "; ".join(f"{o.name} {o.proba:.0%}" for o in opinions(models, *picked))
+        each = (f"{o.name} {percent(o.proba, 0)}" for o in opinions(models, *picked))
+        told = escape("; ".join(each))
         said = f"Competence {picked[0]:+.2f}, network ability {picked[1]:+.2f}: {told}."
     return xs, ys, proba, bounds, said

@@ -12,6 +12,7 @@ from promo.snapshot import Snapshot
 from promo.ui.common import html, sheet
 from promo.ui.style import headed, number, table
 from promo.ui.switch import ColliderSwitch
+from promo.words import of_rows
 
 _TITLE = "The regressions in numbers"
 
@@ -59,7 +60,7 @@ def as_html(snapshot: Snapshot, switch: ColliderSwitch) -> str:
 def _section(snapshot: Snapshot, switch: ColliderSwitch, model: str) -> str:
     rows, r_squared = snapshot.metric(model, "rows"), snapshot.metric(model, "r_squared")
     robust = ", HC1 errors" if switch.robust.value else ""
-    about = f"R² {number(r_squared, '.4f') or 'not defined'}, {rows:,.0f} rows{robust}"
+    about = f"R² {number(r_squared, '.4f') or 'not defined'}, {of_rows(rows)}{robust}"
     lines = [
         f'<tr class="first"><th scope="rowgroup" colspan="8">'
         f"<code>{escape(model)}</code> &nbsp; {about}</th></tr>"

@@ -21,6 +21,7 @@ from promo.ui.opinions import (
 )
 from promo.ui.plot import Floats, reach
 from promo.ui.style import headed, row_layout, table
+from promo.words import percent
 
 _WIDE = {"description_width": "initial"}
 
@@ -99,11 +100,11 @@ def _reach(slider: widgets.FloatSlider, values: Floats) -> None:
 def _table(said: Sequence[Opinion], level: str) -> str:
     lines = ""
     for name, proba, low, high in said:
-        interval = f"{low:.1%} to {high:.1%}" if isfinite(low) else ""
+        interval = f"{percent(low)} to {percent(high)}" if isfinite(low) else ""
         bar = f'<div class="promo-bar"><div style="width: {100 * proba:.0f}%"></div></div>'
         lines += (
-            f'<tr><th scope="row">{escape(name)}</th><td>{proba:.1%}</td>'
-            f'<td style="width: 80px">{bar}</td><td>{interval}</td></tr>'
+            f'<tr><th scope="row">{escape(name)}</th><td>{escape(percent(proba))}</td>'
+            f'<td style="width: 80px">{bar}</td><td>{escape(interval)}</td></tr>'
         )
     columns = ("expert", ("chance", 2), f"{level} interval")
     return table("The chance of promotion, expert by expert", columns, f"<tbody>{lines}</tbody>")
