@@ -137,14 +137,16 @@ class Trainer:
 
         Raises
         ------
-        ValueError
-            No such model has a learning rate, or the value is not in (0, 1e6].
+        ValueError, StoreError
+            No such model has a learning rate, or the value is not in (0, 1e6]. It could not be
+            written, and will be with the next start.
         """
         if model not in self._line.rates():
             raise ValueError(f"{model!r} has no learning rate; these have: {[*self._line.rates()]}")
         with self._condition:
             self._wishes.rates[model] = check_learning_rate(value)
-            self._condition.notify_all()
+            if not self._closed:
+                self._wish(self._obey)
 
     def note(self, kind: str, **detail: Any) -> None:
         """Write an event of the reader's own: at once, or before the next page while playing.
@@ -313,7 +315,7 @@ class Trainer:
                 if halt is self._halt:  # no later thread has been asked for
                     self._active, self._status = False, end
                     try:
-                        self._write_notes()
+                        self._obey()
                     except PromoError:  # then they wait for the next that can be written
                         self._broken = True
                     self._wishes.answer(self.models)
@@ -371,7 +373,7 @@ class Trainer:
             return False
 
     def _obey(self) -> None:
-        if self._wishes.change_rates(self._line):
+        if not self._broken and self._wishes.change_rates(self._line):
             self._publish()
         self._write_notes()
         self._wishes.answer(self.models)

@@ -31,7 +31,7 @@ from promo.embedded import EmbeddedAPI
 from promo.errors import StoreError, StoreLocked
 from promo.models.default import EXPERTS, default_models
 from promo.models.sgd import SGDLogistic
-from promo.store import Store
+from promo.store import Reader, Store
 from strace import child, context
 from tables import dump
 
@@ -645,6 +645,28 @@ def test_a_learning_rate_is_an_event_before_its_first_page(make):
     assert replay(trainer.store.path, by="page") == trainer.store.states
 
 
+@pytest.mark.parametrize("pages", [0, 5])
+def test_a_learning_rate_set_at_rest_is_there_tomorrow(make, pages):
+    """Said before Play or after Stop, it is an event at once: whoever is killed now goes on so."""
+    trainer = make()
+    if pages:
+        trainer.run(pages)
+        trainer.stop()
+        trainer.join()
+    trainer.set_learning_rate(RATE, 0.25)
+    assert trainer.snapshot.learning_rates == {RATE: 0.25}
+    with Reader(trainer.store.path) as reader:  # as after a kill
+        [event] = reader.events("learning_rate")
+        assert (event.page, event.detail["to"]) == (pages, 0.25)
+    trainer.close()
+    trainer.set_learning_rate(RATE, 0.5)  # for nobody
+    again = make()
+    assert again.snapshot.learning_rates == {RATE: 0.25}
+    again.run(5)
+    assert len(again.store.events("learning_rate")) == 1
+    assert replay(again.store.path, by="page") == again.store.states
+
+
 def test_a_learning_rate_that_could_not_be_written_is_not_lost(make):
     """On a full disk it fails; played on, it is in force and an event from that page on."""
     trainer = make()
@@ -656,7 +678,6 @@ def test_a_learning_rate_that_could_not_be_written_is_not_lost(make):
         rate += 0.001
         trainer.set_learning_rate(RATE, rate)
         wait_for(lambda: in_force() or trainer.status == "failed")
-    assert not in_force()
     trainer.run(5)
     assert in_force()
     assert trainer.store.events("learning_rate", last=1)[0].detail["to"] == rate
