@@ -318,10 +318,13 @@ def _run(arguments: argparse.Namespace) -> int:
             importing.start()
             import_module("promo.embedded")
         path = arguments.db or data_dir() / "promo.db"
-        with options.service(arguments.api, path) as service:
-            with interruption.held():
-                importing.join()
-            return _learn(arguments, service, path, interruption)
+        try:
+            with options.service(arguments.api, path) as service:
+                with interruption.held():
+                    importing.join()
+                return _learn(arguments, service, path, interruption)
+        finally:
+            importing.join()  # to leave in the midst of it would be told as an error
 
 
 def _import(*names: str) -> None:
@@ -338,7 +341,8 @@ def _learn(
     with arguments.trainer(arguments, service, path) as trainer:
         code, before, began = 0, trainer.snapshot, time.monotonic()
         try:
-            _watch(trainer, arguments.pages, interruption)
+            with interruption.held():  # elsewhere it might leave the trainer's lock taken
+                _watch(trainer, arguments.pages, interruption)
         except KeyboardInterrupt:
             trainer.stop()
             trainer.join()
@@ -354,14 +358,13 @@ def _learn(
 
 
 def _watch(trainer: Trainer, pages: int | None, interruption: Interruption) -> None:
-    """Let it run, with a progress bar on a terminal; raise what it fails of."""
+    """Let it run, with a progress bar on a terminal; raise what it fails of, and Ctrl-C."""
     from tqdm import tqdm
 
-    with interruption.held():  # a thread is started here
-        if pages is None:
-            trainer.play()
-        else:
-            trainer.step(pages)
+    if pages is None:
+        trainer.play()
+    else:
+        trainer.step(pages)
     first = (-1 if trainer.snapshot.page is None else trainer.snapshot.page) + 1
     quiet = sys.stderr is None or None  # None: unless it is a terminal
     with tqdm(unit=" pages", initial=first, disable=quiet, dynamic_ncols=True) as bar:

@@ -16,6 +16,10 @@ class Closable(Protocol):
 
 OPEN: weakref.WeakSet[Closable] = weakref.WeakSet()
 
+# Python calls last what was registered first: so those who still learn are closed before the
+# service that they read from, which ends by a finalizer. The first of those registers them all.
+weakref.finalize(OPEN, int)
+
 
 @atexit.register
 def close_all() -> None:

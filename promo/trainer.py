@@ -86,8 +86,6 @@ class Trainer:
             raise
         leaving.OPEN.add(self)
 
-    # -- commands ---------------------------------------------------------------------------
-
     def play(self) -> None:
         """Learn pages until paused, stopped, or at the end of the stream."""
         self._go(None)
@@ -229,18 +227,16 @@ class Trainer:
             thread = self._thread
         if thread is not None:
             thread.join(timeout)
-        if thread is None or not thread.is_alive():
+        if thread is None or not thread.is_alive():  # else it lets go as it ends
             with self._condition:
                 self.store.close()
-        leaving.OPEN.discard(self)
+            leaving.OPEN.discard(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # -- what others see --------------------------------------------------------------------
 
     @property
     def status(self) -> Status:
@@ -261,8 +257,6 @@ class Trainer:
         """The newest picture; while running up to 0.05 s old."""
         return self._snapshot
 
-    # -- the thread -------------------------------------------------------------------------
-
     @property
     def _alive(self) -> bool:
         """Whether there is a thread that will obey the next command."""
@@ -281,6 +275,7 @@ class Trainer:
                 self._halt.set()  # of one that takes up the last commit: the new one does that
                 self._halt, self._active = threading.Event(), True
                 self.error, self._waited_s = None, 0.0
+                self._status = "idle" if self._status == "failed" else self._status
                 run, about = self._run, (self._halt, self._thread, afresh)
                 self._thread = threading.Thread(None, run, "promo-trainer", about, daemon=True)
                 self._thread.start()
@@ -320,6 +315,9 @@ class Trainer:
                         self._broken = True
                     self._wishes.answer(self.models)
                 self._publish()
+                if self._closed and halt is self._halt:
+                    self.store.close()
+                    leaving.OPEN.discard(self)
 
     def _open_line(self, store: Store, models: Sequence[Model]) -> Line:
         return Line(store, models)
@@ -388,8 +386,10 @@ class Trainer:
         if retry and (self._retry is None or self._retry.page != retry.page):
             self._line.record("retry", reason=retry.reason)
         changed, self._retry = retry != self._retry, retry
-        if changed:
-            with self._condition:
+        with self._condition:
+            if threading.current_thread() is self._thread:  # no later one is asked for
+                self._obey()  # as nobody else does before the first page
+            if changed:
                 self._publish()
 
     def _recover(self, error: Exception, halt: threading.Event) -> None:

@@ -23,12 +23,15 @@ class Comm(BaseComm):
 
     sent: ClassVar = []
     frames: ClassVar = []  # how many changes each such message had
+    alone: ClassVar = []  # whose changes did not come in one
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         """Keep every message; the newest are last."""
         buffers = [bytes(b) for b in buffers or ()]
         if not isinstance((data or {}).get("content"), list):
             self.sent.append((self.comm_id, msg_type, data, buffers))
+            if msg_type == "comm_msg" and data["method"] == "update":
+                self.alone.append(self.comm_id)
             return
         self.frames.append(len(data["content"]))
         for model, its, count in data["content"]:

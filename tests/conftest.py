@@ -32,7 +32,7 @@ def comms(monkeypatch):
     monkeypatch.setattr(comm, "create_comm", Comm)
     monkeypatch.setattr(comm, "get_comm_manager", lambda: manager)
     before = set(registry)
-    Comm.sent = []
+    Comm.sent, Comm.alone = [], []
     yield
     ui.close_all()
     for name in set(registry) - before:

@@ -130,7 +130,7 @@ def test_pressed_again_it_stays_open(opened):
     view, publisher = choice(opened, "base-rate")
     trainer = press(view, 1)
     view.open.click()
-    wait_for(lambda: not view._asked)
+    wait_for(lambda: view._done == view._asked)
     trainer.run(3)
     assert len(opened.trainers) == 1
     assert publisher.errors == []

@@ -16,7 +16,7 @@ from promo.models.anytime import level_in_words
 from promo.opening import check, open_stream, stored
 from promo.store import Store
 from promo.trainer import Trainer
-from promo.ui import choose
+from promo.ui import choose, publisher
 from promo.world import WORLDS
 from servers import ScriptedServer, employees
 
@@ -51,7 +51,7 @@ def identity(path):
 
 
 def wait_while_opening(form):
-    wait_for(lambda: form._asked is None and not form.open.disabled)
+    wait_for(lambda: form._asked is form._done and not form.open.disabled)
 
 
 def fields(form):
@@ -69,6 +69,29 @@ def test_a_stream_is_open_at_once_and_the_form_folded(form, api):
     assert {"Rows", "Address", "Open a store of my own"}.isdisjoint(fields(form))
     form.trainer.run(3)
     assert form.trainer.snapshot.rows == 30
+
+
+def test_what_a_board_shows_its_own_publisher_sends(form):
+    """The form holds the board, but its frames are not of it: each of the board's is whole."""
+    answered = [p for p in publisher._OPEN if p.frames.set_state({"painted": 0}) is None]
+    wait_for(lambda: all(p.frames.frame for p in answered))
+    form.fold.value = True
+    wait_for(lambda: "Source" in fields(form))
+    of_board = {part.model_id for part in publisher.parts(*form.place.children)}
+    Comm.sent.clear()
+    Comm.alone.clear()
+    trainer = form.trainer
+    trainer.set_speed(100)
+    trainer.play()
+    wait_for(lambda: trainer.snapshot.rows == ROWS or answer_all(answered))
+    assert {comm for comm, *_ in Comm.sent} & of_board
+    assert not {*Comm.alone} & of_board
+
+
+def answer_all(publishers):
+    """Answer as browsers do: all is painted."""
+    for each in publishers:
+        each.frames.set_state({"painted": each.frames.frame})
 
 
 def test_the_source_is_checked_live(form, api):

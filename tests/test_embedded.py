@@ -17,6 +17,7 @@ from clocks import at_most, wait_for
 from promo.dataset import Recipe
 from promo.embedded import PREFERRED_PORT, EmbeddedAPI, ExternalAPI, api_from_environment
 from promo.errors import ServiceError
+from promo.store import Reader
 
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -172,6 +173,27 @@ def test_it_ends_with_a_leaving_parent(data, end):
     _, complaints = parent.communicate(timeout=10)
     wait_for(lambda: is_gone(pid))
     assert "embedded" not in complaints
+
+
+def test_who_still_learns_is_stopped_before_it(data, tmp_path):
+    """A script that ends while its stream plays leaves no error in the store that was none."""
+    code = f"""
+from pathlib import Path
+from promo.embedded import EmbeddedAPI
+from promo.opening import open_stream
+api = EmbeddedAPI(rows=20_000, data={str(data)!r}, port=0)
+trainer = open_stream(api.url, api.source, Path({str(tmp_path / "left.db")!r}), ["base-rate"])
+trainer.run(10)
+trainer.play()
+while trainer.snapshot.page < 50:
+    trainer.wait(1)
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+    with Reader(tmp_path / "left.db") as reader:
+        kinds = [event.kind for event in reader.events()]
+    assert "started" in kinds
+    assert kinds[-1] == "stopped"
+    assert not {"retry", "error"} & {*kinds}
 
 
 def test_an_interrupt_of_the_terminal_is_the_parents(data):

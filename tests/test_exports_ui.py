@@ -325,7 +325,7 @@ def test_what_became_of_the_rows_adds_up(faulty):
     quality = ui.DataQuality(faulty)
     quality.update(faulty.snapshot)
     assert "60 = 56 + 1 + 1 + 2, so no row is lost" in text_of(quality.totals.value)
-    place = text_of(quality.place.value)
+    place = text_of(quality.file.value)
     assert str(faulty.store.path) in place
     assert " MB" in place
 

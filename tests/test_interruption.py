@@ -1,5 +1,6 @@
 """Tests of `promo.interruption`: Ctrl-C comes once, and is never lost."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -72,6 +73,20 @@ class Finder:
 sys.meta_path.insert(0, Finder)
 sys.exit(main(["api", "--port", "0", "--rows", "10", "--data", sys.argv[1]]))
 """
+
+
+def test_pressed_in_an_import_it_comes_at_the_next_check(tmp_path, monkeypatch):
+    """The import is done, or else the module's lock might stay taken; nothing is lost."""
+    (tmp_path / "pressing.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\ndone = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    with Interruption().heard() as interruption:
+        assert importlib.import_module("pressing").done
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_pressed_in_a_callback_of_an_import_the_api_does_not_start(tmp_path):

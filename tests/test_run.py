@@ -7,9 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clocks import wait_for
@@ -197,6 +199,19 @@ def test_interrupted_after_a_commit(tmp_path):
         assert query(db, "SELECT DISTINCT page FROM model") == [(pages[-1],)]
         assert learn(slow, db, "--pages", 2)["pages"] == 2
     assert pages_in(db) == len(pages) + 2
+
+
+@pytest.mark.slow
+def test_interrupted_while_it_starts(url, tmp_path):
+    """Whatever is being imported, in whichever thread: it ends at once, and says nothing."""
+    for delay in np.linspace(0.15, 1.5, 28):
+        process = start("run", "--db", tmp_path / "promo.db", "--pages", 10**6, PROMO_API_URL=url)
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        # Before the handler is there Python itself tells of it.
+        assert process.returncode in (130, 0, -signal.SIGINT), delay
+        assert not said or (delay < 0.6 and "KeyboardInterrupt" in said), (delay, said)
 
 
 def test_interrupted_again_and_again(tmp_path):

@@ -200,6 +200,20 @@ def test_starting_over_ends_the_past(page, trainer):
     wait_for(lambda: page["seen"].pages[-1] == 9)
 
 
+def test_a_run_that_is_gone_is_not_shown_however_far_the_next_has_come(trainer):
+    """Starting over ends the past also where nobody looked until the new run was beyond it."""
+    trainer.run(10)
+    travel = ui.TimeTravel(trainer)
+    travel.slider.page = 4
+    wait_for(lambda: travel.turned(trainer.snapshot).page == 4)
+    trainer.start_over()
+    wait_for(lambda: trainer.snapshot.page is None)
+    trainer.run(20)
+    assert travel.turned(trainer.snapshot).page == 19
+    assert travel.slider.page == LIVE
+    travel.close()
+
+
 def test_a_page_that_cannot_be_read_is_said_and_now_is_shown(page):
     """The status line says why, and the views show the newest page."""
     go_to(page, 40)

@@ -27,11 +27,13 @@ import crash
 from clocks import STOP_S, at_most, wait_for
 from crash import open_trainer
 from pages import batch
+from promo import leaving
 from promo.embedded import EmbeddedAPI
 from promo.errors import StoreError, StoreLocked
 from promo.models.default import EXPERTS, default_models
 from promo.models.sgd import SGDLogistic
 from promo.store import Reader, Store
+from servers import ScriptedServer, employees
 from strace import child, context
 from tables import dump
 
@@ -257,6 +259,64 @@ def test_start_over_forgets_everything(trainer, clean):
     trainer.play()
     wait_for(lambda: trainer.status == "finished" and page(trainer) == PAGES - 1)
     assert dump(trainer.store) == clean
+
+
+def test_a_page_that_outlasts_closing_lets_go_of_the_store(make, monkeypatch):
+    """Who closes and does not wait may open the store anew once the page under way is done."""
+    trainer, entered, may_end = make(), threading.Event(), threading.Event()
+    learn = trainer.models[0].learn
+
+    def slowly(rows):
+        entered.set()
+        may_end.wait(60)
+        learn(rows)
+
+    monkeypatch.setattr(trainer.models[0], "learn", slowly)
+    trainer.play()
+    entered.wait(60)
+    trainer.close(timeout=0.1)
+    with pytest.raises(StoreLocked):
+        make()
+    assert trainer in leaving.OPEN
+    may_end.set()
+    wait_for(lambda: trainer not in leaving.OPEN)
+    assert make().run(3).page is not None
+
+
+def test_starting_over_after_a_failure_has_not_failed(make, monkeypatch):
+    """While the store is being emptied nothing is said of an error that is gone."""
+    trainer, may_end = make(), threading.Event()
+    trainer.run(3)
+    learn = trainer.models[0].learn
+    monkeypatch.setattr(trainer.models[0], "learn", lambda rows: 1 / 0)
+    trainer.play()
+    wait_for(lambda: trainer.status == "failed")
+    assert "division" in trainer.message
+    monkeypatch.setattr(trainer.models[0], "learn", learn)
+    clear = trainer.store.clear
+    monkeypatch.setattr(trainer.store, "clear", lambda: may_end.wait(60) and clear())
+    trainer.start_over()
+    assert (trainer.status, trainer.message) == ("idle", "")
+    may_end.set()
+    wait_for(lambda: trainer.status == "paused")
+    assert trainer.run(2).page == 1
+
+
+def test_questions_are_answered_while_the_source_does_not(path):
+    """Before the first page of today it is asked for some of yesterday, for ever so long."""
+    with (
+        ScriptedServer(employees(100)) as server,
+        open_trainer(path, server.url, "scripted") as trainer,
+    ):
+        trainer.run(3)
+        trainer.stop()
+        trainer.join()
+        server.always, asked = "hang", len(server.asked)
+        trainer.play()
+        wait_for(lambda: len(server.asked) > asked)
+        assert trainer.ask(len).result(10) == len(trainer.models)
+        trainer.note("mine", number=1)
+        wait_for(lambda: notes(trainer) == [(3, 30, 1)])
 
 
 def test_nonsense_is_refused_at_once(trainer):

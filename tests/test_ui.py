@@ -46,6 +46,8 @@ from promo.stream import PageStream
 from promo.trainer import Trainer
 from promo.ui import plot
 from promo.ui.controls import status_line
+from promo.ui.frames import Frames
+from promo.ui.publisher import close_tree
 from promo.ui.switch import COLLIDER, NULL
 from promo.ui.table import as_html
 from servers import ScriptedServer, contract_server, employees
@@ -809,6 +811,47 @@ def test_what_is_set_while_a_frame_is_sent_goes_after_it(answered, kind, monkeyp
         assert publisher.frames.frame == 2
     finally:
         publisher.close()
+
+
+def test_the_browsers_own_value_is_not_undone_by_a_frame_on_its_way(monkeypatch):
+    """Its echo goes before the frame, which has the older value: so it is told again."""
+    label = HTML()
+    frames = Frames(0.0)
+
+    def publish(comm, *what, publish=Comm.publish_msg, **keys):
+        if keys["data"].get("state") == {"value": "2"}:  # which is on its way
+            label.set_state({"value": "moved"})
+        publish(comm, *what, **keys)
+
+    monkeypatch.setattr(Comm, "publish_msg", publish)
+    Comm.sent.clear()
+    frames.begin([label])
+    label.value = "2"
+    frames.end()
+    frames.follow_up()
+    told = [(data["method"], data["state"]) for to, _, data, _ in Comm.sent if to == label.model_id]
+    assert told == [
+        ("echo_update", {"value": "moved"}),
+        ("update", {"value": "2"}),
+        ("update", {"value": "moved"}),
+    ]
+    close_tree(label), close_tree(frames)
+
+
+def test_what_is_noted_late_is_sent_whatever_the_next_frame_is_of():
+    """A thread that held a change back and notes it down when a frame of others has begun."""
+    late, other = HTML(), HTML()
+    frames = Frames(0.0)
+    frames.begin([late])
+    frames.end()
+    frames.begin([other])
+    late._states_to_send.add("value")
+    other.value = "2"
+    frames.end()
+    Comm.sent.clear()
+    frames.follow_up()
+    assert [to for to, *_ in Comm.sent] == [late.model_id]
+    close_tree(VBox([late, other, frames]))
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class Cluster:
         self._examining: set[asyncio.Future[None]] = set()  # kept, for nobody waits for them
         self._looking = asyncio.Lock()
         self._listen()
-        self._see(self.client.scheduler_info(n_workers=-1))
+        self.client.sync(self._look)
         self._check_workers()
 
     def close(self) -> None:
@@ -222,6 +222,10 @@ class Cluster:
         for name in self._names.values():
             self._facts.setdefault(name, WorkerFacts(name))
 
+    async def _look(self) -> None:
+        async with self._looking:  # or an older answer might come last
+            self._see(await self.client.scheduler.identity(n_workers=-1))
+
     async def _hear(self, event: tuple[float, Any]) -> None:
         """Hear from the scheduler that a worker has come or gone."""
         message = event[1]
@@ -235,8 +239,7 @@ class Cluster:
         if action == "remove-worker" and self._own is not None:
             asyncio.get_running_loop().call_later(_GIVEN_UP_S, self._replace)
         if action in ("add-worker", "remove-worker"):
-            async with self._looking:  # or an older answer might come last
-                self._see(await self.client.scheduler.identity(n_workers=-1))
+            await self._look()
         if action == "add-worker":  # which may hang; other news must not wait for it
             task = asyncio.ensure_future(self._examine(message["worker"]))
             self._examining.add(task)

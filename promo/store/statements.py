@@ -35,6 +35,13 @@ DATA_VERSION = "PRAGMA data_version"  # another one after another connection has
 AT_ONCE = 100  # rows of one statement: SQLite takes 32,766 values in one, some builds fewer
 
 
+def begin_anew(connection: sqlite3.Connection, now: str, version: str) -> None:
+    """Empty every table, as if the file were made now, by this version."""
+    for table in TABLES:
+        connection.execute(f"DELETE FROM {table}")
+    connection.execute("UPDATE stream SET created_at = ?, promo_version = ?", (now, version))
+
+
 def sort_events(connection: sqlite3.Connection) -> None:
     """Have events stand in the order of their pages, in a transaction of the caller's."""
     for statement in _SORT_EVENTS:

@@ -61,6 +61,8 @@ class Store(Reader):
         The file cannot be opened, or a parameter is out of range.
     """
 
+    cleared = 0  # how often, since it was opened
+
     def __init__(
         self,
         path: str | Path,
@@ -186,12 +188,10 @@ class Store(Reader):
         with explained(self.path):
             with transaction(self._connection) as connection:
                 self._check_place()
-                for table in sql.TABLES:
-                    connection.execute(f"DELETE FROM {table}")
-                begun = "UPDATE stream SET created_at = ?, promo_version = ?"
-                connection.execute(begun, (timestamp(), __version__))
+                sql.begin_anew(connection, timestamp(), __version__)
             self._connection.execute("VACUUM")
         self._read_back()
+        self.cleared += 1
 
     def close(self) -> None:
         """Let go of the file and of the lock. Idempotent."""

@@ -78,8 +78,8 @@ class ExpertChoice:
     ) -> None:
         self._make, self._experts = opened, ExpertBoxes(names)
         self.boxes = self._experts.boxes
-        self._presses = 0
-        self._asked: tuple[str, ...] = ()
+        self._asked: tuple[int, tuple[str, ...]] = (0, ())  # how often it was pressed, and last for
+        self._done: tuple[int, tuple[str, ...]] = self._asked
         self._shown: tuple[str, ...] = ()
         self._problem = ""
         self.open = widgets.Button(description="Open", button_style="primary")
@@ -101,18 +101,20 @@ class ExpertChoice:
 
     @property
     def choice(self) -> object:
-        """The experts ticked, and how often the button was pressed."""
-        return self.names, self._presses
+        """The experts ticked, and those of the last press."""
+        return self.names, self._asked
 
     def _ask(self, _: widgets.Button) -> None:
-        self._asked = self.names
-        self._presses += 1
+        presses, _ = self._asked
+        self._asked = presses + 1, self.names
 
     def update(self, _: Snapshot | None) -> None:
         """Say what the choice costs; open it if the button was pressed and it is not open."""
-        asked, self._asked = self._asked, ()
-        if asked and asked != self._shown:
-            self._open(asked)
+        asked = self._asked  # set by the thread of the button only: or else a press might be lost
+        if asked != self._done:
+            self._done = asked
+            if asked[1] not in ((), self._shown):
+                self._open(asked[1])
         nobody = not {*self.names} - {MIXTURE}
         self.open.disabled = nobody
         self._say("Tick at least one expert." if nobody else _cost(self.names))

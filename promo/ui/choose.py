@@ -64,6 +64,7 @@ class Choose:
         self._api, self._folder, self._make = api, path.parent, opened
         self._own: Service | None = None  # of the stream that is open
         self._asked: Callable[[], None] | None = None
+        self._done: Callable[[], None] | None = None  # what was asked for last and is done
         self._due: object = None  # what is said to be opened, and will be in the next frame
         self._looked_at, self._unfolded = "", False
         self._listed = _NEW  # the store that the fields were last filled in for
@@ -120,7 +121,13 @@ class Choose:
     def choice(self) -> object:
         """What is filled in, and what was asked for."""
         filled = (self.source, self.world, self.address, self.store, self.fold)
-        return *(field.value for field in filled), self._asked, self._looked_at, self._due
+        return (
+            *(field.value for field in filled),
+            self._asked,
+            self._done,
+            self._looked_at,
+            self._due,
+        )
 
     def _ask(self, action: Callable[[], None]) -> None:
         # Another object at each press, for the publisher to see that it is another.
@@ -128,16 +135,15 @@ class Choose:
 
     def update(self, _: Snapshot | None) -> None:
         """Do what was asked for, and show the fields that matter, with a verdict on the source."""
-        asked, self._asked = self._asked, None
-        if asked is not None and self._due is not asked:
-            self.note.value = _says("Opening …")
-            self._asked = self._due = asked
-            return
-        if asked is not None:
+        asked = self._asked  # set by the thread of the button only: or else a press might be lost
+        if asked is not None and asked is not self._done:
+            if self._due is not asked:
+                self.note.value, self._due = _says("Opening …"), asked
+                return
             try:
                 asked()
             finally:
-                self.open.disabled, self._due = False, None
+                self.open.disabled, self._done = self._asked is not asked, asked
         if self.fold.value and not self._unfolded and self.trainer is not None:
             self._list(self.trainer.store.path)  # as far as they have come by now
         self._unfolded = self.fold.value

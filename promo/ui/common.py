@@ -20,7 +20,7 @@ _COMMON: dict[str, widgets.Widget] = {}
 
 def is_common(widget: widgets.Widget) -> bool:
     """Whether a widget is in use by many views, so that none may change or close it."""
-    return any(widget is each for each in _COMMON.values())
+    return any(widget is each for each in [*_COMMON.values()])  # others add to them
 
 
 def html(value: str = "") -> widgets.HTML:

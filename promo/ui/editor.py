@@ -99,7 +99,7 @@ class StoryEditor:
         self._said_of = self._story()
         try:
             predictions = {formula: box.value for formula, box in self.predictions.items()}
-            self._rows = seen = self._trainer.snapshot.rows
+            seen = self._trainer.snapshot.rows
             self._trainer.note("story", arrows=sorted(map(list, graph)), predictions=predictions)
         except Exception as error:  # a callback's exception is shown nowhere else
             self._said = escape(str(error) or repr(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import anywidget
 import ipywidgets as widgets
@@ -116,6 +117,7 @@ class Frames(anywidget.AnyWidget):
     def __init__(self, interval_s: float) -> None:
         self._interval_s, self._sent_at = interval_s, float("-inf")
         self._held: list[widgets.Widget] = []
+        self._known = WeakSet[widgets.Widget]()  # that were ever held
         super().__init__()
 
     @property
@@ -126,6 +128,7 @@ class Frames(anywidget.AnyWidget):
     def begin(self, held: Iterable[widgets.Widget]) -> None:
         """Keep back what changes in these widgets, until `end`."""
         self._held = [self, *held, *self._late()]
+        self._known.update(self._held)
         _hold(self._held)
 
     def end(self) -> bool:
@@ -151,7 +154,7 @@ class Frames(anywidget.AnyWidget):
         self.send(content, [buffer for *_, its in changes for buffer in its])
 
     def _late(self) -> list[widgets.Widget]:
-        return [widget for widget in self._held if widget._states_to_send]
+        return [widget for widget in self._known if widget._states_to_send]
 
     def is_due(self, *, hurry: bool, flat_out: bool) -> bool:
         """Say whether to send a frame now to a page in sight.
@@ -181,15 +184,17 @@ def _pass_on(held: Sequence[widgets.Widget], send: Callable[[Sequence[_Change]],
     """Send what has changed in widgets, then hold them no more; return and raise as `Frames.end`.
 
     Until it is sent they hold back what other threads set: or else the newer value would be on its
-    way before the older one that was taken here.
+    way before the older one that was taken here. What the browser has set meanwhile it is told
+    again, for the older one goes after its echo.
     """
     changes: list[_Change] = []
-    errors = []
+    errors, taken = [], []
     for widget in held:
         names = [*widget._states_to_send]  # to which other threads may add
         widget._states_to_send.difference_update(names)
         if not names or widget.comm is None:  # it may have been closed meanwhile
             continue
+        taken += [(widget, name, getattr(widget, name)) for name in names]
         try:
             state, paths, buffers = _remove_buffers(widget.get_state(names))
         except Exception as error:
@@ -200,6 +205,9 @@ def _pass_on(held: Sequence[widgets.Widget], send: Callable[[Sequence[_Change]],
     try:
         send(changes)
     finally:
+        for widget, name, value in taken:
+            if getattr(widget, name) is not value:  # the browser's own, which heard of it before
+                widget._states_to_send.add(name)
         for widget in held:
             widget._holding_sync = False
     if errors:

@@ -54,8 +54,9 @@ class Publisher:
     a change of it is shown like one of the trainer. Where it has a run `beside`, or counts the
     `answers` to what it asks the models, news of those are shown as a new snapshot is. One that has
     `turned` says which snapshot is shown instead of the newest, save to those that are `live`. One
-    that has `frames` is given those of the publisher. The `news` of a view, if it has any, are
-    announced to those who do not see it.
+    that has `frames` is given those of the publisher. What stands in the `place` of a view is a
+    board of another publisher, which alone sends what changes there. The `news` of a view, if it
+    has any, are announced to those who do not see it.
 
     A publisher takes the place of an earlier one of views of the same kinds, and closes it: that is
     what a cell which runs again had opened.
@@ -92,6 +93,11 @@ class Publisher:
         self._turned = next((v.turned for v in views if hasattr(v, "turned")), lambda live: live)
         self._shown: dict[View, tuple[object, float]] = {}  # what, and when
         self._trees: dict[View, list[widgets.Widget]] = {}
+        self._said: tuple[object, ...] = ()
+        self._heard: dict[View, object] = {}  # of each view, what the reader has asked of it
+        self._seen: Snapshot | None = None
+        self._awaits = False  # the first page after something was said, which is news as well
+        self._was_news = False
         self._thread = threading.Thread(target=self._run, name="promo-publisher", daemon=True)
         for earlier in [p for p in _OPEN if _kinds(p.views) == _kinds(self.views)]:
             earlier.close()
@@ -99,44 +105,46 @@ class Publisher:
         _OPEN.append(self)
 
     def _run(self) -> None:
-        said: tuple[object, ...] = ()
-        heard: dict[View, object] = {}  # of each view, what the reader has asked of it
-        seen: Snapshot | None = None
-        awaits = False  # the first page after something was said, which is news as well
-        was_news = False
         while not self._halt.wait(self._tick_s):
-            if not self.frames.visible:
-                continue
-            live, status = self.trainer.snapshot, self.trainer.status
-            turned, others = self._turned(live), [*filter(None, map(_beside, self._working))]
-            asked: dict[View, object] = {
-                view: (getattr(view, "choice", None), getattr(view, "problem", ""))
-                for view in self._working
-            }
-            past = None if turned is live else turned
-            words = (status, self.trainer.message, past, *asked.values())
-            runs = status == "running" or any(other.status == "running" for other in others)
-            drawn = [turned, *others] if runs and turned is not None else []
-            flat_out = any(map(_is_flat_out, drawn))
-            if not flat_out:  # else the next frame, which comes soon, takes it along
-                self._send(self.frames.follow_up)
-            is_news = words != said or (awaits and turned is not seen)
-            at_once = is_news and not was_news  # however short ago the last frame was
-            hurry = is_news or not runs
-            if not (at_once or self.frames.is_due(hurry=hurry, flat_out=flat_out)):
-                continue
-            was_news = is_news
-            in_turn = flat_out and self.frames.answered and not is_news
-            first = [
-                view for view, what in asked.items()
-                if is_news and (_is_live(view) or what != heard.get(view, what))
-            ]  # fmt: skip
-            said, heard, seen, awaits = words, asked, turned, words != said
-            if first:
-                self._show(words, live, turned, first)
-                self._halt.wait(_APART_S)  # what comes within the same painting puts it off
-            rest = [view for view in self._working if view not in first]
-            self._show(words, live, turned, rest, in_turn=in_turn)
+            try:
+                if self.frames.visible:
+                    self._look()
+            except Exception as error:  # of one look, as what another thread is just changing
+                self._note(error)
+
+    def _look(self) -> None:
+        """Make a frame if there is something new, and it is time."""
+        live, status = self.trainer.snapshot, self.trainer.status
+        turned, others = self._turned(live), [*filter(None, map(_beside, self._working))]
+        asked: dict[View, object] = {
+            view: (getattr(view, "choice", None), getattr(view, "problem", ""))
+            for view in self._working
+        }
+        past = None if turned is live else turned
+        words = (status, self.trainer.message, past, *asked.values())
+        runs = status == "running" or any(other.status == "running" for other in others)
+        drawn = [turned, *others] if runs and turned is not None else []
+        flat_out = any(map(_is_flat_out, drawn))
+        if not flat_out:  # else the next frame, which comes soon, takes it along
+            self._send(self.frames.follow_up)
+        is_news = words != self._said or (self._awaits and turned is not self._seen)
+        at_once = is_news and not self._was_news  # however short ago the last frame was
+        hurry = is_news or not runs
+        if not (at_once or self.frames.is_due(hurry=hurry, flat_out=flat_out)):
+            return
+        self._was_news = is_news
+        in_turn = flat_out and self.frames.answered and not is_news
+        first = [
+            view for view, what in asked.items()
+            if is_news and (_is_live(view) or what != self._heard.get(view, what))
+        ]  # fmt: skip
+        self._awaits = words != self._said
+        self._said, self._heard, self._seen = words, asked, turned
+        if first:
+            self._show(words, live, turned, first)
+            self._halt.wait(_APART_S)  # what comes within the same painting puts it off
+        rest = [view for view in self._working if view not in first]
+        self._show(words, live, turned, rest, in_turn=in_turn)
 
     def _show(
         self,
@@ -179,12 +187,17 @@ class Publisher:
             if send():
                 self._trees.clear()
         except Exception as error:  # of one widget, which stays as it was
-            self.errors = [*self.errors, error][:_MOST_ERRORS]  # it may come with every frame
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        self.errors = [*self.errors, error][:_MOST_ERRORS]  # it may come with every frame
 
     def _parts(self, view: View) -> list[widgets.Widget]:
-        """Return the widgets of a view, as they were last looked for."""
+        """Return the widgets of a view but for those of its place, as they were last looked for."""
         if view not in self._trees:
-            self._trees[view] = parts(view.widget)
+            place = getattr(view, "place", None)
+            others = {*parts(*place.children)} if place else {}
+            self._trees[view] = [part for part in parts(view.widget) if part not in others]
         return self._trees[view]
 
     def _leave_out(self, view: View, error: Exception) -> None:

@@ -33,10 +33,10 @@ class DataQuality:
 
     def __init__(self, trainer: Trainer) -> None:
         self._store = trainer.store.path
-        self.totals, self.refused, self.place = (html() for _ in range(3))
+        self.totals, self.refused, self.file = (html() for _ in range(3))
         legend = "Each row received is one of the other four"
         head = html(headed("Are the data sound?", legend))
-        parts = [sheet(), head, self.totals, self.refused, self.place]
+        parts = [sheet(), head, self.totals, self.refused, self.file]
         self.widget = widgets.VBox(parts)
         self.widget.add_class("promo")
 
@@ -47,7 +47,7 @@ class DataQuality:
         with Reader(self._store) as reader:
             refused = quarantined(reader, LINES, until=last)
         self.refused.value = _refused(refused)
-        self.place.value = (
+        self.file.value = (
             '<div class="promo-note promo-brief">The store: '
             f"<code>{escape(str(self._store))}</code>, "
             f"{_size(self._store) / 1e6:,.1f} MB with its log.</div>"

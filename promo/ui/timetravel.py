@@ -49,6 +49,7 @@ class TimeTravel:
         self._seen: Snapshot | None = None  # of the past
         self._wanted = LIVE
         self._pages = trainer.snapshot.history.pages
+        self._cleared = trainer.store.cleared  # how often, as far as we know
         self.slider = PageSlider()
         self.play = widgets.Play(
             max=10**9,
@@ -101,7 +102,9 @@ class TimeTravel:
 
         For the publisher's thread: it reads the page from the store.
         """
-        if self._seen is not None and live.rows < self._seen.rows:
+        cleared = self.trainer.store.cleared
+        if cleared != self._cleared:
+            self._cleared = cleared
             self._return()  # the run was started over
         page = self.slider.page
         if page == self._wanted:
