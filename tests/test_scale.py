@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 import cloudpickle
 import dask
@@ -560,6 +561,31 @@ def test_an_old_copy_of_a_store_deletes_no_rows(api, cluster, tmp_path):
         trainer.run(8)
     assert sorted(folder.iterdir()) == before
     assert run(path, api.url, cluster, parquet=folder)[1].rows == ROWS
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"PAR1 no more")])
+def test_rows_that_are_gone_are_missed(api, cluster, tmp_path, harm):
+    """The files are the only copy: a run does not go on as if all that it counts were there."""
+    path, folder = tmp_path / "promo.db", tmp_path / "rows"
+    run(path, api.url, cluster, 40, parquet=folder, chunk=8)
+    first = sorted(folder.glob("pages-*"))[1]
+    kept = first.read_bytes()
+    harm(first)
+    with (
+        opened(ScaledTrainer, path, api.url, cluster, parquet=folder) as trainer,
+        pytest.raises(StoreError, match=r"rows where 400 were committed|cannot be read, bring"),
+    ):
+        trainer.run(8)
+    first.write_bytes(kept)
+    assert run(path, api.url, cluster, parquet=folder)[1].rows == ROWS
+
+
+def test_a_folder_of_others_files_is_not_taken(api, cluster, tmp_path):
+    """Who reads the folder would read those as rows."""
+    (tmp_path / "theirs.parquet").touch()
+    with pytest.raises(StoreMismatch, match="choose an empty folder"):
+        opened(ScaledTrainer, tmp_path / "new" / "a.db", api.url, cluster, parquet=tmp_path)
+    assert not (tmp_path / "_promo").exists()
 
 
 def test_rows_that_were_given_up_are_not_anybodys(api, cluster, tmp_path):

@@ -57,7 +57,7 @@ def claim_folder(folder: Path, store: Reader) -> None:
         if given_up and store.page is None:  # ended in the midst of starting over
             drop_rows(folder, 0, 0)
         elif says != _GIVEN_UP + run + _place(store) and (
-            store.page is not None or says or _files(folder)
+            store.page is not None or says or any(p.name[0] not in "._" for p in folder.iterdir())
         ):
             told = "an empty folder" if store.page is None else "the folder that it began with"
             raise StoreMismatch(f"{folder} has not the rows of {store.path}; choose {told}")
@@ -114,6 +114,28 @@ def drop_uncommitted(folder: Path, page: int, position: int) -> None:
     drop_rows(folder, page, position)
 
 
+def check_rows(folder: Path, store: Reader) -> None:
+    """Hold what files of rows say of their length against the ledger.
+
+    Raises
+    ------
+    StoreError
+        A file cannot be read, or there are not as many rows as were committed.
+    """
+    [[told]] = store.query("SELECT coalesce(sum(received - rejected), 0) FROM page")
+    rows = 0
+    for path in sorted(_files(folder)):
+        try:
+            rows += parquet.read_metadata(path).num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{path} cannot be read, bring it back: {error}") from error
+    if rows != told:
+        raise StoreError(
+            f"{folder} has {rows:,} rows where {told:,} were committed: bring back what was taken "
+            "away, or begin anew with another store and folder"
+        )
+
+
 def name_rows(folder: Path, file: str, page: int, position: int) -> None:
     """Give a file that was written its name: from now on its rows are there.
 
@@ -152,6 +174,7 @@ def write_rows(folder: Path, batches: list[Batch]) -> str:
             parquet.write_table(pa.table(columns), file)
             os.fsync(file.fileno())  # the ledger will say that these rows are there
     except OSError as error:
+        path.unlink(missing_ok=True)  # it may have filled the disk
         raise StoreError(f"rows cannot be written to {folder}: {error}") from error
     return path.name
 

@@ -17,7 +17,14 @@ from promo.reader import Retry
 from promo.scale.cluster import Cluster, WorkerFacts
 from promo.scale.line import ScaledLine
 from promo.scale.reader import MOST_PAGES, ROWS, ChunkReader, Plan
-from promo.scale.rows import claim_folder, drop_uncommitted, give_up_folder, name_rows, write_rows
+from promo.scale.rows import (
+    check_rows,
+    claim_folder,
+    drop_uncommitted,
+    give_up_folder,
+    name_rows,
+    write_rows,
+)
 from promo.snapshot import Status
 from promo.store import Store
 from promo.stream import PageStream
@@ -135,6 +142,7 @@ class ScaledTrainer(Trainer):
         line = self._scaled
         if self.plan.parquet:
             drop_uncommitted(self.plan.parquet, page, position)
+            check_rows(self.plan.parquet, self.store)
         return ChunkReader(
             self.cluster,
             self.stream,
