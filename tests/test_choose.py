@@ -187,16 +187,13 @@ def test_a_new_store_is_none_that_exists(form):
 
 
 def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):
-    """Impossible rows, a store of another source, an address of nobody: a sentence, another try."""
+    """Impossible rows, an address of nobody: a sentence, and another try."""
     first, children = form.trainer, {*psutil.Process().children()}
     form.fold.value = True
     form.source.value, form.rows.value = "a made-up world", -5
     form.open.click()
     wait_for(lambda: "rows is -5" in form.note.value)
-    form.rows.value = 300
-    form.open.click()
-    wait_for(lambda: "a.db holds world:collider?rows=2000" in text_of(form.note.value))
-    wait_for(lambda: {*psutil.Process().children()} == children)  # the world has ended again
+    wait_for(lambda: {*psutil.Process().children()} == children)
     form.source.value, form.address.value = "another address", "http://127.0.0.1:9"
     form.store.value, form.name.value = "", "mine"
     form.open.click()
@@ -208,6 +205,21 @@ def test_what_cannot_be_opened_is_told_and_what_is_open_goes_on(form):
     form.open.click()
     wait_for(lambda: form.trainer is not first and not form.fold.value)
     assert form.note.value == ""
+
+
+def test_another_source_needs_another_store(form):
+    """The store in the list holds what it holds: who changes the source begins a new one."""
+    form.fold.value = True
+    wait_for(lambda: form.open.description == "Go on" and form.alpha.disabled)
+    path = form.store.value
+    assert "this store was begun with" in form.legend.value
+    form.source.value = "a made-up world"
+    wait_for(lambda: form.open.description == "Open" and not form.alpha.disabled)
+    assert form.store.value == ""
+    assert "Beside each expert" in form.legend.value
+    form.store.value = path  # which brings its source along
+    wait_for(lambda: form.open.description == "Go on")
+    assert form.source.value == "the API that runs"
 
 
 def test_a_store_of_another_notebook_is_refused_before_anything_is_closed(form, api, tmp_path):

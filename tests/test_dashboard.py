@@ -300,3 +300,29 @@ def test_two_visitors(app, browser, shots):
     wait_for(lambda: page_of(second) > 10)
     assert second.problems == []
     leave(second)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("end", ["the kernel", "the server"])
+def test_a_page_whose_kernel_is_gone_says_so(browser, tmp_path, shots, end):
+    """A status line that went on saying "running" would be believed."""
+    with running_app(tmp_path) as app:
+        tab = visit(browser, app.url)
+        play(tab)
+        wait_for(lambda: page_of(tab) > 3)
+        assert not tab.locator("body.promo-lost").count()
+        if end == "the kernel":
+            [kernel] = app.kernels()
+            kernel.kill()
+        else:
+            app.process.kill()
+        tab.locator("body.promo-lost").wait_for()
+        told = tab.locator(".promo-status").first
+        assert "lost its kernel" in told.evaluate("e => getComputedStyle(e, '::after').content")
+        assert any(
+            "lost its kernel" in said for said in tab.locator(".promo-said").all_inner_texts()
+        )
+        assert told.locator("b").first.is_hidden()
+        tab.screenshot(path=shots / f"lost-{end.split()[1]}.png")
+        leave(tab)

@@ -249,7 +249,7 @@ def test_a_report_of_one_row_keeps_numbers_clear_of_the_title(tmp_path):
     learned(tmp_path / "one.db", pages_of(employees(1)))
     with Reader(tmp_path / "one.db") as reader:
         page = report(reader)
-    beside = re.findall(r'<text x="48"[^>]*>(.*?)</text>', page)
+    beside = re.findall(r'<text x="56"[^>]*>(.*?)</text>', page)
     assert beside
     assert max(map(len, beside)) <= len("0.691")
     assert "1 row learned" in page

@@ -192,7 +192,7 @@ def test_yes_is_said_only_of_what_the_confidence_sequence_decides(between, since
     for told in re.findall(r"±([\d.]+)", said):
         assert bound * (1 - 1e-14) <= float(told) < bound + 0.001 + 1e-12
     assert ("±" in said) == (bound <= NEGLIGIBLE or low <= 0 <= high)
-    assert (f"at page {since:,.0f} (counted from 0)." in said) == math.isfinite(since)
+    assert (f"at page {since:,.0f} (counted from 0)" in said) == math.isfinite(since)
 
 
 def test_it_is_not_safe_to_stop_before_there_is_an_interval():

@@ -118,11 +118,12 @@ def in_words(slope: Coefficient, level: str) -> str:
     """Return a slope with both of its intervals, of a level as "95%", in words."""
     if not isfinite(slope.ci_low):
         return "not defined: too few rows, or what does not vary."
-    look = f"{level} at one look {slope.ci_low:+.3f} to {slope.ci_high:+.3f}"
+    form = "+.3f" if slope.ci_high - slope.ci_low > 0.002 else "+.3g"  # of another unit
+    look = f"{level} at one look {slope.ci_low:{form}} to {slope.ci_high:{form}}"
     at_all = "at any time not bounded yet"
     if isfinite(slope.av_low):
-        at_all = f"at any time {slope.av_low:+.3f} to {slope.av_high:+.3f}"
-    return f"slope {slope.estimate:+.3f}, {look}, {at_all}."
+        at_all = f"at any time {slope.av_low:{form}} to {slope.av_high:{form}}"
+    return f"slope {slope.estimate:{form}}, {look}, {at_all}."
 
 
 def safe_to_stop(slope: Coefficient, since: float, negligible: float = NEGLIGIBLE) -> str:
@@ -135,8 +136,10 @@ def safe_to_stop(slope: Coefficient, since: float, negligible: float = NEGLIGIBL
         return "Safe to stop? Not yet."
     bound = max(-slope.av_low, slope.av_high)
     at = f"page {since:,.0f} (counted from 0)"
-    page = f" Zero was first excluded at {at}." if isfinite(since) else ""
-    if not slope.av_low <= 0 <= slope.av_high:
+    inside = slope.av_low <= 0 <= slope.av_high
+    back = ", and is inside again" if inside else ""
+    page = f" Zero was first excluded at {at}{back}." if isfinite(since) else ""
+    if not inside:
         side = "above" if slope.av_low > 0 else "below"
         little = f" but within ±{_up(bound)}" if bound <= negligible else ""
         return f"Safe to stop? Yes: it is {side} zero{little}, at any stopping time.{page}"

@@ -17,7 +17,18 @@ from promo.models.stories import Stories
 from promo.models.verdict import in_words, negligible_slope, safe_to_stop
 from promo.report.dag import diagram
 from promo.report.experts import BESIDE, expert_styles
-from promo.report.svg import HEIGHT, LIGHT, WIDTH, Axis, Floats, Plot, element, sheet
+from promo.report.svg import (
+    HEIGHT,
+    LIGHT,
+    WIDTH,
+    Axis,
+    Floats,
+    Plot,
+    beyond,
+    element,
+    near,
+    sheet,
+)
 from promo.snapshot import Snapshot
 from promo.words import of_rows, percent
 
@@ -107,9 +118,10 @@ def sample(snapshot: Snapshot) -> Drawing | None:
             f" Log odds of promotion, says {model}: {a:z.2f} {signed(b)} · competence "
             f"{signed(c)} · network ability; its line is where they are even."
         )
+    far = beyond((competence, x.low, x.high), (network_ability, y.low, y.high))
     words = (
         f"{len(promoted):,} of {of_rows(snapshot.rows)}, each as likely to be shown as any; "
-        f"{chosen.mean():.0%} of them promoted.{told}"
+        f"{chosen.mean():.0%} of them promoted.{far}{told}"
     )
     return as_drawing("sample", "Who gets promoted?", plot, words)
 
@@ -203,7 +215,7 @@ def shares(snapshot: Snapshot) -> Drawing | None:
         return None
     share = {story: kept[f"share of {story.name}"] for story in stories()}
     evidence = {story: kept[f"log evidence of {story.name}"] for story in stories()}
-    ranked = sorted(stories(), key=share.__getitem__, reverse=True)
+    ranked = sorted(stories(), key=lambda story: (share[story], evidence[story]), reverse=True)
     most = max(evidence.values())
     y, parts = 30, [_columns()]
     for story in ranked:
@@ -267,6 +279,7 @@ def _slope_beside(beside: Beside, model: str) -> tuple[Floats, Floats]:
 
 
 def _whole(label: str, values: Floats) -> Axis:
+    values = near(values)
     low, high = np.floor(values.min()), np.ceil(values.max())
     return Axis(label, float(min(low, -1)), float(max(high, 1)))
 

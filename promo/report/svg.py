@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-WIDTH, HEIGHT = 560, 310
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 154, 10, 46
+WIDTH, HEIGHT = 568, 310
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 154, 10, 46
 _ACROSS, _DOWN = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM  # of the field inside the axes
 _APART = 16  # pixels between two labels
 _FAR = 5000  # pixels: what lies further out is out of sight all the same
@@ -81,14 +81,20 @@ class Plot:
         self, x: Floats, y: Floats, colour: str, *, dash: str = "solid", width: float = 2.2,
         label: str = "",
     ) -> None:  # fmt: skip
-        """Draw a line through points of shape (n,), broken where one is not finite."""
+        """Draw a line through points of shape (n,), broken where one is not finite.
+
+        Its label stands where it ends, or leaves the field; if all of it lies above or below, with
+        an arrow that says so.
+        """
         px, py = self._at(x, y)
         dashed = f' stroke-dasharray="{DASHES[dash]}"' if DASHES[dash] else ""
         stroke = f'class="{colour}" stroke-width="{width}"{dashed}'
         self._drawn.append(f'<path {stroke} stroke-linejoin="round" d="{_path(px, py)}"/>')
         ends = py[np.isfinite(px) & np.isfinite(py)]
-        if label and len(ends) and 0 <= ends[-1] <= _DOWN:
-            self._labels.append((float(ends[-1]), f'<path {stroke} d="M2 0h22"/>', label))
+        if label and len(ends):
+            label += " ↑" if ends.max() < 0 else " ↓" if ends.min() > _DOWN else ""
+            at = float(np.clip(ends[-1], 0, _DOWN))
+            self._labels.append((at, f'<path {stroke} d="M2 0h22"/>', label))
 
     def band(self, x: Floats, low: Floats, high: Floats, colour: str, opacity: float) -> None:
         """Fill what lies between two lines, all of shape (n,)."""
@@ -238,6 +244,35 @@ def element(key: str, title: str, described: str, width: int, height: int, insid
         f'<title id="{key}-title">{escape(title)}</title>'
         f'<desc id="{key}-desc">{escape(described)}</desc>{inside}</svg>'
     )
+
+
+def near(values: Floats) -> Floats:
+    """Return the values but for those so far beyond the others that an axis is better without them.
+
+    Further out, that is, than ten times the spread of the middle half, where that has one.
+
+    Parameters
+    ----------
+    values
+        Finite, shape (n,) with n > 0.
+
+    Examples
+    --------
+    >>> near(np.array([0.0, 1.0, 2.0, 3.0, 1e6]))
+    array([0., 1., 2., 3.])
+    >>> near(np.array([1.0, 1.0, 1.0, 1e6]))
+    array([1.e+00, 1.e+00, 1.e+00, 1.e+06])
+    """
+    low, high = np.quantile(values, [0.25, 0.75], method="closest_observation")
+    far = 10 * (high - low)
+    return values[(values >= low - far) & (values <= high + far)] if far > 0 else values
+
+
+def beyond(x: tuple[Floats, float, float], y: tuple[Floats, float, float]) -> str:
+    """Say how many points lie outside the axes, each coordinate with the ends of its axis."""
+    out = sum((values < low) | (values > high) for values, low, high in (x, y))
+    count = int(np.count_nonzero(out))
+    return f" {count:,} of them, far out, lie beyond the figure." if count else ""
 
 
 def ticks(low: float, high: float) -> list[tuple[float, str]]:

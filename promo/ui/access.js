@@ -5,6 +5,7 @@ const PARTS = ".promo, .widget-slider, .widget-html, .widget-toggle-button, .wid
 const PLAYS = ["Play or rest", "Rest at this page", "Again and again"]; // of widgets.Play
 const REST_MS = 1000; // between two announcements, so that one can be heard out
 const APART_MS = 500; // between two looks at the page, which is laid out for each
+const LOST = "This page has lost its kernel: reload it to go on from the last page that was stored.";
 const UNSEEN = "position: fixed; top: 0; left: 0; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)";
 
 // A key is for the control that has the focus, not for Lab, where Enter would edit the cell and m
@@ -133,6 +134,23 @@ export default {
       }, REST_MS);
     });
 
+    // On a page of our own nobody else says that what stands here has come to its end. (Lab does.)
+    const { kernel } = model.widget_manager;
+    let gone = false, missed = 0;
+    const heed = (_, status) => { gone ||= /dead|restarting/.test(status); };
+    const look = () => {
+      missed = kernel.connectionStatus === "connected" ? 0 : missed + 1;
+      const lost = gone || missed > 1;
+      if (lost === document.body.classList.contains("promo-lost")) return;
+      document.body.classList.toggle("promo-lost", lost);
+      region.textContent = lost ? LOST : "";
+    };
+    let looking;
+    if (kernel && !document.querySelector(".jp-NotebookPanel")) {
+      kernel.statusChanged.connect(heed);
+      looking = setInterval(look, 2000);
+    }
+
     let control;
     const taken = new MutationObserver(() => setTimeout(() => control && handOn(control)));
     const watch = ({ target }) => {
@@ -158,6 +176,9 @@ export default {
       window.removeEventListener("keydown", once, true);
       for (const observer of [parts, states, taken]) observer.disconnect();
       for (const timer of [seeing, saying]) clearTimeout(timer);
+      clearInterval(looking);
+      kernel?.statusChanged.disconnect(heed);
+      document.body.classList.remove("promo-lost");
       region.remove();
     };
   },

@@ -34,6 +34,7 @@ _WIDE = {"description_width": "initial"}
 _RUNS, _WORLD, _ADDRESS = "the API that runs", "a made-up world", "another address"
 _ALPHAS = (0.1, ALPHA, 0.01)
 _NEW = ""
+_FIXED = "Intervals and experts are those that this store was begun with."
 
 
 class Choose:
@@ -68,6 +69,7 @@ class Choose:
         self._due: object = None  # what is said to be opened, and will be in the next frame
         self._looked_at, self._unfolded = "", False
         self._listed = _NEW  # the store that the fields were last filled in for
+        self._filled_in: object = None  # and what they said then of the source
         self.trainer: Trainer | Following | None = None
         self._build(path)
         self.place = widgets.VBox()
@@ -95,7 +97,7 @@ class Choose:
             options=[(level_in_words(alpha), alpha) for alpha in _ALPHAS], value=ALPHA,
             description="Intervals", style=_WIDE, layout=narrow,
         )  # fmt: skip
-        self.experts = ExpertBoxes()
+        self.experts, self.legend = ExpertBoxes(), html()
         self.open = _button("Open", lambda: self._ask(self._open_chosen), "primary")
         self.mine = _button("Open a store of my own", lambda: self._ask(self._open_mine))
         self.fold = widgets.ToggleButton(description="Choose …", layout={"width": "auto"})
@@ -107,7 +109,7 @@ class Choose:
             [self.verdict],
             [self.store, self.name, self.alpha],
             [self.experts.widget],
-            [html(f'<div class="promo-legend">{PRICES}</div>')],
+            [self.legend],
             [self.open, self.note],
         ]
         self._form = widgets.VBox([widgets.HBox(row, layout=row_layout()) for row in rows])
@@ -120,14 +122,21 @@ class Choose:
     @property
     def choice(self) -> object:
         """What is filled in, and what was asked for."""
-        filled = (self.source, self.world, self.address, self.store, self.fold)
+        source = (self.source, self.world, self.rows, self.seed, self.address)
         return (
-            *(field.value for field in filled),
+            *(field.value for field in (*source, self.store, self.fold)),
             self._asked,
             self._done,
             self._looked_at,
             self._due,
         )
+
+    @property
+    def _about(self) -> object:
+        """What is filled in of the source."""
+        about = [self.source.value]
+        about += [self.world.value, self.rows.value, self.seed.value] * (about[0] == _WORLD)
+        return about + [self.address.value.strip()] * (about[0] == _ADDRESS)
 
     def _ask(self, action: Callable[[], None]) -> None:
         # Another object at each press, for the publisher to see that it is another.
@@ -135,6 +144,8 @@ class Choose:
 
     def update(self, _: Snapshot | None) -> None:
         """Do what was asked for, and show the fields that matter, with a verdict on the source."""
+        if self.store.value == self._listed != _NEW and self._about != self._filled_in:
+            self.store.value = _NEW  # another source needs another store
         asked = self._asked  # set by the thread of the button only: or else a press might be lost
         if asked is not None and asked is not self._done:
             if self._due is not asked:
@@ -144,7 +155,8 @@ class Choose:
                 asked()
             finally:
                 self.open.disabled, self._done = self._asked is not asked, asked
-        if self.fold.value and not self._unfolded and self.trainer is not None:
+        unfolds = self.fold.value and not self._unfolded
+        if unfolds and self.trainer is not None and self._about == self._filled_in:
             self._list(self.trainer.store.path)  # as far as they have come by now
         self._unfolded = self.fold.value
         self._form.layout.display = "" if self._unfolded else "none"
@@ -156,6 +168,7 @@ class Choose:
         before = stored(Path(chosen)) if chosen != _NEW else None
         if before and chosen != self._listed:
             self._fill_in(before.source)
+            self._filled_in = self._about
         self._listed = chosen
         self.name.layout.display = "none" if before else ""
         for widget in (self.alpha, *self.experts.boxes.values()):
@@ -166,6 +179,7 @@ class Choose:
                 box.value = name in before.names
         else:
             self._offer()
+        self.legend.value = f'<div class="promo-legend">{_FIXED if before else PRICES}</div>'
         self.open.description = "Go on" if before else "Open"
         if self.fold.value:
             self._look()
@@ -257,6 +271,7 @@ class Choose:
         self.store.options = options
         if str(path) in dict(options).values():
             self.store.value = self._listed = str(path)
+            self._filled_in = self._about
         self.name.value = _free(path).name
 
     def _fill_in(self, source: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from promo.models.best import BestPossible
 from promo.report.figures import loss_path, signed, straight
+from promo.report.svg import beyond
 from promo.snapshot import Snapshot
 from promo.ui.beside import BesideLine, Run
 from promo.ui.plot import (
@@ -87,7 +88,8 @@ class SampleFigure(Figure):
         )
         self.say(
             f"{len(promoted):,} of {of_rows(snapshot.rows)}, each as likely to be shown as any; "
-            f"{chosen.mean() if len(chosen) else 0:.0%} of them promoted. "
+            f"{chosen.mean() if len(chosen) else 0:.0%} of them promoted."
+            f"{beyond((competence, *plane[0]), (network_ability, *plane[1]))} "
             f"{odds if isfinite(a + b + c) else 'Of the log odds nothing is known yet.'}"
         )
 

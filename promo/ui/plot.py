@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
-from promo.report.svg import ticks
+from promo.report.svg import near, ticks
 from promo.ui.common import html, sheet
 from promo.ui.style import headed
 
@@ -49,6 +49,7 @@ class Figure:
             marks=list(marks),
             axes=list(axes),
             animation_duration=0,
+            display_toolbar=False,  # it would lie over the data, and move scales that are ours
             fig_margin={"top": 12, "bottom": 40, "left": 68, "right": 20},
             layout=widgets.Layout(width="auto", height="300px", min_width="300px"),
         )
@@ -217,9 +218,10 @@ def fit(scale: bq.Scale, rows: Floats, series: Sequence[Floats], headroom: float
 def reach(
     now: tuple[float, float], first: tuple[float, float], values: Floats
 ) -> tuple[float, float]:
-    """Return the ends of an axis that has all values in it, in steps of an eighth or less.
+    """Return the ends of an axis that has values in it, in steps of an eighth or less.
 
-    It only ever grows from what it is now; but if the first values lie elsewhere than `first`, or
+    Those that are not `near` the others are left out: nothing could be told apart for them. It only
+    ever grows from what it is now; but if the first values lie elsewhere than `first`, or
     close together in it, it becomes theirs. Without values it is `first`.
 
     Parameters
@@ -238,6 +240,7 @@ def reach(
     """
     if not len(values):
         return first
+    values = near(values)
     low, high = float(values.min()), float(values.max())
     elsewhere = not first[0] <= np.median(values) <= first[1]
     close = len(values) >= _SOME and 0 < high - low < (first[1] - first[0]) / 16
@@ -253,7 +256,7 @@ def reach(
 
 
 def stretch(scale: bq.Scale, first: tuple[float, float], values: Floats) -> None:
-    """Let a scale `reach` all values."""
+    """Let a scale `reach` values."""
     ends = reach((scale.min, scale.max), first, values)
     if ends != (scale.min, scale.max):
         with scale.hold_sync():

@@ -27,6 +27,13 @@ CSS = """
 [data-jp-theme-light="false"] .promo-status .retrying,
 [data-jp-theme-light="false"] .promo-problem { color: #fb923c; }
 .promo .widget-readout { min-width: 84px; max-width: none; }
+.promo-lost .promo-status > * { display: none; }
+.promo-lost .promo-status { font-size: 0; }
+.promo-lost .promo-status::after { font-size: var(--promo-text); font-weight: 600; color: #c2410c;
+  content: "This page has lost its kernel: reload it to go on from the last page stored."; }
+[data-jp-theme-light="false"] .promo-lost .promo-status::after { color: #fb923c; }
+.promo-lost .promo :is(button, input, select, .widget-slider) { opacity: 0.5;
+  pointer-events: none; }
 .promo-second { border-left: 3px solid #CC79A7; padding-left: 8px; }
 .promo-title { font-weight: 600; font-size: var(--promo-head); margin: 0; }
 .promo-legend { font-size: var(--promo-note); color: var(--jp-ui-font-color2, #555);
@@ -46,12 +53,14 @@ CSS = """
 .promo tr.first th { white-space: normal; padding-top: 10px;
   color: var(--jp-ui-font-color2, #555); }
 .promo table.promo-regressions :is(th, td) { padding-left: 2px; padding-right: 1px; }
-.promo table.promo-findings td { vertical-align: top; }
+.promo table.promo-findings :is(th, td) { vertical-align: top; }
 .promo table.promo-findings :is(th, td:last-child) { white-space: normal; }
 .promo table.promo-findings :is(th, td):last-child { text-align: left; padding-left: 6px; }
 .promo table.promo-leaders :is(th, td) { white-space: normal; }
 .promo .widget-html code { background: none; font-size: inherit; padding: 0; }
-.promo .bqplot text { fill: var(--jp-ui-font-color1, #1a1a1a) !important;
+.promo .bqplot :is(.axis text, .axislabel) {
+  fill: var(--jp-ui-font-color1, #1a1a1a) !important; }
+.promo .bqplot text {
   stroke: var(--jp-layout-color0, #fff); stroke-width: 3px; paint-order: stroke; }
 .promo .bqplot .axis path, .promo .bqplot .axis line {
   stroke: var(--jp-border-color1, #bbb) !important; }
@@ -81,7 +90,8 @@ CSS = """
 .promo-dag polygon, .promo-dag text { fill: currentColor; }
 .promo-dag circle { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .promo-dag text { text-anchor: middle; font: 12px sans-serif; }
-.promo-share { display: grid; grid-template-columns: 1fr 4.6em; align-items: center; gap: 0 8px;
+.promo-share { display: grid; grid-template-columns: minmax(0, 64px) 4.6em; align-items: center;
+  justify-content: space-between; gap: 0 8px;
   font-size: var(--promo-note); font-variant-numeric: tabular-nums; }
 .promo-share b { text-align: right; white-space: nowrap; }
 .promo-share svg { grid-column: 1 / -1; }
@@ -171,6 +181,8 @@ def key(text: str, colour: str, *, dash: str = "", marker: str = "") -> str:
         mark = f'<circle cx="7" cy="6" r="4" fill="{colour}"/>'
     elif marker == "diamond":
         mark = f'<path d="M7 1l5 5-5 5-5-5z" fill="{colour}"/>'
+    elif marker == "square":
+        mark = f'<path d="M2 1h10v10h-10z" fill="{colour}"/>'
     elif marker == "cross":
         mark = f'<path d="M7 1v10M2 6h10" stroke="{colour}" stroke-width="3"/>'
     else:

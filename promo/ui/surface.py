@@ -77,8 +77,8 @@ class SurfaceFigure(Figure):
         legend = (
             key("promoted", INK, marker="circle")
             + key("not promoted", INK, marker="cross")
-            + key("surely promoted", "#0072B2")
-            + key("surely not", "#D55E00")
+            + key("surely promoted", "#0072B2", marker="square")
+            + key("surely not", "#D55E00", marker="square")
             + "<span>dotted: even odds, thin: interval</span>"
         )
         axes = [sparse(axis(x, "competence")), sparse(axis(y, "network ability", vertical=True))]
