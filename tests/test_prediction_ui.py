@@ -28,6 +28,7 @@ from promo.report.svg import DASHES, LIGHT
 from promo.ui.beside import BesideLine, StillRun
 from promo.ui.opinions import Answer, contour, experts_of, grid, opinions
 from promo.world import WORLDS
+from servers import ScriptedServer, employees
 
 ROWS = 6000
 NOWHERE = -1e9
@@ -118,6 +119,30 @@ def test_what_if_says_what_each_expert_says(trainer):
                 assert low < proba < high
                 assert f"<td>{low:.1%} to {high:.1%}</td>" in card.table.value
     assert sum(o.low == o.low for o in said) == 2  # the renewable ones
+
+
+def test_a_far_value_squeezes_nobody_and_is_told(tmp_path):
+    """Of one competence of a million neither axis nor slider takes notice; the words do."""
+    rows = employees(200)
+    rows[55]["competence"] = 1e6
+    path = tmp_path / "far.db"
+    with (
+        ScriptedServer(rows) as server,
+        open_stream(
+            server.url, "scripted", path, ["sgd-logistic", "renewable-logistic"]
+        ) as trainer,
+    ):
+        trainer.run()
+        views = ui.SampleFigure(), ui.SurfaceFigure(trainer), ui.WhatIfCard(trainer)
+        for view in views:
+            settled(view, trainer)
+        scatter, surface, card = views
+        assert scatter._x.max < 20
+        assert surface._axes[0].scale.max < 20
+        assert card.competence.max < 20
+        told = "1 of them lies beyond the figure, far from the others."
+        assert told in scatter.note.value
+        assert told in {each.key: each for each in drawings(trainer.snapshot)}["sample"].words
 
 
 def test_no_chance_is_said_to_be_certain(trainer):

@@ -15,6 +15,7 @@ import textwrap
 from contextlib import closing
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from pages import bad, batch, employees, pages_of, split
@@ -26,6 +27,7 @@ from promo.line import Line
 from promo.models.default import FULL, default_models
 from promo.report import TABLES, report, write_csv, write_report
 from promo.report.contents import contents
+from promo.report.svg import Axis, Plot
 from promo.store import Event, Reader, Store
 from tabs import complaint
 
@@ -254,6 +256,18 @@ def test_a_report_of_one_row_keeps_numbers_clear_of_the_title(tmp_path):
     assert max(map(len, beside)) <= len("0.691")
     assert "1 row learned" in page
     assert not re.search(r"\b1 rows", page)
+
+
+def test_every_line_has_its_name():
+    """Where it ends, or leaves the field; one that lies outside is said to, with an arrow."""
+    plot, ends = Plot(Axis("x", 0, 10), Axis("y", 0, 1)), np.array([0.0, 10.0])
+    plot.line(ends, np.array([0.2, 0.4]), "blue", label="within")
+    plot.line(ends, np.array([0.8, -0.5]), "ink", label="leaves")
+    plot.line(ends, np.array([2.0, 3.0]), "grey", label="above")
+    plot.line(ends, np.array([-2.0, -3.0]), "grey", label="below")
+    drawn = plot.svg("key", "title", "words")
+    names = re.findall(r'<text class="key"[^>]*>(.*?)</text>', drawn)
+    assert sorted(names) == ["above ↑", "below ↓", "leaves", "within"]
 
 
 class Overtaken(Reader):

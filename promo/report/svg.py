@@ -272,7 +272,8 @@ def beyond(x: tuple[Floats, float, float], y: tuple[Floats, float, float]) -> st
     """Say how many points lie outside the axes, each coordinate with the ends of its axis."""
     out = sum((values < low) | (values > high) for values, low, high in (x, y))
     count = int(np.count_nonzero(out))
-    return f" {count:,} of them, far out, lie beyond the figure." if count else ""
+    lie = "lies" if count == 1 else "lie"
+    return f" {count:,} of them {lie} beyond the figure, far from the others." if count else ""
 
 
 def ticks(low: float, high: float) -> list[tuple[float, str]]:
