@@ -338,6 +338,7 @@ def test_a_click_on_a_person_asks_every_expert(trainer):
     assert said.startswith("Competence +1.25, network ability -0.50: ")
     for name, proba, *_ in opinions(trainer.models, 1.25, -0.5):
         assert f"{name} {proba:.0%}" in said
+    assert [*figure.ring.x, *figure.ring.y] == [1.25, -0.5]
 
 
 def test_the_calibration_is_the_boards(trainer):

@@ -1,5 +1,6 @@
 """Tests of the views of causal stories and of what can be chosen, without a browser."""
 
+import dataclasses
 import math
 import re
 import threading
@@ -21,7 +22,7 @@ from promo.batch import Batch
 from promo.models.graphs import INDEPENDENCIES, PAIRS, all_graphs, implied, stories
 from promo.models.peeking import peek
 from promo.models.regressions import Regressions
-from promo.models.results import Coefficient
+from promo.models.results import Coefficient, Metric
 from promo.models.robust import robustly
 from promo.models.selection import measured_slope, spurious_slope
 from promo.models.verdict import (
@@ -32,6 +33,7 @@ from promo.models.verdict import (
     negligible_slopes,
     score,
 )
+from promo.report import drawings
 from promo.ui import lessons
 from promo.ui.coefficients import safe_to_stop
 from promo.ui.sandbox import compare, learned, true_diagram, true_story, verdict
@@ -263,6 +265,18 @@ def test_cards_say_the_shares_of_the_snapshot(snapshots, at):
         assert not any(leads)
         assert "Before the first row" in figure.note.value
     assert not ODD_TEXT.search(" ".join(texts_of(figure.widget)))
+
+
+@pytest.mark.parametrize("drifts", [0.0, 2.0])
+def test_shares_over_a_change_are_said_to_be_of_both_times(snapshots, drifts):
+    """Where an expert has noticed a change, one story for all rows may hold of neither time."""
+    noticed = Metric("sgd-logistic", "drifts", drifts)
+    snapshot = dataclasses.replace(snapshots[-1], metrics=(*snapshots[-1].metrics, noticed))
+    figure = ui.StoriesFigure()
+    figure.update(snapshot)
+    drawn = {each.key: each for each in drawings(snapshot)}["stories"]
+    for said in (text_of(figure.note.value), drawn.words):
+        assert ("of the rows before and after it together" in said) == (drifts > 0)
 
 
 @pytest.mark.parametrize("at", range(5))

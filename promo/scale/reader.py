@@ -274,7 +274,10 @@ class ChunkReader:
     def _take(self, begin: Cursor, future: Future[Done]) -> None:
         if self._pending.get(begin) is future:  # else the cursor has been moved
             del self._pending[begin], self._shares[begin]
-            self._ready[begin] = future.exception() or future.result()
+            gone = ClusterError("Dask has given up a chunk; it goes on from the last commit")
+            self._ready[begin] = (
+                gone if future.cancelled() else future.exception() or future.result()
+            )
 
     def _hand_out(self, done: Done | BaseException) -> Chunk | None:
         if isinstance(done, BaseException):

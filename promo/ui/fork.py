@@ -10,7 +10,6 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from promo.begun import Begun
-from promo.errors import PromoError
 from promo.fork import fork
 from promo.history import stride
 from promo.snapshot import Snapshot
@@ -131,8 +130,8 @@ class Fork:
                     models, _ = begun.models(names)  # that have learned nothing
             store = Store(path, source=about, page_size=size, settings=settings)
             made = Trainer(first.stream, store, models)
-        except (PromoError, ValueError) as error:  # or nobody is ticked
-            self.problem = str(error)
+        except Exception as error:  # nobody is ticked, say: a callback's is shown nowhere else
+            self.problem = str(error) or repr(error)
         else:
             before, self.since, self.problem = self.trainer, made.snapshot.rows, ""
             self.trainer = made

@@ -49,8 +49,8 @@ class DataQuality:
         self.refused.value = _refused(refused)
         self.file.value = (
             '<div class="promo-note promo-brief">The store: '
-            f"<code>{escape(str(self._store))}</code>, "
-            f"{_size(self._store) / 1e6:,.1f} MB with its log.</div>"
+            f"<code>{escape(str(self._store))}</code>, {_megabytes(self._store)} MB, and "
+            f"{_megabytes(Path(f'{self._store}-wal'))} MB of log, which goes.</div>"
         )
 
 
@@ -77,10 +77,7 @@ def _refused(rows: list[Quarantined]) -> str:
     return table("The rows refused last", names, f"<tbody>{body}</tbody>", "promo-list")
 
 
-def _size(path: Path) -> int:
-    """Return the bytes of the file and of its log."""
-    size = 0
-    for each in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(FileNotFoundError):
-            size += each.stat().st_size
-    return size
+def _megabytes(path: Path) -> str:
+    with suppress(FileNotFoundError):
+        return f"{path.stat().st_size / 1e6:,.1f}"
+    return "0.0"

@@ -71,6 +71,10 @@ class SurfaceFigure(Figure):
             )
             for marker, size in (("cross", 30), ("circle", 20))
         )  # fmt: skip
+        self.ring = bq.Scatter(  # around the point picked
+            x=NOWHERE, y=NOWHERE, scales=scales, colors=["#111111"], fill=False,
+            default_size=130, stroke_width=3,
+        )  # fmt: skip
         self.boundary, self.band = (points(scales, "#111111", width) for width in (4, 2))
         for people in (self.promoted, self.not_promoted):
             people.on_element_click(self._pick)
@@ -83,7 +87,7 @@ class SurfaceFigure(Figure):
         )
         axes = [sparse(axis(x, "competence")), sparse(axis(y, "network ability", vertical=True))]
         self._axes = axes
-        marks = [self.map, self.band, self.boundary, self.not_promoted, self.promoted]
+        marks = [self.map, self.band, self.boundary, self.ring, self.not_promoted, self.promoted]
         super().__init__(title, legend, marks, axes, [self.expert])
         self.figure.add_class("promo-points")
 
@@ -135,6 +139,8 @@ class SurfaceFigure(Figure):
         along, up = (np.concatenate(each) for each in zip(*edges, strict=True))
         move_dots(self.boundary, *even)
         move_dots(self.band, along, up)
+        if about[1]:
+            move(self.ring, *(np.array([each]) for each in about[1]))
         self._shown = Surface(about[0], xs, ys, proba, even, (along, up), people)
         hint = "Click on a dot, or ask <b>What if?</b>: each expert says what it thinks."
         self.say(said or (hint if snapshot.rows else "No row is learned yet."))

@@ -90,9 +90,10 @@ def _reach(slider: widgets.FloatSlider, values: Floats) -> None:
         return
     power = round(log10((high - low) / 80))  # of ten, for about as many steps
     digits = max(0, -power)
-    value = slider.value if low <= slider.value <= high else round((low + high) / 2, digits)
     with slider.hold_trait_notifications():
-        slider.min, slider.max, slider.value = low, high, value
+        slider.min, slider.max = low, high
+        if not low <= slider.value <= high:  # else it is the reader's alone
+            slider.value = round((low + high) / 2, digits)
         slider.step = 10.0**power
         slider.readout_format = f"+.{digits}f"
 
