@@ -136,7 +136,7 @@ class Trainer:
         Raises
         ------
         ValueError, StoreError
-            No such model has a learning rate, or the value is not in (0, 1e6]. It could not be
+            No such model has a learning rate, or the value is not in (0, 1e6]; or it could not be
             written, and will be with the next start.
         """
         if model not in self._line.rates():

@@ -118,7 +118,7 @@ def in_words(slope: Coefficient, level: str) -> str:
     """Return a slope with both of its intervals, of a level as "95%", in words."""
     if not isfinite(slope.ci_low):
         return "not defined: too few rows, or what does not vary."
-    form = "+.3f" if slope.ci_high - slope.ci_low > 0.002 else "+.3g"  # of another unit
+    form = "+.3f" if slope.ci_high - slope.ci_low > 0.002 else "+.3g"  # in small units
     look = f"{level} at one look {slope.ci_low:{form}} to {slope.ci_high:{form}}"
     at_all = "at any time not bounded yet"
     if isfinite(slope.av_low):

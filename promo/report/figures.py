@@ -229,13 +229,13 @@ def shares(snapshot: Snapshot) -> Drawing | None:
         f"After {of_rows(snapshot.rows)} {found}. Assumed: no hidden common cause, straight lines, "
         "all stories equally likely at first. In one line stand the diagrams that no data of this "
         "kind can tell apart; N network ability, C competence, P promoted."
-        f"{changed(snapshot)}"
+        f"{caveat_of_change(snapshot)}"
     )
     svg = element("stories", title, words, WIDTH, y + 4, "".join(parts))
     return Drawing("stories", title, svg, y + 4, words)
 
 
-def changed(snapshot: Snapshot) -> str:
+def caveat_of_change(snapshot: Snapshot) -> str:
     """Say of what is true of all rows, where a change was noticed, that it is of both times."""
     if not any(m.value > 0 for m in snapshot.metrics if m.name == "drifts"):
         return ""

@@ -269,7 +269,13 @@ def near(values: Floats) -> Floats:
 
 
 def beyond(x: tuple[Floats, float, float], y: tuple[Floats, float, float]) -> str:
-    """Say how many points lie outside the axes, each coordinate with the ends of its axis."""
+    """Say how many points lie outside the axes; nothing if none does.
+
+    Parameters
+    ----------
+    x, y
+        The points' coordinates, shape (n,), and both ends of the axis, in its units.
+    """
     out = sum((values < low) | (values > high) for values, low, high in (x, y))
     count = int(np.count_nonzero(out))
     lie = "lies" if count == 1 else "lie"

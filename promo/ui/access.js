@@ -143,6 +143,7 @@ export default {
       const lost = gone || missed > 1;
       if (lost === document.body.classList.contains("promo-lost")) return;
       document.body.classList.toggle("promo-lost", lost);
+      document.body.style.setProperty("--promo-lost", JSON.stringify(LOST));
       region.textContent = lost ? LOST : "";
     };
     let looking;

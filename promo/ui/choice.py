@@ -79,7 +79,7 @@ class ExpertChoice:
         self._make, self._experts = opened, ExpertBoxes(names)
         self.boxes = self._experts.boxes
         self._asked: tuple[int, tuple[str, ...]] = (0, ())  # how often it was pressed, and last for
-        self._done: tuple[int, tuple[str, ...]] = self._asked
+        self._done: tuple[int, tuple[str, ...]] = self._asked  # the press that was heeded last
         self._shown: tuple[str, ...] = ()
         self._problem = ""
         self.open = widgets.Button(description="Open", button_style="primary")
@@ -101,7 +101,7 @@ class ExpertChoice:
 
     @property
     def choice(self) -> object:
-        """The experts ticked, and those of the last press."""
+        """The experts ticked, and the last press of the button, with those ticked then."""
         return self.names, self._asked
 
     def _ask(self, _: widgets.Button) -> None:
@@ -112,9 +112,9 @@ class ExpertChoice:
         """Say what the choice costs; open it if the button was pressed and it is not open."""
         asked = self._asked  # set by the thread of the button only: or else a press might be lost
         if asked != self._done:
-            self._done = asked
-            if asked[1] not in ((), self._shown):
-                self._open(asked[1])
+            self._done, names = asked, asked[1]
+            if names not in ((), self._shown):
+                self._open(names)
         nobody = not {*self.names} - {MIXTURE}
         self.open.disabled = nobody
         self._say("Tick at least one expert." if nobody else _cost(self.names))

@@ -132,7 +132,7 @@ class Choose:
         )
 
     @property
-    def _about(self) -> object:
+    def _source_chosen(self) -> object:
         """What is filled in of the source."""
         about = [self.source.value]
         about += [self.world.value, self.rows.value, self.seed.value] * (about[0] == _WORLD)
@@ -144,7 +144,7 @@ class Choose:
 
     def update(self, _: Snapshot | None) -> None:
         """Do what was asked for, and show the fields that matter, with a verdict on the source."""
-        if self.store.value == self._listed != _NEW and self._about != self._filled_in:
+        if self.store.value == self._listed != _NEW and self._source_chosen != self._filled_in:
             self.store.value = _NEW  # another source needs another store
         asked = self._asked  # set by the thread of the button only: or else a press might be lost
         if asked is not None and asked is not self._done:
@@ -156,7 +156,7 @@ class Choose:
             finally:
                 self.open.disabled, self._done = self._asked is not asked, asked
         unfolds = self.fold.value and not self._unfolded
-        if unfolds and self.trainer is not None and self._about == self._filled_in:
+        if unfolds and self.trainer is not None and self._source_chosen == self._filled_in:
             self._list(self.trainer.store.path)  # as far as they have come by now
         self._unfolded = self.fold.value
         self._form.layout.display = "" if self._unfolded else "none"
@@ -168,7 +168,7 @@ class Choose:
         before = stored(Path(chosen)) if chosen != _NEW else None
         if before and chosen != self._listed:
             self._fill_in(before.source)
-            self._filled_in = self._about
+            self._filled_in = self._source_chosen
         self._listed = chosen
         self.name.layout.display = "none" if before else ""
         for widget in (self.alpha, *self.experts.boxes.values()):
@@ -271,7 +271,7 @@ class Choose:
         self.store.options = options
         if str(path) in dict(options).values():
             self.store.value = self._listed = str(path)
-            self._filled_in = self._about
+            self._filled_in = self._source_chosen
         self.name.value = _free(path).name
 
     def _fill_in(self, source: str) -> None:

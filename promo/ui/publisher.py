@@ -201,7 +201,7 @@ class Publisher:
         return self._trees[view]
 
     def _leave_out(self, view: View, error: Exception) -> None:
-        self.errors.append(error)
+        self._note(error)
         self._working.remove(view)
         if isinstance(view.widget, widgets.Box):
             why = f'<div class="promo-problem">No longer updated: {escape(repr(error))}</div>'

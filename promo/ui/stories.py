@@ -12,7 +12,7 @@ from promo.models.graphs import INDEPENDENCIES, Independence, Story, implied, st
 from promo.models.results import Coefficient
 from promo.models.stories import Stories
 from promo.report.dag import diagram
-from promo.report.figures import changed, readable
+from promo.report.figures import caveat_of_change, readable
 from promo.snapshot import Snapshot
 from promo.ui.common import html, sheet
 from promo.ui.style import BLUE, headed, table
@@ -78,7 +78,7 @@ class StoriesFigure:
                 f"After {of_rows(snapshot.rows)} the share is largest for <b>"
                 f"{escape(readable(stories()[best]))}</b>: {escape(percent(shares[best]))}. "
                 "Assumed: no hidden common cause, straight lines, all stories equally likely at "
-                f"first.{changed(snapshot)}"
+                f"first.{caveat_of_change(snapshot)}"
             )
         self.opened.value = _opened(stories()[self.choice], snapshot)
 

@@ -30,7 +30,7 @@ CSS = """
 .promo-lost .promo-status > * { display: none; }
 .promo-lost .promo-status { font-size: 0; }
 .promo-lost .promo-status::after { font-size: var(--promo-text); font-weight: 600; color: #c2410c;
-  content: "This page has lost its kernel: reload it to go on from the last page stored."; }
+  content: var(--promo-lost); }
 [data-jp-theme-light="false"] .promo-lost .promo-status::after { color: #fb923c; }
 .promo-lost .promo :is(button, input, select, .widget-slider) { opacity: 0.5;
   pointer-events: none; }
